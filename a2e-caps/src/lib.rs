@@ -1,0 +1,1 @@
+//! Capabilities of A2E, one folder each.

@@ -1,0 +1,136 @@
+//! The messages that the kernel itself answers: handshake, ping, cancel, shutdown.
+
+use serde::{Deserialize, Serialize};
+
+use super::number::integer;
+use crate::message;
+
+/// `handshake/req`: who the agent is and what it wants to use.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct HandshakeRequest {
+    /// The agent's own name, free text.
+    #[serde(default)]
+    pub agent_id: String,
+    /// Capability names that the agent wants; unknown ones are left out of the answer.
+    #[serde(default)]
+    pub agent_caps: Vec<String>,
+    /// The host's token, where it has one.
+    #[serde(default)]
+    pub auth_token: String,
+}
+
+/// `handshake/resp`: what the session may use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HandshakeResponse {
+    /// The session; the same when a handshake is repeated on one connection.
+    #[serde(default)]
+    pub session_id: String,
+    /// One entry per loaded plugin whose capability was asked for, in configuration order.
+    #[serde(default)]
+    pub accepted_caps: Vec<AcceptedCapability>,
+    /// Advice: how many requests to keep in flight. More are queued, not refused.
+    #[serde(default = "four", deserialize_with = "integer")]
+    pub max_parallel: u32,
+    /// Whether the handshake succeeded.
+    #[serde(default = "yes")]
+    pub ok: bool,
+    /// Why not: `auth_failed`, `version_mismatch`, `server_error`.
+    #[serde(default)]
+    pub reason: String,
+    /// Facts about the host; absent from other implementations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostFacts>,
+}
+
+fn four() -> u32 {
+    4
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// One capability of [`HandshakeResponse`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AcceptedCapability {
+    /// The capability's wire name.
+    pub capability: String,
+    /// Always true in what we send.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// The plugin that offers it.
+    #[serde(default)]
+    pub metadata: CapabilityMetadata,
+}
+
+/// The plugin behind an accepted capability.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CapabilityMetadata {
+    /// The plugin's instance name.
+    #[serde(default)]
+    pub name: String,
+    /// The capability again, as the reference has it.
+    #[serde(default, rename = "type")]
+    pub kind: String,
+    /// Higher is asked first.
+    #[serde(default)]
+    pub priority: i64,
+    /// Whether only this plugin is asked.
+    #[serde(default)]
+    pub exclusive: bool,
+}
+
+/// What the host tells about itself in a handshake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// The program's version.
+    pub version: String,
+    /// The audit mode in force.
+    pub audit: String,
+    /// How child processes are kept from outliving the host.
+    pub isolation: String,
+}
+
+/// `ping`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Ping {}
+
+/// `pong`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Pong {
+    /// Seconds since the host started.
+    #[serde(default)]
+    pub uptime_seconds: f64,
+}
+
+/// `shutdown`: ends the session; on stdio also the host. It gets no reply.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Shutdown {
+    /// Seconds that accepted requests may still take.
+    #[serde(default = "ten", deserialize_with = "integer")]
+    pub timeout: u64,
+}
+
+fn ten() -> u64 {
+    10
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { timeout: ten() }
+    }
+}
+
+/// `cancel`: ends a request of the same session with the error `cancelled`. It gets no reply of its own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cancel {
+    /// The id of the request to end.
+    pub req_id: String,
+}
+
+message!(HandshakeResponse, "handshake/resp");
+message!(HandshakeRequest, "handshake/req" => HandshakeResponse, First);
+message!(Pong, "pong");
+message!(Ping, "ping" => Pong, First);
+message!(Shutdown, "shutdown");
+message!(Cancel, "cancel");

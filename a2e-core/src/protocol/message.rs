@@ -1,0 +1,111 @@
+//! What a message type declares: its wire name and, for a request, its reply, fold and deadline.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A message: a plain serde struct with a wire type. Declare one with [`message!`](crate::message).
+///
+/// The struct holds only the fields beyond the envelope (`type`, `id`, `version`, `ts`, `req_id`).
+pub trait Message: Send + 'static {
+    /// The text of `type` on the wire.
+    const TYPE: &'static str;
+}
+
+/// A message that is answered by exactly one reply or error.
+pub trait Request: Message + DeserializeOwned {
+    /// What answers it.
+    type Reply: Message + Serialize;
+    /// How the answers of several plugins become one.
+    const FOLD: Fold = Fold::All;
+    /// How long it may take.
+    const DEADLINE: Deadline = Deadline::Default;
+    /// Whether it is never answered; only such a request may end without a reply.
+    const IS_ONE_WAY: bool = false;
+}
+
+/// How the answers of several plugins of one type become one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fold {
+    /// Everyone runs; the first reply by priority is the answer.
+    All,
+    /// The first reply or error ends it; a plugin that passes, panics or times out hands on to the next.
+    First,
+    /// Everyone runs; arrays of the replies are joined in priority order, other fields are the first's.
+    Merge,
+    /// As [`Fold::Merge`]; of array items that are objects with an equal value in this field,
+    /// the first by priority stays.
+    MergeBy(&'static str),
+}
+
+/// How long a request may take, counted from its acceptance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Deadline {
+    /// The host's default, 30 s.
+    Default,
+    /// Never ends by itself.
+    None,
+    /// A fixed time.
+    After(Duration),
+    /// The request's `timeout` field in seconds; this many seconds where it is absent or not above 0.
+    TimeoutField(u64),
+}
+
+/// The reply type of one-way requests: there is none.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub enum NoReply {}
+
+impl Message for NoReply {
+    const TYPE: &'static str = "";
+}
+
+/// Declares a message type: wire name and, for a request, reply type, fold and deadline.
+///
+/// ```
+/// use a2e_core::message;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct EchoRequest { text: String }
+/// #[derive(Serialize, Deserialize)]
+/// struct EchoResponse { text: String }
+/// #[derive(Serialize, Deserialize)]
+/// struct Heard {}
+///
+/// message!(EchoResponse, "echo/resp");
+/// message!(EchoRequest, "echo/req" => EchoResponse, First, TimeoutField(30));
+/// message!(Heard, "echo/heard", one_way);
+/// ```
+///
+/// Fold and deadline may be left out: [`Fold::All`] and [`Deadline::Default`].
+#[macro_export]
+macro_rules! message {
+    ($type:ty, $wire:literal) => {
+        impl $crate::protocol::Message for $type {
+            const TYPE: &'static str = $wire;
+        }
+    };
+    ($type:ty, $wire:literal, one_way) => {
+        $crate::message!($type, $wire);
+        impl $crate::protocol::Request for $type {
+            type Reply = $crate::protocol::NoReply;
+            const FOLD: $crate::protocol::Fold = $crate::protocol::Fold::First;
+            const IS_ONE_WAY: bool = true;
+        }
+    };
+    ($type:ty, $wire:literal => $reply:ty
+        $(, $fold:ident $(($field:literal))? $(, $deadline:ident $(($time:expr))?)?)?) => {
+        $crate::message!($type, $wire);
+        impl $crate::protocol::Request for $type {
+            type Reply = $reply;
+            $(
+                const FOLD: $crate::protocol::Fold = $crate::protocol::Fold::$fold $(($field))?;
+                $(
+                    const DEADLINE: $crate::protocol::Deadline =
+                        $crate::protocol::Deadline::$deadline $(($time))?;
+                )?
+            )?
+        }
+    };
+}

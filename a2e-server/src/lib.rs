@@ -1,0 +1,1 @@
+//! The program `a2e` as a library.

@@ -1,0 +1,2 @@
+//! The program `a2e`.
+fn main() {}
