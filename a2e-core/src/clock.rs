@@ -82,7 +82,8 @@ impl Clock for SystemClock {
     fn now(&self) -> Time {
         let mono = self.start.elapsed();
         let stale = millis(mono).saturating_sub(self.measured_ms.load(Ordering::Relaxed)) > 1000;
-        let offset = if stale { self.measure(mono) } else { self.offset_ns.load(Ordering::Relaxed) };
+        let offset =
+            if stale { self.measure(mono) } else { self.offset_ns.load(Ordering::Relaxed) };
         let wall_ns = i64::try_from(mono.as_nanos()).unwrap_or(0).saturating_add(offset);
         Time { mono, wall: Duration::from_nanos(u64::try_from(wall_ns).unwrap_or(0)) }
     }

@@ -1,6 +1,7 @@
 //! The kernel of A2E.
 
 pub mod clock;
+pub mod codec;
 pub mod error;
 pub mod protocol;
 

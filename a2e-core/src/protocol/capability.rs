@@ -34,7 +34,8 @@ pub struct CapabilityName(std::borrow::Cow<'static, str>);
 impl CapabilityName {
     /// Reads a name or an alias; an unknown text stands for itself.
     pub fn parse(text: &str) -> Self {
-        let known = REGISTER.iter().find(|(name, aliases)| *name == text || aliases.contains(&text));
+        let known =
+            REGISTER.iter().find(|(name, aliases)| *name == text || aliases.contains(&text));
         Self(match known {
             Some((name, _)) => (*name).into(),
             None => text.to_owned().into(),

@@ -203,7 +203,14 @@ mod tests {
             ErrorCode::ALL.iter().filter(|c| c.is_retryable()).map(ErrorCode::as_str).collect();
         assert_eq!(
             retryable,
-            ["timeout", "sandbox_crash", "overloaded", "unavailable", "shutting_down", "audit_unavailable"]
+            [
+                "timeout",
+                "sandbox_crash",
+                "overloaded",
+                "unavailable",
+                "shutting_down",
+                "audit_unavailable"
+            ]
         );
     }
 }

@@ -10,7 +10,8 @@ pub mod number;
 
 pub use capability::CapabilityName;
 pub use control::{
-    AcceptedCapability, Cancel, HandshakeRequest, HandshakeResponse, HostFacts, Ping, Pong, Shutdown,
+    AcceptedCapability, Cancel, HandshakeRequest, HandshakeResponse, HostFacts, Ping, Pong,
+    Shutdown,
 };
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{Event, EventKind};

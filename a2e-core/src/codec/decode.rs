@@ -1,0 +1,150 @@
+//! The one typed decode of a message body, and the body as handlers get it.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+
+thread_local! {
+    /// Nesting of the line that is being decoded on this thread, so that raw fields need no second look.
+    static LINE_DEPTH: Cell<Option<u8>> = const { Cell::new(None) };
+}
+
+/// The nesting of the line that this thread decodes now.
+pub(super) fn line_depth() -> Option<u8> {
+    LINE_DEPTH.get()
+}
+
+/// A checked line, borrowed from the read buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    text: &'a str,
+    depth: u8,
+}
+
+impl<'a> Incoming<'a> {
+    /// A line that [`scan`](super::scan::scan) accepted, with its nesting.
+    pub(crate) fn new(text: &'a str, depth: u8) -> Self {
+        Self { text, depth }
+    }
+
+    /// The whole line: one JSON object, checked.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Its deepest nesting; the outermost object counts 1.
+    pub fn depth(&self) -> u8 {
+        self.depth
+    }
+
+    /// A copy that outlives the read buffer.
+    pub fn to_body(self) -> Body {
+        Body { text: self.text.into(), depth: self.depth }
+    }
+}
+
+/// A checked line that is owned, for handlers that run elsewhere than on the reader.
+#[derive(Clone, Debug)]
+pub struct Body {
+    text: Arc<str>,
+    depth: u8,
+}
+
+impl Body {
+    /// The same, borrowed.
+    pub fn as_incoming(&self) -> Incoming<'_> {
+        Incoming { text: &self.text, depth: self.depth }
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Whether there is no byte; never so for a line that was accepted.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+}
+
+/// Decodes a checked line as a typed message.
+///
+/// # Errors
+/// `schema_violation` with the path of the field and what was expected there.
+pub fn decode<T: DeserializeOwned>(incoming: Incoming<'_>) -> Result<T, Error> {
+    LINE_DEPTH.set(Some(incoming.depth));
+    let result = serde_json::from_str(incoming.text);
+    LINE_DEPTH.set(None);
+    result.map_err(|error| explain::<T>(incoming.text, &error))
+}
+
+/// The failed decode once more, this time keeping track of the path: slow, and only on failure.
+#[cold]
+fn explain<T: DeserializeOwned>(text: &str, first: &serde_json::Error) -> Error {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Err(error) => {
+            let loc = error.path().to_string();
+            let loc = if loc == "." { String::new() } else { loc };
+            Error::schema(loc, without_position(&error.into_inner()))
+        }
+        Ok(_) => Error::schema("", without_position(first)),
+    }
+}
+
+/// The parser's message without ` at line 1 column n`: a message is one line, the path says more.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(end) => text.get(..end).unwrap_or(&text).to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::RawJson;
+    use crate::codec::scan::scan;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Sample {
+        name: String,
+        #[serde(default, deserialize_with = "crate::protocol::number::integer")]
+        count: u8,
+        data: Option<RawJson>,
+    }
+
+    fn read(line: &str) -> Result<Sample, Error> {
+        let scanned = scan(line.as_bytes()).unwrap();
+        decode(Incoming::new(scanned.text, scanned.depth))
+    }
+
+    #[test]
+    fn r13_a_wrong_field_is_named_with_its_path() {
+        for (line, loc, part) in [
+            (r#"{"name":5}"#, "name", "expected a string"),
+            (r#"{"type":"x"}"#, "", "missing field `name`"),
+            (r#"{"name":"a","count":"5"}"#, "count", "expected an integer"),
+            (r#"{"name":"a","count":256}"#, "count", "fits u8"),
+            (r#"{"name":"a","count":1.5}"#, "count", "expected an integer"),
+            (r#"{"name":"a","name":"b"}"#, "", "duplicate field `name`"),
+        ] {
+            let error = read(line).unwrap_err();
+            assert_eq!(error.code().as_str(), "schema_violation", "{line}");
+            let first = &error.detail()["errors"][0];
+            assert_eq!(first["loc"], loc, "{line}");
+            assert!(first["msg"].as_str().unwrap().contains(part), "{line}: {first}");
+            assert!(!error.message().contains("at line"), "{error}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_and_whole_floats_are_fine() {
+        let it = read(r#"{"name":"a","count":7.0,"extra":[1,{"x":2}],"data":[[1]]}"#).unwrap();
+        assert_eq!((it.name.as_str(), it.count, it.data.unwrap().get()), ("a", 7, "[[1]]"));
+    }
+}

@@ -1,0 +1,284 @@
+//! The one encoder: compact JSON, ASCII only, never NaN, never deeper than a reader accepts.
+
+use serde::ser::{self, Serialize};
+
+use super::MAX_DEPTH;
+use super::raw::RAW_TOKEN;
+use super::scan::depth_of;
+use super::text::plain_ascii_run;
+
+/// Why a value has no place on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// NaN or an infinity.
+    #[error("a number is NaN or infinite")]
+    NonFinite,
+    /// Nested deeper than [`MAX_DEPTH`].
+    #[error("nested deeper than {MAX_DEPTH}")]
+    TooDeep,
+    /// A map key that is neither text nor an integer.
+    #[error("a map key is not text")]
+    Key,
+    /// A body that is not an object, or a body field named like an envelope field.
+    #[error("a message body is an object without the envelope's fields: {0}")]
+    Body(String),
+    /// What the type itself reported.
+    #[error("{0}")]
+    Custom(String),
+}
+
+impl ser::Error for EncodeError {
+    fn custom<T: std::fmt::Display>(message: T) -> Self {
+        Self::Custom(message.to_string())
+    }
+}
+
+/// Appends the fields of a struct or map without the outer braces: `"a":1,"b":2`.
+/// What was in `out` stays; on an error `out` is as before.
+///
+/// # Errors
+/// [`EncodeError`]; a field named `type`, `id`, `version`, `ts` or `req_id` is refused.
+pub fn encode_fields<T: Serialize + ?Sized>(
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let before = out.len();
+    let result = value.serialize(&mut Encoder { out, depth: 0, is_body: true });
+    if result.is_err() {
+        out.truncate(before);
+    }
+    result
+}
+
+/// The JSON of any value.
+///
+/// # Errors
+/// [`EncodeError`].
+pub fn encode_value<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
+    let mut out = Vec::with_capacity(128);
+    value.serialize(&mut Encoder { out: &mut out, depth: 0, is_body: false })?;
+    Ok(out)
+}
+
+/// Appends a JSON string, quotes included.
+pub fn encode_str(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    loop {
+        let run = plain_ascii_run(bytes, at);
+        out.extend_from_slice(bytes.get(at..at + run).unwrap_or_default());
+        at += run;
+        let Some(&byte) = bytes.get(at) else { break };
+        at += match byte {
+            b'"' | b'\\' => {
+                out.extend_from_slice(&[b'\\', byte]);
+                1
+            }
+            b'\n' => escape(out, b'n'),
+            b'\r' => escape(out, b'r'),
+            b'\t' => escape(out, b't'),
+            _ => match text.get(at..).and_then(|rest| rest.chars().next()) {
+                Some(character) => {
+                    escape_char(character, out);
+                    character.len_utf8()
+                }
+                None => 1,
+            },
+        };
+    }
+    out.push(b'"');
+}
+
+fn escape(out: &mut Vec<u8>, letter: u8) -> usize {
+    out.extend_from_slice(&[b'\\', letter]);
+    1
+}
+
+fn escape_char(character: char, out: &mut Vec<u8>) {
+    let mut units = [0_u16; 2];
+    for unit in character.encode_utf16(&mut units) {
+        out.extend_from_slice(br"\u");
+        for shift in [12, 8, 4, 0] {
+            let nibble = (*unit >> shift) & 0xf;
+            out.push(b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'0'));
+        }
+    }
+}
+
+/// Appends checked JSON text: copied when it is ASCII on one line, else escaped on the way.
+fn encode_raw(json: &str, out: &mut Vec<u8>) {
+    let is_one_ascii_line =
+        json.is_ascii() && memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_none();
+    if is_one_ascii_line {
+        out.extend_from_slice(json.as_bytes());
+        return;
+    }
+    for character in json.chars() {
+        match character {
+            // Outside strings these are white space, and inside they cannot stand.
+            '\n' | '\r' => out.push(b' '),
+            _ if character.is_ascii() => out.push(character as u8),
+            // Beyond ASCII only string contents exist.
+            _ => escape_char(character, out),
+        }
+    }
+}
+
+/// Appends a finite number the way that reads back the same.
+pub(super) fn encode_f64(value: f64, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    if !value.is_finite() {
+        return Err(EncodeError::NonFinite);
+    }
+    out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
+    Ok(())
+}
+
+/// Appends an integer.
+pub(super) fn encode_int<I: itoa::Integer>(value: I, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+struct Encoder<'o> {
+    out: &'o mut Vec<u8>,
+    depth: u8,
+    /// The next container is the message body: its braces are the envelope's.
+    is_body: bool,
+}
+
+impl Encoder<'_> {
+    fn open(&mut self, bracket: u8) -> Result<(), EncodeError> {
+        if self.depth >= MAX_DEPTH {
+            return Err(EncodeError::TooDeep);
+        }
+        self.depth += 1;
+        if !self.is_body {
+            self.out.push(bracket);
+        }
+        Ok(())
+    }
+
+    fn scalar(&mut self) -> Result<&mut Vec<u8>, EncodeError> {
+        if self.is_body {
+            return Err(EncodeError::Body("not an object".into()));
+        }
+        Ok(self.out)
+    }
+
+    fn int<I: itoa::Integer>(&mut self, value: I) -> Result<(), EncodeError> {
+        encode_int(value, self.scalar()?);
+        Ok(())
+    }
+
+    fn raw(&mut self, json: &str, depth_bound: Option<u8>) -> Result<(), EncodeError> {
+        let room = MAX_DEPTH - self.depth;
+        let is_shallow = depth_bound.is_some_and(|bound| bound <= room) || {
+            let brackets = json.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
+            brackets <= usize::from(room) || depth_of(json) <= room
+        };
+        if !is_shallow {
+            return Err(EncodeError::TooDeep);
+        }
+        encode_raw(json, self.scalar()?);
+        Ok(())
+    }
+}
+
+/// An array, object or raw text that is being written.
+struct Compound<'e, 'o> {
+    encoder: &'e mut Encoder<'o>,
+    is_first: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Array,
+    Object,
+    /// The message body: an object whose braces are written elsewhere.
+    Body,
+    /// An object inside `{"Variant": …}`, or an array there.
+    VariantObject,
+    VariantArray,
+    /// Raw JSON, with a bound of its depth where it is known.
+    Raw(Option<u8>),
+}
+
+impl<'e, 'o> Compound<'e, 'o> {
+    fn open(encoder: &'e mut Encoder<'o>, kind: Kind) -> Result<Self, EncodeError> {
+        if encoder.is_body && kind != Kind::Object {
+            return Err(EncodeError::Body("not an object".into()));
+        }
+        let bracket = if matches!(kind, Kind::Array | Kind::VariantArray) { b'[' } else { b'{' };
+        encoder.open(bracket)?;
+        let kind = if encoder.is_body { Kind::Body } else { kind };
+        encoder.is_body = false;
+        Ok(Self { encoder, is_first: true, kind })
+    }
+
+    fn variant(
+        encoder: &'e mut Encoder<'o>,
+        variant: &str,
+        kind: Kind,
+    ) -> Result<Self, EncodeError> {
+        if encoder.is_body {
+            return Err(EncodeError::Body("an enum".into()));
+        }
+        encoder.open(b'{')?;
+        encode_str(variant, encoder.out);
+        encoder.out.push(b':');
+        Self::open(encoder, kind)
+    }
+
+    fn separate(&mut self) {
+        if !self.is_first {
+            self.encoder.out.push(b',');
+        }
+        self.is_first = false;
+    }
+
+    fn key(&mut self, key: &str) -> Result<(), EncodeError> {
+        if self.kind == Kind::Body && matches!(key, "type" | "id" | "version" | "ts" | "req_id") {
+            return Err(EncodeError::Body(key.to_owned()));
+        }
+        self.separate();
+        encode_str(key, self.encoder.out);
+        self.encoder.out.push(b':');
+        Ok(())
+    }
+
+    fn field<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), EncodeError> {
+        if let Kind::Raw(bound) = self.kind {
+            return value.serialize(RawText { encoder: self.encoder, bound });
+        }
+        self.key(key)?;
+        value.serialize(&mut *self.encoder)
+    }
+
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        self.separate();
+        value.serialize(&mut *self.encoder)
+    }
+
+    fn close(self) {
+        let Encoder { out, depth, .. } = self.encoder;
+        match self.kind {
+            Kind::Array => out.push(b']'),
+            Kind::Object => out.push(b'}'),
+            Kind::VariantArray => out.extend_from_slice(b"]}"),
+            Kind::VariantObject => out.extend_from_slice(b"}}"),
+            Kind::Body => {}
+            Kind::Raw(_) => return,
+        }
+        let closed =
+            if matches!(self.kind, Kind::VariantArray | Kind::VariantObject) { 2 } else { 1 };
+        *depth = depth.saturating_sub(closed);
+    }
+}
+
+mod serializer;
+use serializer::RawText;
+
+#[cfg(test)]
+mod tests;

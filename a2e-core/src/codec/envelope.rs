@@ -1,0 +1,190 @@
+//! The common fields of a message: what a checked line says, and what we write around a body.
+
+use std::borrow::Cow;
+
+use super::encode::{encode_int, encode_str};
+use super::scan::{Scanned, Slot};
+use crate::protocol::{ErrorCode, IdSource, VERSION};
+use crate::{Error, Time};
+
+/// The envelope of a line that is good enough to be routed.
+#[derive(Clone, Debug)]
+pub struct Envelope<'a> {
+    /// The routing key.
+    pub kind: Cow<'a, str>,
+    /// The message's id; `None` when the sender gave none.
+    pub id: Option<Cow<'a, str>>,
+    /// `req_id`, for what a peer sends about one of our messages.
+    pub req_id: Option<Cow<'a, str>>,
+}
+
+/// A line that gets an error instead of being routed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EnvelopeError {
+    /// What to answer.
+    pub error: Error,
+    /// The `req_id` of the answer; empty where none can be trusted.
+    pub req_id: String,
+    /// Whether it is a `handshake/req`, which answers a wrong version in its own form.
+    pub is_handshake: bool,
+}
+
+impl<'a> Envelope<'a> {
+    /// Checks the envelope keys of a line.
+    ///
+    /// # Errors
+    /// The code that the line gets: `invalid_message`, `schema_violation` or `version_mismatch`, in this order.
+    pub fn of(scanned: &Scanned<'a>) -> Result<Self, EnvelopeError> {
+        let refused = |error| Err(refuse(error, scanned));
+        if let Some(key) = scanned.repeated {
+            let text = format!("`{key}` stands twice; readers differ in which one counts");
+            return refused(Error::invalid(text));
+        }
+        let kind = match &scanned.kind {
+            Slot::Text(kind) if !kind.is_empty() => kind.clone(),
+            Slot::Text(_) => return refused(Error::invalid("`type` is empty")),
+            Slot::Absent => return refused(Error::invalid("`type` is missing")),
+            _ => return refused(Error::invalid("`type` is not a string")),
+        };
+        let id = match &scanned.id {
+            Slot::Text(id) => Some(id.clone()),
+            Slot::Absent => None,
+            _ => return refused(Error::schema("id", "expected a string")),
+        };
+        for (key, slot) in [("version", &scanned.version), ("a2e", &scanned.a2e)] {
+            check_version(key, slot).map_err(|error| refuse(error, scanned))?;
+        }
+        let req_id = match &scanned.req_id {
+            Slot::Text(req_id) => Some(req_id.clone()),
+            _ => None,
+        };
+        Ok(Self { kind, id, req_id })
+    }
+}
+
+fn refuse(error: Error, scanned: &Scanned<'_>) -> EnvelopeError {
+    // A repeated id may be that of another call, which an error under it would end.
+    let req_id = match scanned.repeated {
+        Some("id") => "",
+        _ => scanned.id.as_text().unwrap_or_default(),
+    };
+    EnvelopeError {
+        error,
+        req_id: req_id.to_owned(),
+        is_handshake: scanned.kind.as_text() == Some("handshake/req"),
+    }
+}
+
+fn check_version(key: &str, slot: &Slot<'_>) -> Result<(), Error> {
+    let text = match slot {
+        Slot::Absent => return Ok(()),
+        Slot::Text(text) => text,
+        _ => return Err(Error::schema(key, "expected a string")),
+    };
+    let major = text.split('.').next().unwrap_or_default();
+    if major == "1" {
+        return Ok(());
+    }
+    let message = format!("`{key}` is {text:?}; this host speaks {VERSION}");
+    Err(Error::new(ErrorCode::VersionMismatch, message).with_detail("supported", VERSION))
+}
+
+/// Appends one whole line: envelope, body fields, newline.
+/// `fields` are what [`encode_fields`](super::encode_fields) wrote; `req_id` stands where it is given.
+pub fn write_message(
+    out: &mut Vec<u8>,
+    ids: &IdSource,
+    now: Time,
+    wire_type: &str,
+    req_id: Option<&str>,
+    fields: &[u8],
+) {
+    out.extend_from_slice(br#"{"type":"#);
+    encode_str(wire_type, out);
+    out.extend_from_slice(br#","id":""#);
+    ids.append_to(out);
+    out.extend_from_slice(br#"","version":"1.0","ts":"#);
+    write_seconds(out, now.wall_us());
+    if let Some(req_id) = req_id {
+        out.extend_from_slice(br#","req_id":"#);
+        encode_str(req_id, out);
+    }
+    if !fields.is_empty() {
+        out.push(b',');
+        out.extend_from_slice(fields);
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// Appends microseconds as seconds with six decimals.
+pub(crate) fn write_seconds(out: &mut Vec<u8>, micros: u64) {
+    encode_int(micros / 1_000_000, out);
+    out.push(b'.');
+    let fraction = micros % 1_000_000;
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(fraction + 1_000_000).as_bytes();
+    out.extend_from_slice(digits.get(1..).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::codec::scan::scan;
+
+    fn verdict(line: &str) -> Result<(String, Option<String>), (String, String)> {
+        let scanned = scan(line.as_bytes()).unwrap();
+        match Envelope::of(&scanned) {
+            Ok(envelope) => Ok((envelope.kind.into_owned(), envelope.id.map(Cow::into_owned))),
+            Err(refused) => Err((refused.error.code().to_string(), refused.req_id)),
+        }
+    }
+
+    #[test]
+    fn r13_each_bad_envelope_has_its_code_and_req_id() {
+        for (line, code, req_id) in [
+            (r"{}", "invalid_message", ""),
+            (r#"{"id":"a"}"#, "invalid_message", "a"),
+            (r#"{"type":"","id":"a"}"#, "invalid_message", "a"),
+            (r#"{"type":["x"],"id":"a"}"#, "invalid_message", "a"),
+            (r#"{"type":null,"id":7}"#, "invalid_message", ""),
+            (r#"{"type":"x","id":7}"#, "schema_violation", ""),
+            (r#"{"type":"x","id":null}"#, "schema_violation", ""),
+            (r#"{"type":"x","id":"a","version":"2.0"}"#, "version_mismatch", "a"),
+            (r#"{"type":"x","id":"a","a2e":"0.9"}"#, "version_mismatch", "a"),
+            (r#"{"type":"x","id":"a","version":"1.0","a2e":"11"}"#, "version_mismatch", "a"),
+            (r#"{"type":"x","id":"a","version":1}"#, "schema_violation", "a"),
+            (r#"{"type":"x","id":"a","id":"a"}"#, "invalid_message", ""),
+            (r#"{"type":"x","type":"x","id":"a"}"#, "invalid_message", "a"),
+        ] {
+            assert_eq!(verdict(line), Err((code.into(), req_id.into())), "{line}");
+        }
+    }
+
+    #[test]
+    fn good_envelopes_pass() {
+        for line in [
+            r#"{"type":"x","id":"a"}"#,
+            r#"{"type":"x","id":"a","version":"1.9","a2e":"1"}"#,
+            r#"{"id":"\u0061","version":"1.0","type":"\u0078"}"#,
+        ] {
+            assert_eq!(verdict(line), Ok(("x".into(), Some("a".into()))), "{line}");
+        }
+        assert_eq!(verdict(r#"{"type":"x"}"#), Ok(("x".into(), None)));
+    }
+
+    #[test]
+    fn a_written_line_has_every_field_of_the_envelope() {
+        let mut out = Vec::new();
+        let now = Time { mono: Duration::ZERO, wall: Duration::from_micros(1_700_000_000_000_042) };
+        write_message(&mut out, &IdSource::new(), now, "a/resp", Some("q\"é"), br#""x":1"#);
+        assert_eq!(out.pop(), Some(b'\n'));
+        let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(line["req_id"], "q\"é");
+        assert_eq!(line["ts"], 1_700_000_000.000_042_f64);
+        assert_eq!(line["x"], 1);
+        assert_eq!(line["id"].as_str().map(str::len), Some(32));
+        assert!(out.is_ascii());
+    }
+}

@@ -1,0 +1,21 @@
+//! Bytes to messages and back: strict check of a line, typed decode, and the one encoder. No I/O.
+//!
+//! A line goes through [`scan::scan`] once, which checks the whole of it and finds the envelope.
+//! The handler's typed decode ([`decode`]) and the encoder ([`encode`]) do the rest.
+
+pub mod decode;
+pub mod encode;
+pub mod envelope;
+pub mod line;
+pub mod raw;
+pub mod scan;
+mod text;
+
+pub use decode::{Body, Incoming, decode};
+pub use encode::{EncodeError, encode_fields, encode_value};
+pub use envelope::{Envelope, EnvelopeError};
+pub use line::{LineBuffer, LineItem};
+pub use raw::RawJson;
+
+/// Deepest nesting of objects and arrays that is read or written.
+pub const MAX_DEPTH: u8 = 127;

@@ -1,0 +1,170 @@
+//! The scanner against lists of good and bad lines, and against a second parser.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn problem(line: &str) -> Option<Problem> {
+    scan(line.as_bytes()).err().map(|error| error.problem)
+}
+
+fn nested(depth: usize) -> String {
+    format!(r#"{{"type":"x","a":{}{}}}"#, "[".repeat(depth - 1), "]".repeat(depth - 1))
+}
+
+#[test]
+fn r11_good_lines_pass() {
+    for line in [
+        r"{}",
+        r#" { "a" : [ 1 , -0.5e-3 , true , null , "x" ] } "#,
+        "\t{\"a\":{}}\r",
+        r#"{"é":"ü","u":"\u00e9\ud83d\ude00\n\/"}"#,
+        r#"{"n":1e308,"m":-0,"k":0.0}"#,
+        "{\"del\":\"\u{7f}\"}",
+    ] {
+        assert_eq!(problem(line), None, "{line}");
+    }
+}
+
+#[test]
+fn r11_bad_lines_are_refused() {
+    use Problem::{Control, End, Escape, NotAnObject, Number, Trailing, Unexpected};
+    for (line, expected) in [
+        ("[]", NotAnObject),
+        ("null", NotAnObject),
+        ("5", NotAnObject),
+        (r#"["ping","x"]"#, NotAnObject),
+        ("\u{feff}{}", NotAnObject),
+        ("\u{a0}{}", NotAnObject),
+        ("{", End),
+        (r#"{"a""#, End),
+        (r#"{"a":"b"#, End),
+        (r#"{"a":1"#, End),
+        (r#"{"a":1,}"#, Unexpected),
+        (r#"{"a":[1,]}"#, Unexpected),
+        (r#"{"a":[1}}"#, Unexpected),
+        (r#"{"a" 1}"#, Unexpected),
+        (r#"{a:1}"#, Unexpected),
+        (r#"{'a':1}"#, Unexpected),
+        (r#"{"a":NaN}"#, Unexpected),
+        (r#"{"a":Infinity}"#, Unexpected),
+        (r#"{"a":-Infinity}"#, Number),
+        (r#"{"a":tru}"#, Unexpected),
+        (r#"{"a":01}"#, Unexpected),
+        (r#"{"a":1.}"#, Number),
+        (r#"{"a":.5}"#, Unexpected),
+        (r#"{"a":+1}"#, Unexpected),
+        (r#"{"a":1e}"#, Number),
+        (r#"{"a":1e999}"#, Number),
+        (r#"{"a":-1e999}"#, Number),
+        ("{\"a\":\"\u{1}\"}", Control),
+        ("{\"a\":\"\t\"}", Control),
+        (r#"{"a":"\x"}"#, Escape),
+        (r#"{"a":"\u12g4"}"#, Escape),
+        (r#"{"a":"\ud800"}"#, Escape),
+        (r#"{"a":"\udc00\ud800"}"#, Escape),
+        (r#"{"a":"\ud800\u0041"}"#, Escape),
+        (r"{} {}", Trailing),
+        (r"{}x", Trailing),
+    ] {
+        assert_eq!(problem(line), Some(expected), "{line}");
+    }
+    let bad_utf8 = scan(b"{\"a\":\"\xff\"}").unwrap_err();
+    assert_eq!((bad_utf8.problem, bad_utf8.offset), (Problem::Utf8, 6));
+}
+
+#[test]
+fn r11_depth_127_is_accepted_and_128_refused() {
+    assert_eq!(scan(nested(127).as_bytes()).unwrap().depth, 127);
+    assert_eq!(problem(&nested(128)), Some(Problem::Depth));
+}
+
+#[test]
+fn r18_a_hundred_thousand_brackets_are_refused() {
+    assert_eq!(problem(&format!("{{\"a\":{}", "[".repeat(100_000))), Some(Problem::Depth));
+    assert_eq!(problem(&"{\"a\":".repeat(100_000)), Some(Problem::Depth));
+}
+
+#[test]
+fn the_envelope_is_found_wherever_it_stands() {
+    let line = r#"{"data":{"id":"inner","type":["no"]},"timeout":2.5,"a2e":"1.0","ty\u0070e":"tool\/call",
+        "id":"\u0041b","req_id":7,"version":null}"#;
+    let found = scan(line.as_bytes()).unwrap();
+    assert_eq!(found.kind.as_text(), Some("tool/call"));
+    assert_eq!(found.id.as_text(), Some("Ab"));
+    assert_eq!(found.req_id, Slot::Number(7.0));
+    assert_eq!(found.version, Slot::Other);
+    assert_eq!(found.a2e.as_text(), Some("1.0"));
+    assert_eq!(found.timeout, Slot::Number(2.5));
+    assert_eq!(found.repeated, None);
+    assert_eq!(found.depth, 3);
+}
+
+#[test]
+fn r12_a_repeated_envelope_key_is_noticed() {
+    for (line, key) in [
+        (r#"{"type":"a","type":"a"}"#, Some("type")),
+        (r#"{"type":"a","t\u0079pe":"b"}"#, Some("type")),
+        (r#"{"id":1,"type":"a","\u0069d":"b"}"#, Some("id")),
+        (r#"{"id":"1","id":"1","type":"a","type":"a"}"#, Some("id")),
+        (r#"{"req_id":{},"req_id":[]}"#, Some("req_id")),
+        (r#"{"type":"a","x":{"type":"b","type":"c"},"y":1,"y":2}"#, None),
+    ] {
+        assert_eq!(scan(line.as_bytes()).unwrap().repeated, key, "{line}");
+    }
+}
+
+#[test]
+fn depth_of_a_text_ignores_brackets_in_strings() {
+    for (json, depth) in [("5", 0), ("{}", 1), (r#"{"a":[{"b":"]}[{\"["}]}"#, 3), ("[[],[[]]]", 3)]
+    {
+        assert_eq!(depth_of(json), depth, "{json}");
+    }
+}
+
+/// Mostly JSON, with a byte or two disturbed.
+fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just("{"),
+        Just("}"),
+        Just("["),
+        Just("]"),
+        Just(","),
+        Just(":"),
+        Just(" "),
+        Just("\"a\""),
+        Just("\"type\""),
+        Just("\"\\u0041\""),
+        Just("\"\\ud83d\\ude00\""),
+        Just("1"),
+        Just("-0.5e3"),
+        Just("true"),
+        Just("null"),
+        Just("\"é\""),
+        Just("0"),
+        Just("1e400"),
+        Just("\\"),
+    ];
+    let soup = proptest::collection::vec(piece, 0..14).prop_map(|p| p.concat().into_bytes());
+    let valid = ("[a-z\u{0}-\u{ff}]{0,6}", any::<f64>(), any::<i64>()).prop_map(|(s, f, n)| {
+        serde_json::to_vec(&serde_json::json!({ "type": s, "x": [f, n, { "s": s }] })).unwrap()
+    });
+    let wrapped = soup.clone().prop_map(|soup| [b"{\"a\":[", soup.as_slice(), b"]}"].concat());
+    let disturbed =
+        (valid.clone(), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(mut v, i, b)| {
+            let at = i.index(v.len());
+            v[at] = b;
+            v
+        });
+    prop_oneof![soup, wrapped, valid, disturbed]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #[test]
+    fn r11_accepts_what_a_second_parser_accepts(line in nearly_json()) {
+        let theirs = std::str::from_utf8(&line).is_ok()
+            && serde_json::from_slice::<serde_json::Value>(&line).is_ok_and(|v| v.is_object());
+        prop_assert_eq!(scan(&line).is_ok(), theirs, "{}", String::from_utf8_lossy(&line));
+    }
+}
