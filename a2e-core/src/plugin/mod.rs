@@ -1,0 +1,94 @@
+//! What a plugin is: the trait, its handlers, how it is registered and what the host gives it.
+
+mod answer;
+mod contribution;
+mod descriptor;
+mod handlers;
+mod host;
+mod registry;
+
+use crate::Result;
+use crate::protocol::SessionId;
+use crate::snapshot::State;
+
+pub use answer::{Answer, BoxFuture, Later, Outcome, RawReply};
+pub(crate) use answer::{EncodedFuture, EncodedWork, Ended, SyncWork as _, Work as _};
+pub use contribution::{Contribution, Contributions};
+pub use descriptor::{BuildError, Descriptor, Loaded, PluginScope, load};
+pub(crate) use handlers::Door;
+pub use handlers::{Handler, Handlers, Run, TypeSpec};
+pub use host::Host;
+pub use registry::{Registry, RegistryError};
+
+/// One configured instance of a capability. Everything but [`handlers`](Plugin::handlers) has a default.
+///
+/// The other methods are called on a thread that may block, under `catch_unwind` and with a limit of
+/// 5 s; a failure is the plugin's own and never ends the host.
+pub trait Plugin: Sized + Send + Sync + 'static {
+    /// Declares what it handles, by the doors of [`Handlers`].
+    fn handlers(on: &mut Handlers<Self>);
+
+    /// Called once, after every plugin is built and its state restored, before any message.
+    /// Here a plugin contributes to others and starts its own tasks.
+    ///
+    /// # Errors
+    /// The plugin then counts as failed and gets no messages.
+    fn start(&self, host: &Host) -> Result<()> {
+        let _ = host;
+        Ok(())
+    }
+
+    /// A session has ended: what was kept for it goes.
+    fn session_ended(&self, session: &SessionId) {
+        let _ = session;
+    }
+
+    /// The state to keep, if there is one.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being saved; the previous snapshot stays.
+    fn save(&self, scope: Scope<'_>) -> Result<Option<State>> {
+        let _ = scope;
+        Ok(None)
+    }
+
+    /// Takes back what [`save`](Plugin::save) gave.
+    ///
+    /// # Errors
+    /// When the state is not its own; the plugin then starts empty, which is reported.
+    fn restore(&self, scope: Scope<'_>, state: State) -> Result<()> {
+        let _ = (scope, state);
+        Ok(())
+    }
+
+    /// Forgets everything of this scope; the stored snapshot goes too.
+    ///
+    /// # Errors
+    /// Whatever keeps it from forgetting.
+    fn clear(&self, scope: Scope<'_>) -> Result<()> {
+        let _ = scope;
+        Ok(())
+    }
+
+    /// The host is ending: close what must be closed. Tasks of [`Host::spawn`] have ended before.
+    fn teardown(&self) {}
+}
+
+/// Whose state is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// What belongs to no session.
+    Host,
+    /// What belongs to this session.
+    Session(&'a SessionId),
+}
+
+/// Whether two sessions share an instance. In YAML `metadata.scope: host | session`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InstanceScope {
+    /// One instance for all sessions.
+    #[default]
+    Host,
+    /// Each session has its own.
+    Session,
+}

@@ -1,0 +1,73 @@
+//! Carriers of bytes. A transport knows nothing of lines or messages.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::io::AsyncRead;
+
+pub mod memory;
+#[cfg(feature = "host")]
+pub mod stdio;
+mod streams;
+
+pub use memory::memory_pair;
+pub use streams::{from_child, from_pipes, from_tcp, from_unix};
+
+/// The readable end of a connection.
+pub type ByteSource = Box<dyn AsyncRead + Send + Unpin>;
+
+/// The writable end of a connection: takes bytes without waiting, and tells when it can take more.
+pub trait ByteSink: Send + Sync + fmt::Debug {
+    /// Writes what fits now.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing fits; any other error means that the connection is lost.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Resolves when [`try_write`](ByteSink::try_write) is worth another attempt; fails when the
+    /// connection is lost.
+    fn ready(&self) -> Readiness<'_>;
+
+    /// Ends the stream: the peer sees its end after everything that was written.
+    fn close(&self);
+}
+
+/// Resolves when a sink can take more.
+pub type Readiness<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>>;
+
+/// Who is at the other end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// For people: `stdio`, `unix uid=1000`, `tcp 127.0.0.1:4711`.
+    pub name: String,
+    /// The user at the other end of a Unix socket.
+    pub uid: Option<u32>,
+    /// Whether the process lives and dies with this connection; such a reader is never cut.
+    pub is_stdio: bool,
+}
+
+impl Peer {
+    /// A peer that is only a name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), uid: None, is_stdio: false }
+    }
+}
+
+/// Both ends of one connection as one side sees it.
+pub struct Connection {
+    /// What the other side sends.
+    pub source: ByteSource,
+    /// Where our bytes go.
+    pub sink: Arc<dyn ByteSink>,
+    /// Who the other side is.
+    pub peer: Peer,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+

@@ -1,0 +1,90 @@
+//! Pipes and sockets as connections.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::net::unix::{OwnedWriteHalf as UnixWriteHalf, pipe};
+use tokio::net::{TcpStream, UnixStream, tcp::OwnedWriteHalf as TcpWriteHalf};
+
+use super::{ByteSink, Connection, Peer, Readiness};
+
+/// A Unix socket as a connection; the peer's uid is read from the socket.
+pub fn from_unix(stream: UnixStream) -> Connection {
+    let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
+    let name = uid.map_or_else(|| "unix".to_owned(), |uid| format!("unix uid={uid}"));
+    let (source, sink) = stream.into_split();
+    let peer = Peer { uid, ..Peer::named(name) };
+    Connection { source: Box::new(source), sink: Arc::new(Closable::new(sink)), peer }
+}
+
+/// A TCP socket as a connection. Small writes are sent at once.
+pub fn from_tcp(stream: TcpStream) -> Connection {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    let name = stream.peer_addr().map_or_else(|_| "tcp".into(), |address| format!("tcp {address}"));
+    let (source, sink) = stream.into_split();
+    let peer = Peer::named(name);
+    Connection { source: Box::new(source), sink: Arc::new(Closable::new(sink)), peer }
+}
+
+/// Two pipe ends as a connection.
+pub fn from_pipes(source: pipe::Receiver, sink: pipe::Sender, peer: Peer) -> Connection {
+    Connection { source: Box::new(source), sink: Arc::new(Closable::new(sink)), peer }
+}
+
+/// The standard streams of a child process, seen from its parent.
+///
+/// # Errors
+/// When a descriptor is no pipe or cannot be made non-blocking.
+pub fn from_child(
+    stdout: std::process::ChildStdout,
+    stdin: std::process::ChildStdin,
+    name: impl Into<String>,
+) -> io::Result<Connection> {
+    let source = pipe::Receiver::from_owned_fd(stdout.into())?;
+    let sink = pipe::Sender::from_owned_fd(stdin.into())?;
+    Ok(from_pipes(source, sink, Peer::named(name)))
+}
+
+/// A writing end that is closed by dropping it, which is how pipes and split sockets end.
+pub(super) struct Closable<W>(Mutex<Option<Arc<W>>>);
+
+impl<W> Closable<W> {
+    pub(super) fn new(writer: W) -> Self {
+        Self(Mutex::new(Some(Arc::new(writer))))
+    }
+
+    /// The lock guards only whether there is a writer; it is not held while writing.
+    fn writer(&self) -> io::Result<Arc<W>> {
+        let writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.clone().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl<W> fmt::Debug for Closable<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::any::type_name::<W>())
+    }
+}
+
+macro_rules! byte_sink {
+    ($($writer:ty),*) => {
+        $(impl ByteSink for Closable<$writer> {
+            fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+                self.writer()?.try_write(bytes)
+            }
+
+            fn ready(&self) -> Readiness<'_> {
+                Box::pin(async { self.writer()?.writable().await })
+            }
+
+            fn close(&self) {
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            }
+        })*
+    };
+}
+
+byte_sink!(pipe::Sender, UnixWriteHalf, TcpWriteHalf);
