@@ -1,0 +1,229 @@
+//! What a checked configuration holds for the host itself.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::{Limits, ListenAddr, PluginConfig, Secret};
+use crate::protocol::id::random_hex;
+
+/// A checked configuration. The host shares it and never changes it.
+///
+/// ```
+/// use a2e_core::config::{HostConfig, PluginConfig};
+/// let config = HostConfig::new().plugin(PluginConfig::new("demo", "tools", "a2e.demo"));
+/// assert!(config.problems().is_empty());
+/// assert_eq!(config.enabled_plugins().count(), 1);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HostConfig {
+    /// The name of this host; eight random hex digits where none is given.
+    pub host_id: String,
+    /// The address that `transport` listens at.
+    pub server: ServerConfig,
+    /// What a client must show in its handshake.
+    pub auth_token: Option<Secret>,
+    /// How messages come in, where `listen` does not say it.
+    pub transport: Option<TransportConfig>,
+    /// The addresses to serve at; empty where the file gives none.
+    pub listen: Vec<ListenAddr>,
+    /// The audit log.
+    pub audit: AuditConfig,
+    /// Where the state of plugins is kept.
+    pub snapshot_store: Option<SnapshotStoreConfig>,
+    /// Who saves the state of plugins.
+    pub snapshot_mode: SnapshotMode,
+    /// How often the host saves it.
+    pub snapshot_interval: Duration,
+    /// How long a session that left can be resumed.
+    pub session_ttl: Duration,
+    /// The bounds of queues and buffers.
+    pub limits: Limits,
+    /// What to load, in this order.
+    pub plugins: Vec<PluginConfig>,
+}
+
+/// `server`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// A name or an address; this machine only unless the file says more (R60).
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Who encrypts.
+    pub tls: Tls,
+}
+
+/// `server.tls`: who encrypts what leaves the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// Nobody.
+    #[default]
+    None,
+    /// A proxy in front of the host.
+    External,
+    /// The host.
+    Cert {
+        /// The certificate chain, PEM.
+        cert: PathBuf,
+        /// The private key, PEM.
+        key: PathBuf,
+    },
+}
+
+/// `transport`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransportConfig {
+    /// POST and server-sent events at `server.host:port`.
+    Http(HttpPaths),
+    /// Inside one process: nothing listens.
+    Direct,
+    /// Standard input and output; `subprocess` in the reference.
+    Stdio,
+}
+
+/// What the http transport serves where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpPaths {
+    /// The address that clients use; the host listens at `server.host:port`.
+    pub base_url: Option<String>,
+    /// Takes messages.
+    pub send_path: String,
+    /// Gives the stream of messages.
+    pub stream_path: String,
+}
+
+/// `audit`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditConfig {
+    /// How records reach the disk; `Off` unless `enabled` is true.
+    pub mode: AuditMode,
+    /// The file; without one, records go to the log only.
+    pub path: Option<PathBuf>,
+    /// Bytes after which the file is rotated; 0 is never.
+    pub max_bytes: u64,
+    /// Rotated files that are kept.
+    pub backup_count: u32,
+    /// What stands as `session_id`.
+    pub session_id_source: SessionIdSource,
+    /// What happens to a request whose record cannot be written.
+    pub on_error: AuditOnError,
+}
+
+/// `audit.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditMode {
+    /// No records.
+    Off,
+    /// Written some time later.
+    Buffered,
+    /// Written before the replies of the batch are sent.
+    Write,
+    /// Also forced to the disk before that.
+    Sync,
+}
+
+/// `audit.on_error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditOnError {
+    /// Serve on and count.
+    Continue,
+    /// Answer `audit_unavailable`.
+    Refuse,
+}
+
+/// `audit.session_id_source`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionIdSource {
+    /// One id for each session.
+    Uuid,
+    /// The id of the host.
+    HostId,
+}
+
+/// `snapshot_store`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotStoreConfig {
+    /// In memory, until the host ends.
+    Memory,
+    /// One file for each key below this folder.
+    File {
+        /// The folder.
+        root: PathBuf,
+    },
+    /// One database.
+    Sqlite {
+        /// Its file.
+        db_path: PathBuf,
+    },
+    /// A store that the embedder brings.
+    Custom(Map<String, Value>),
+}
+
+/// `snapshot_mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SnapshotMode {
+    /// The host saves.
+    Host,
+    /// Plugins save, the host never does.
+    Plugin,
+    /// Both.
+    #[default]
+    Hybrid,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self { host: "127.0.0.1".to_owned(), port: 8765, tls: Tls::None }
+    }
+}
+
+impl Default for HttpPaths {
+    fn default() -> Self {
+        Self { base_url: None, send_path: "/send".to_owned(), stream_path: "/stream".to_owned() }
+    }
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self {
+            mode: AuditMode::Off,
+            path: None,
+            max_bytes: 10_485_760,
+            backup_count: 5,
+            session_id_source: SessionIdSource::Uuid,
+            on_error: AuditOnError::Continue,
+        }
+    }
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self {
+            host_id: random_host_id(),
+            server: ServerConfig::default(),
+            auth_token: None,
+            transport: None,
+            listen: Vec::new(),
+            audit: AuditConfig::default(),
+            snapshot_store: None,
+            snapshot_mode: SnapshotMode::default(),
+            snapshot_interval: Duration::from_secs(30),
+            session_ttl: Duration::from_secs(3600),
+            limits: Limits::default(),
+            plugins: Vec::new(),
+        }
+    }
+}
+
+/// The id tells hosts apart and guards nothing, so the process id will do where randomness fails.
+fn random_host_id() -> String {
+    match random_hex() {
+        Ok(hex) => hex.chars().take(8).collect(),
+        Err(_) => format!("{:08x}", std::process::id()),
+    }
+}

@@ -1,0 +1,173 @@
+//! What is wrong with a configuration, for people and for programs.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Position;
+
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The host starts; what stands there has probably no effect.
+    Warning,
+    /// The host does not start.
+    Error,
+}
+
+/// One thing that is wrong, with the place.
+///
+/// Its text form is `a2e.yaml:12:7: plugin "files": unknown key "root" (did you mean "roots"?)`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Whether it stops the host.
+    pub severity: Severity,
+    /// The file as it was named; empty where the configuration did not come from one.
+    pub file: String,
+    /// The line, from 1; 0 where it is not known.
+    pub line: u32,
+    /// The column in characters, from 1; 0 where it is not known.
+    pub column: u32,
+    /// The plugin whose entry it is in.
+    pub plugin: Option<String>,
+    /// The key, such as `plugins[1].metadata.priority`.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    /// Whether it stops the host.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.file.as_str(), self.line) {
+            ("", 0) => {}
+            ("", line) => write!(f, "{line}:{}: ", self.column)?,
+            (file, 0) => write!(f, "{file}: ")?,
+            (file, line) => write!(f, "{file}:{line}:{}: ", self.column)?,
+        }
+        if let Some(plugin) = &self.plugin {
+            write!(f, "plugin {plugin:?}: ")?;
+        }
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Every problem of a configuration of which at least one is an error, in the order of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct ConfigErrors(Vec<Problem>);
+
+impl ConfigErrors {
+    /// Errors and warnings together.
+    pub fn problems(&self) -> &[Problem] {
+        &self.0
+    }
+
+    pub(super) fn new(problems: Vec<Problem>) -> Self {
+        Self(problems)
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, problem) in self.0.iter().enumerate() {
+            let end = if place == 0 { "" } else { "\n" };
+            let kind = if problem.is_error() { "" } else { "warning: " };
+            write!(f, "{end}{kind}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// Where the checks put what they find, so that all of it is reported at once.
+#[derive(Debug)]
+pub(super) struct Findings {
+    file: String,
+    list: RefCell<Vec<Problem>>,
+}
+
+/// A place that a finding is about.
+#[derive(Clone, Debug)]
+pub(super) struct Spot<'a> {
+    pub(super) at: Position,
+    pub(super) plugin: Option<&'a str>,
+    pub(super) path: String,
+}
+
+impl Findings {
+    pub(super) fn new(file: &str) -> Self {
+        Self { file: file.to_owned(), list: RefCell::new(Vec::new()) }
+    }
+
+    pub(super) fn error(&self, spot: Spot<'_>, message: String, hint: Option<String>) {
+        self.push(Severity::Error, spot, message, hint);
+    }
+
+    pub(super) fn warning(&self, spot: Spot<'_>, message: String, hint: Option<String>) {
+        self.push(Severity::Warning, spot, message, hint);
+    }
+
+    fn push(&self, severity: Severity, spot: Spot<'_>, message: String, hint: Option<String>) {
+        self.list.borrow_mut().push(Problem {
+            severity,
+            file: self.file.clone(),
+            line: spot.at.line,
+            column: spot.at.column,
+            plugin: spot.plugin.map(str::to_owned),
+            path: spot.path,
+            message,
+            hint,
+        });
+    }
+
+    /// What was found, in the order of the file.
+    pub(super) fn into_sorted(self) -> Vec<Problem> {
+        let mut list = self.list.into_inner();
+        list.sort_by_key(|problem| (problem.line, problem.column));
+        list
+    }
+}
+
+/// The text "did you mean …?" where one of the names is near enough.
+pub(super) fn did_you_mean<'a>(
+    word: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    nearest(word, names).map(|name| format!("did you mean {name:?}?"))
+}
+
+/// The name that is nearest to the word, if a slip of the hand could have made the word of it.
+fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let folded = word.to_lowercase().replace('-', "_");
+    let allowed = (folded.chars().count() / 3).clamp(1, 3);
+    names
+        .into_iter()
+        .map(|name| (strsim::osa_distance(&folded, &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= allowed && *distance < name.chars().count())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// Whether values under this key are never shown (R69).
+pub(super) fn is_secret_key(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["token", "secret", "password", "api_key", "authorization"]
+        .iter()
+        .any(|word| key.contains(word))
+}
