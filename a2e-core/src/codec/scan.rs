@@ -47,6 +47,8 @@ pub struct Scanned<'a> {
     pub a2e: Slot<'a>,
     /// `timeout`, for types whose deadline is that field.
     pub timeout: Slot<'a>,
+    /// `correlation_id`, for the audit.
+    pub correlation_id: Slot<'a>,
     /// The first envelope key that stands twice.
     pub repeated: Option<&'static str>,
     /// Deepest nesting; the outermost object counts 1.
@@ -152,6 +154,7 @@ enum Key {
     Version,
     A2e,
     Timeout,
+    CorrelationId,
 }
 
 struct Scanner<'a> {
@@ -326,6 +329,7 @@ impl<'a> Scanner<'a> {
             "version" => (Key::Version, "version", &self.found.version),
             "a2e" => (Key::A2e, "a2e", &self.found.a2e),
             "timeout" => return Some(Key::Timeout),
+            "correlation_id" => return Some(Key::CorrelationId),
             _ => return None,
         };
         if *seen != Slot::Absent && self.found.repeated != Some("id") {
@@ -344,6 +348,7 @@ impl<'a> Scanner<'a> {
             Key::Version => &mut self.found.version,
             Key::A2e => &mut self.found.a2e,
             Key::Timeout => &mut self.found.timeout,
+            Key::CorrelationId => &mut self.found.correlation_id,
         } = slot;
     }
 

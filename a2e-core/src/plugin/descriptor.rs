@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Handler, Handlers, Host, InstanceScope, Plugin, Scope};
+use super::{Handler, Handlers, Host, PluginScope, Plugin, Scope};
 use crate::Result;
 use crate::config::{PluginConfig, Problem};
 use crate::protocol::SessionId;
@@ -24,7 +24,7 @@ pub struct Descriptor {
     /// Whether only it is asked; configuration overrides it.
     pub exclusive: bool,
     /// Whether sessions share an instance; configuration overrides it.
-    pub scope: InstanceScope,
+    pub scope: PluginScope,
     /// The settings (a JSON object) with which a host without configuration loads it;
     /// `None` when it is not safe to load unasked.
     pub default_settings: Option<&'static str>,
@@ -51,7 +51,7 @@ impl Descriptor {
             about: "",
             priority: 0,
             exclusive: false,
-            scope: InstanceScope::Host,
+            scope: PluginScope::Host,
             default_settings: None,
             check,
             build,
@@ -62,7 +62,7 @@ impl Descriptor {
 /// A built plugin as the kernel sees it.
 pub trait Loaded: Send + Sync {
     /// Its handlers, in the order of declaration.
-    fn handlers(&self) -> &[Handler];
+    fn handlers(&self) -> &[Arc<Handler>];
     /// [`Plugin::start`].
     ///
     /// # Errors
@@ -91,11 +91,11 @@ pub trait Loaded: Send + Sync {
 
 struct Built<P> {
     plugin: Arc<P>,
-    handlers: Vec<Handler>,
+    handlers: Vec<Arc<Handler>>,
 }
 
 impl<P: Plugin> Loaded for Built<P> {
-    fn handlers(&self) -> &[Handler] {
+    fn handlers(&self) -> &[Arc<Handler>] {
         &self.handlers
     }
 
@@ -127,7 +127,7 @@ impl<P: Plugin> Loaded for Built<P> {
 /// Erases a plugin's type.
 pub fn load<P: Plugin>(plugin: P) -> Arc<dyn Loaded> {
     let plugin = Arc::new(plugin);
-    let handlers = Handlers::of(&plugin);
+    let handlers = Handlers::of(&plugin).into_iter().map(Arc::new).collect();
     Arc::new(Built { plugin, handlers })
 }
 

@@ -11,10 +11,11 @@ use crate::Result;
 use crate::protocol::SessionId;
 use crate::snapshot::State;
 
+pub use crate::config::PluginScope;
 pub use answer::{Answer, BoxFuture, Later, Outcome, RawReply};
-pub(crate) use answer::{EncodedFuture, EncodedWork, Ended, SyncWork as _, Work as _};
+pub(crate) use answer::{EncodedWork, Ended};
 pub use contribution::{Contribution, Contributions};
-pub use descriptor::{BuildError, Descriptor, Loaded, PluginScope, load};
+pub use descriptor::{Descriptor, Loaded, load, settings};
 pub(crate) use handlers::Door;
 pub use handlers::{Handler, Handlers, Run, TypeSpec};
 pub use host::Host;
@@ -81,14 +82,4 @@ pub enum Scope<'a> {
     Host,
     /// What belongs to this session.
     Session(&'a SessionId),
-}
-
-/// Whether two sessions share an instance. In YAML `metadata.scope: host | session`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum InstanceScope {
-    /// One instance for all sessions.
-    #[default]
-    Host,
-    /// Each session has its own.
-    Session,
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::{ByteSink, Connection, Peer, Readiness};
+use super::{ByteSink, Connection, Gone, Peer, Readiness};
 
 /// Bytes that one direction holds before its writer has to wait, as a kernel's socket would.
 pub const CAPACITY: usize = 256 * 1024;
@@ -160,6 +160,11 @@ impl ByteSink for PipeWriter {
             state.writer = Some(context.waker().clone());
             Poll::Pending
         }))
+    }
+
+    fn peer_is_gone(&self) -> Gone<'_> {
+        let is_closed = self.0.lock().is_closed;
+        Box::pin(std::future::ready(is_closed))
     }
 
     fn close(&self) {

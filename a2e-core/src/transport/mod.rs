@@ -30,12 +30,18 @@ pub trait ByteSink: Send + Sync + fmt::Debug {
     /// connection is lost.
     fn ready(&self) -> Readiness<'_>;
 
+    /// Whether the peer is known to read no more, although writing has not failed yet.
+    fn peer_is_gone(&self) -> Gone<'_>;
+
     /// Ends the stream: the peer sees its end after everything that was written.
     fn close(&self);
 }
 
 /// Resolves when a sink can take more.
 pub type Readiness<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>>;
+
+/// Resolves to whether the peer is known to be gone.
+pub type Gone<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
 /// Who is at the other end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use tokio::net::unix::pipe;
 
 use super::memory::{Pipe, PipeReader, PipeWriter};
 use super::streams::Closable;
-use super::{ByteSink, ByteSource, Connection, Peer, Readiness};
+use super::{ByteSink, ByteSource, Connection, Gone, Peer, Readiness};
 
 /// How much a thread reads at once.
 const BLOCK: usize = 64 * 1024;
@@ -95,6 +95,10 @@ impl ByteSink for ThreadSink {
 
     fn ready(&self) -> Readiness<'_> {
         self.writer.ready()
+    }
+
+    fn peer_is_gone(&self) -> Gone<'_> {
+        self.writer.peer_is_gone()
     }
 
     fn close(&self) {

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio::io::Interest;
 use tokio::net::unix::{OwnedWriteHalf as UnixWriteHalf, pipe};
 use tokio::net::{TcpStream, UnixStream, tcp::OwnedWriteHalf as TcpWriteHalf};
 
-use super::{ByteSink, Connection, Peer, Readiness};
+use super::{ByteSink, Connection, Gone, Peer, Readiness};
 
 /// A Unix socket as a connection; the peer's uid is read from the socket.
 pub fn from_unix(stream: UnixStream) -> Connection {
@@ -78,6 +80,16 @@ macro_rules! byte_sink {
 
             fn ready(&self) -> Readiness<'_> {
                 Box::pin(async { self.writer()?.writable().await })
+            }
+
+            fn peer_is_gone(&self) -> Gone<'_> {
+                Box::pin(async {
+                    let Ok(writer) = self.writer() else { return true };
+                    let ready = writer.ready(Interest::WRITABLE);
+                    // Not writable now means that the peer is merely slow.
+                    let ready = tokio::time::timeout(Duration::from_millis(1), ready).await;
+                    matches!(ready, Ok(Ok(ready)) if ready.is_write_closed())
+                })
             }
 
             fn close(&self) {

@@ -1,0 +1,265 @@
+//! A request that is being worked on: what is shared by its handler, the watchdog and its sender.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::chain::Chain;
+use super::gate::Ticket;
+use super::{PluginSlot, Route};
+use crate::executor::Kernel;
+use crate::session::Session;
+use crate::{Error, Time};
+
+/// No deadline, in microseconds.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// Why a request is to end early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum CancelReason {
+    /// Its sender asked for it.
+    Cancelled = 1,
+    /// The connection is lost.
+    ClientGone = 2,
+    /// Its deadline passed.
+    Timeout = 3,
+    /// The session or the host ends.
+    Shutdown = 4,
+    /// It was answered; whoever still works on it can stop.
+    Answered = 5,
+}
+
+/// Who gets the answer.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// The client, through the session's sink.
+    Client,
+    /// Another handler that asked for it.
+    Caller(Mutex<Option<oneshot::Sender<NestedReply>>>),
+}
+
+/// The answer to a nested request: the body fields of the reply, or the error.
+pub(crate) type NestedReply = Result<Vec<u8>, Error>;
+
+/// Runs when the answer was queued; true when it was a reply.
+pub(crate) type AfterReply = Box<dyn FnOnce(bool) + Send>;
+
+pub(crate) struct Active {
+    pub(crate) kernel: Arc<Kernel>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) route: Arc<Route>,
+    pub(crate) id: String,
+    pub(crate) correlation_id: Option<Box<str>>,
+    pub(crate) input_bytes: usize,
+    /// Hash of the line, to tell a repeat from another request under the same id.
+    pub(crate) fingerprint: u64,
+    pub(crate) accepted: Time,
+    /// Monotonic microseconds; [`NEVER`] without one.
+    pub(crate) deadline_us: u64,
+    pub(crate) target: Target,
+    /// The request whose handler made this one.
+    pub(crate) parent: Option<Arc<Active>>,
+    /// Whether it is in the session's table.
+    pub(crate) is_listed: AtomicBool,
+    /// When its first handler began, in monotonic microseconds; 0 while it waits.
+    started_us: AtomicU64,
+    /// When the handler of the current step is given up, in monotonic microseconds.
+    pub(crate) step_deadline_us: AtomicU64,
+    events: Mutex<Events>,
+    cancelled: AtomicU8,
+    cancel: Notify,
+    /// Guards the progress; held to note what a handler said, never while one runs.
+    chain: Mutex<Chain>,
+    /// The run of the current step, when it is not on the reader.
+    ticket: Mutex<Option<Arc<Ticket>>>,
+    /// The plugin that works on it now.
+    slot: Mutex<Option<Arc<PluginSlot>>>,
+    after: Mutex<Vec<AfterReply>>,
+    has_after: AtomicBool,
+}
+
+/// The events of a request. The lock also orders them before the end.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    pub(crate) next_seq: u64,
+    pub(crate) has_ended: bool,
+    pub(crate) is_muted: bool,
+}
+
+/// What the reader knows about a request.
+pub(crate) struct Accepted<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) correlation_id: Option<&'a str>,
+    pub(crate) input_bytes: usize,
+    pub(crate) fingerprint: u64,
+    pub(crate) at: Time,
+    pub(crate) deadline_us: u64,
+}
+
+impl Active {
+    /// A request of a client. `reused` may bring memory of an earlier one.
+    pub(crate) fn new(
+        kernel: &Arc<Kernel>,
+        session: &Arc<Session>,
+        route: &Arc<Route>,
+        accepted: &Accepted<'_>,
+        mut reused: String,
+    ) -> Self {
+        reused.clear();
+        reused.push_str(accepted.id);
+        Self {
+            kernel: Arc::clone(kernel),
+            session: Arc::clone(session),
+            route: Arc::clone(route),
+            id: reused,
+            correlation_id: accepted.correlation_id.map(Into::into),
+            input_bytes: accepted.input_bytes,
+            fingerprint: accepted.fingerprint,
+            accepted: accepted.at,
+            deadline_us: accepted.deadline_us,
+            target: Target::Client,
+            parent: None,
+            is_listed: AtomicBool::new(false),
+            started_us: AtomicU64::new(0),
+            step_deadline_us: AtomicU64::new(NEVER),
+            events: Mutex::default(),
+            cancelled: AtomicU8::new(0),
+            cancel: Notify::new(),
+            chain: Mutex::default(),
+            ticket: Mutex::new(None),
+            slot: Mutex::new(None),
+            after: Mutex::default(),
+            has_after: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn events(&self) -> MutexGuard<'_, Events> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn chain(&self) -> MutexGuard<'_, Chain> {
+        self.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.events().has_ended
+    }
+
+    /// Tells everyone who works on it to stop. The first reason stays.
+    pub(crate) fn cancel(&self, reason: CancelReason) {
+        let first =
+            self.cancelled.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire);
+        if first.is_ok() {
+            self.cancel.notify_waiters();
+        }
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire) != 0
+    }
+
+    pub(crate) fn cancel_reason(&self) -> Option<CancelReason> {
+        Some(match self.cancelled.load(Ordering::Acquire) {
+            1 => CancelReason::Cancelled,
+            2 => CancelReason::ClientGone,
+            3 => CancelReason::Timeout,
+            4 => CancelReason::Shutdown,
+            5 => CancelReason::Answered,
+            _ => return None,
+        })
+    }
+
+    /// Waits for [`cancel`](Self::cancel).
+    pub(crate) async fn cancelled(&self) {
+        loop {
+            let notified = self.cancel.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.is_cancelled() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Notes that a handler begins.
+    pub(crate) fn begin(&self, slot: &Arc<PluginSlot>, now_us: u64) {
+        let now_us = now_us.max(1);
+        // Only the first handler's start counts; later steps belong to the run.
+        let _kept = self.started_us.compare_exchange(0, now_us, Ordering::AcqRel, Ordering::Acquire);
+        let limit = slot.deadline.map_or(NEVER, |limit| {
+            now_us.saturating_add(u64::try_from(limit.as_micros()).unwrap_or(NEVER))
+        });
+        self.step_deadline_us.store(limit, Ordering::Release);
+    }
+
+    /// When the first handler began, or `None` while it waits.
+    pub(crate) fn started_us(&self) -> Option<u64> {
+        Some(self.started_us.load(Ordering::Acquire)).filter(|started| *started != 0)
+    }
+
+    pub(crate) fn set_slot(&self, slot: Option<Arc<PluginSlot>>) {
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = slot;
+    }
+
+    pub(crate) fn slot(&self) -> Option<Arc<PluginSlot>> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_ticket(&self, ticket: Option<Arc<Ticket>>) {
+        *self.ticket.lock().unwrap_or_else(PoisonError::into_inner) = ticket;
+    }
+
+    pub(crate) fn ticket(&self) -> Option<Arc<Ticket>> {
+        self.ticket.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Runs `hook` once the answer is queued. When it already is, the hook runs at once.
+    pub(crate) fn after_reply(&self, hook: AfterReply) {
+        {
+            // Under the lock of the end, so that a hook is neither lost nor run twice.
+            let events = self.events();
+            if !events.has_ended {
+                self.has_after.store(true, Ordering::Release);
+                self.after.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+                return;
+            }
+        }
+        hook(false);
+    }
+
+    pub(crate) fn take_after(&self) -> Vec<AfterReply> {
+        if !self.has_after.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.after.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether this request or one that led to it holds a permit of this plugin.
+    pub(crate) fn ancestry_holds(&self, plugin: usize) -> bool {
+        let mut ancestor = self.parent.as_ref();
+        while let Some(request) = ancestor {
+            if request.slot().is_some_and(|slot| slot.number == plugin) {
+                return true;
+            }
+            ancestor = request.parent.as_ref();
+        }
+        false
+    }
+
+    /// How many requests led to this one.
+    pub(crate) fn depth(&self) -> usize {
+        std::iter::successors(self.parent.as_ref(), |request| request.parent.as_ref()).count()
+    }
+}
+
+impl std::fmt::Debug for Active {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Active")
+            .field("id", &self.id)
+            .field("type", &self.route.spec.wire_type)
+            .finish_non_exhaustive()
+    }
+}

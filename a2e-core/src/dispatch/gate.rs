@@ -1,0 +1,233 @@
+//! A plugin's permits: how many of its handlers run at a time, and what waits for them.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::run::Job;
+use crate::executor::Kernel;
+use crate::plugin::Run;
+use crate::session::Session;
+use crate::protocol::ErrorCode;
+use crate::{Error, Result};
+
+/// How many handlers of one plugin run at a time, by where they run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Permits {
+    pub(crate) pool: usize,
+    pub(crate) blocking: usize,
+    pub(crate) future: usize,
+}
+
+impl Permits {
+    fn of(&self, run: Run) -> usize {
+        match run {
+            Run::Inline | Run::Pool => self.pool,
+            Run::Blocking => self.blocking,
+            Run::Future => self.future,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Gate {
+    permits: Permits,
+    max_queue: usize,
+    state: Mutex<State>,
+    /// Threads that hang in this plugin, beyond their permits.
+    stuck: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Running now, by lane: pool, blocking, future.
+    running: [usize; 3],
+    queue: VecDeque<Job>,
+}
+
+fn lane(run: Run) -> usize {
+    match run {
+        Run::Inline | Run::Pool => 0,
+        Run::Blocking => 1,
+        Run::Future => 2,
+    }
+}
+
+/// How a gate stands, for status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GateStatus {
+    pub(crate) running: usize,
+    pub(crate) queued: usize,
+    pub(crate) stuck: usize,
+    pub(crate) is_quarantined: bool,
+}
+
+impl Gate {
+    pub(crate) fn new(permits: Permits, max_queue: usize) -> Arc<Self> {
+        Arc::new(Self { permits, max_queue, state: Mutex::default(), stuck: AtomicUsize::new(0) })
+    }
+
+    /// Guards counts and queue; nothing runs under it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether so many threads hang in this plugin that it gets no more.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        let stuck = self.stuck.load(Ordering::Acquire);
+        stuck > 0 && stuck >= 2 * self.permits.pool.min(self.permits.blocking)
+    }
+
+    pub(crate) fn status(&self) -> GateStatus {
+        let state = self.lock();
+        GateStatus {
+            running: state.running.iter().sum(),
+            queued: state.queue.len(),
+            stuck: self.stuck.load(Ordering::Acquire),
+            is_quarantined: self.is_quarantined(),
+        }
+    }
+
+    /// Runs a job now if it has a permit, else queues it.
+    ///
+    /// # Errors
+    /// `unavailable` when the plugin is quarantined, `overloaded` when its queue is full.
+    pub(crate) fn submit(self: &Arc<Self>, job: Job) -> Result<()> {
+        if self.is_quarantined() {
+            let text = format!("too many handlers of `{}` hang", job.slot.name);
+            return Err(Error::new(ErrorCode::Unavailable, text));
+        }
+        let mut state = self.lock();
+        // A request that another of the same plugin waits for must not wait for that one's permit.
+        let is_awaited = job.call.0.ancestry_holds(job.slot.number);
+        if is_awaited || (self.has_permit(&state, job.run) && job.may_run()) {
+            self.take(&mut state, &job);
+            drop(state);
+            job.launch();
+            return Ok(());
+        }
+        if state.queue.len() >= self.max_queue {
+            // Whoever is no longer waited for makes room.
+            state.queue.retain(|waiting| !waiting.call.0.has_ended());
+        }
+        if state.queue.len() >= self.max_queue {
+            job.call.0.kernel.counters.overloaded.add();
+            let text = format!("{} requests wait for `{}` already", self.max_queue, job.slot.name);
+            return Err(Error::new(ErrorCode::Overloaded, text));
+        }
+        job.call.0.kernel.waiting.fetch_add(1, Ordering::AcqRel);
+        state.queue.push_back(job);
+        Ok(())
+    }
+
+    fn has_permit(&self, state: &State, run: Run) -> bool {
+        let running = state.running.get(lane(run)).copied().unwrap_or(0);
+        running < self.permits.of(run)
+    }
+
+    fn take(&self, state: &mut State, job: &Job) {
+        if let Some(running) = state.running.get_mut(lane(job.run)) {
+            *running += 1;
+        }
+        job.call.0.session.note_running(1);
+        job.call.0.kernel.running.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Starts what waits and may run now.
+    pub(crate) fn pump(self: &Arc<Self>) {
+        loop {
+            let mut state = self.lock();
+            let next = state.queue.iter().position(|job| {
+                job.call.0.has_ended() || (self.has_permit(&state, job.run) && job.may_run())
+            });
+            let Some(job) = next.and_then(|at| state.queue.remove(at)) else { return };
+            job.call.0.kernel.waiting.fetch_sub(1, Ordering::AcqRel);
+            if job.call.0.has_ended() {
+                // Dropped before it was started.
+                continue;
+            }
+            self.take(&mut state, &job);
+            drop(state);
+            job.launch();
+        }
+    }
+
+    fn give_back(self: &Arc<Self>, ticket: &Ticket) {
+        {
+            let mut state = self.lock();
+            if let Some(running) = state.running.get_mut(lane(ticket.run)) {
+                *running = running.saturating_sub(1);
+            }
+        }
+        ticket.session.note_running(-1);
+        ticket.kernel.running.fetch_sub(1, Ordering::AcqRel);
+        ticket.kernel.pump(self);
+    }
+}
+
+const RUNNING: u8 = 0;
+const ABANDONED: u8 = 1;
+const DONE: u8 = 2;
+
+/// One run of one handler beyond the reader: holds its permit until it returns or is given up.
+pub(crate) struct Ticket {
+    gate: Arc<Gate>,
+    run: Run,
+    state: AtomicU8,
+    session: Arc<Session>,
+    kernel: Arc<Kernel>,
+}
+
+impl Ticket {
+    pub(crate) fn new(job: &Job) -> Arc<Self> {
+        Arc::new(Self {
+            gate: Arc::clone(&job.slot.gate),
+            run: job.run,
+            state: AtomicU8::new(RUNNING),
+            session: Arc::clone(&job.call.0.session),
+            kernel: Arc::clone(&job.call.0.kernel),
+        })
+    }
+
+    /// The handler has returned.
+    pub(crate) fn done(&self) {
+        match self.state.swap(DONE, Ordering::AcqRel) {
+            RUNNING => self.gate.give_back(self),
+            ABANDONED => {
+                self.gate.stuck.fetch_sub(1, Ordering::AcqRel);
+                if self.run == Run::Pool {
+                    self.kernel.pool.note_freed();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the handler still runs with its permit.
+    pub(crate) fn is_running(&self) -> bool {
+        self.state.load(Ordering::Acquire) == RUNNING
+    }
+
+    /// Gives the run up: its permit goes back, its thread counts as stuck until it returns.
+    pub(crate) fn abandon(&self) {
+        // Counted first: the run may return at this very moment and count itself out.
+        self.gate.stuck.fetch_add(1, Ordering::AcqRel);
+        let was_running =
+            self.state.compare_exchange(RUNNING, ABANDONED, Ordering::AcqRel, Ordering::Acquire);
+        if was_running.is_err() {
+            self.gate.stuck.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
+        self.kernel.counters.stuck_runs.add();
+        if self.run == Run::Pool {
+            self.kernel.pool.note_stuck();
+        }
+        self.gate.give_back(self);
+    }
+}
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ticket").field("run", &self.run).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,142 @@
+//! The route table: message type to the plugins that handle it, in the order in which they are asked.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::PluginSlot;
+use crate::codec::scan::Slot;
+use crate::plugin::{Handler, TypeSpec};
+use crate::protocol::Deadline;
+
+/// What a request without a deadline of its own gets.
+pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// No request outlives this, whatever it asks for.
+const CEILING: Duration = Duration::from_secs(600);
+
+/// The ceiling of types that wait for others, `…/await`.
+const AWAIT_CEILING: Duration = Duration::from_secs(3600);
+
+/// Everything known about one message type.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) spec: TypeSpec,
+    /// In the order in which they are asked; one alone when the head is exclusive.
+    pub(crate) handlers: Vec<RouteHandler>,
+}
+
+/// One handler in a route.
+#[derive(Debug, Clone)]
+pub(crate) struct RouteHandler {
+    pub(crate) slot: Arc<PluginSlot>,
+    /// Its place among the handlers of an instance, for plugins that are built per session.
+    pub(crate) index: usize,
+    pub(crate) handler: Arc<Handler>,
+}
+
+impl Route {
+    /// How long a request of this type may take; `None` when it never ends by itself.
+    pub(crate) fn limit(&self, timeout: &Slot<'_>) -> Option<Duration> {
+        let ceiling =
+            if self.spec.wire_type.contains("/await") { AWAIT_CEILING } else { CEILING };
+        let limit = match self.spec.deadline {
+            Deadline::None => return None,
+            Deadline::Default => DEFAULT_DEADLINE,
+            Deadline::After(limit) => limit,
+            Deadline::TimeoutField(default) => match timeout {
+                Slot::Number(seconds) if *seconds > 0.0 => {
+                    Duration::try_from_secs_f64(*seconds).unwrap_or(ceiling)
+                }
+                _ => Duration::from_secs(default),
+            },
+        };
+        Some(limit.min(ceiling))
+    }
+}
+
+/// Type to route. Built once, never changed, swapped whole.
+#[derive(Debug, Default)]
+pub(crate) struct RouteTable {
+    routes: HashMap<Box<str>, Arc<Route>>,
+}
+
+/// Why a plugin's handlers cannot stand in one table with the others.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("plugin `{plugin}` declares `{wire_type}` as {declared}, but `{other}` as {existing}")]
+pub(crate) struct RouteProblem {
+    pub(crate) plugin: String,
+    wire_type: String,
+    declared: String,
+    other: String,
+    existing: String,
+}
+
+impl RouteTable {
+    /// Sorts the handlers of these plugins by priority, high first, ties in the order given.
+    /// A plugin that contradicts an earlier one about a type is left out and reported.
+    pub(crate) fn build(slots: &[Arc<PluginSlot>]) -> (Self, Vec<RouteProblem>) {
+        let mut by_type: HashMap<Box<str>, Vec<RouteHandler>> = HashMap::new();
+        let mut problems = Vec::new();
+        let mut sorted: Vec<&Arc<PluginSlot>> = slots.iter().collect();
+        sorted.sort_by_key(|slot| std::cmp::Reverse(slot.priority));
+        for slot in sorted {
+            if let Some(problem) = contradiction(&by_type, slot) {
+                problems.push(problem);
+                continue;
+            }
+            for (index, handler) in slot.handlers().iter().enumerate() {
+                let entry = RouteHandler {
+                    slot: Arc::clone(slot),
+                    index,
+                    handler: Arc::clone(handler),
+                };
+                by_type.entry(handler.spec.wire_type.as_ref().into()).or_default().push(entry);
+            }
+        }
+        let routes = by_type.into_iter().filter_map(|(wire_type, mut handlers)| {
+            let head = handlers.first()?;
+            let spec = head.handler.spec.clone();
+            if head.slot.is_exclusive {
+                handlers.truncate(1);
+            }
+            Some((wire_type, Arc::new(Route { spec, handlers })))
+        });
+        (Self { routes: routes.collect() }, problems)
+    }
+
+    /// The route of a type.
+    pub(crate) fn get(&self, wire_type: &str) -> Option<&Arc<Route>> {
+        self.routes.get(wire_type)
+    }
+
+    /// Every type, sorted.
+    pub(crate) fn types(&self) -> Vec<&str> {
+        let mut types: Vec<&str> = self.routes.keys().map(AsRef::as_ref).collect();
+        types.sort_unstable();
+        types
+    }
+}
+
+/// The first type that this plugin declares otherwise than a plugin before it.
+fn contradiction(
+    by_type: &HashMap<Box<str>, Vec<RouteHandler>>,
+    slot: &PluginSlot,
+) -> Option<RouteProblem> {
+    slot.handlers().iter().find_map(|handler| {
+        let existing = by_type.get(handler.spec.wire_type.as_ref())?.first()?;
+        let (ours, theirs) = (&handler.spec, &existing.handler.spec);
+        (ours != theirs).then(|| RouteProblem {
+            plugin: slot.name.to_string(),
+            wire_type: ours.wire_type.to_string(),
+            declared: describe(ours),
+            other: existing.slot.name.to_string(),
+            existing: describe(theirs),
+        })
+    })
+}
+
+fn describe(spec: &TypeSpec) -> String {
+    let answer = if spec.is_one_way { "one-way" } else { spec.reply_type.as_ref() };
+    format!("{answer} with fold {:?} and deadline {:?}", spec.fold, spec.deadline)
+}

@@ -1,0 +1,111 @@
+//! A loaded plugin in its place: instance, order, permits, and how it fares.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Gate;
+use crate::config::PluginConfig;
+use crate::plugin::{Descriptor, Handler, Host, Loaded, PluginScope};
+use crate::protocol::{CapabilityName, PluginName};
+
+/// Whether a plugin serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SlotState {
+    /// It takes messages.
+    Serving,
+    /// It does not, because of this.
+    Failed(String),
+}
+
+/// A plugin that was built, with everything the dispatcher keeps about it.
+pub(crate) struct PluginSlot {
+    /// Its place in the configuration; also its index in per-session tables.
+    pub(crate) number: usize,
+    pub(crate) name: PluginName,
+    pub(crate) capability: CapabilityName,
+    pub(crate) config: PluginConfig,
+    pub(crate) descriptor: &'static Descriptor,
+    pub(crate) priority: i64,
+    pub(crate) is_exclusive: bool,
+    pub(crate) scope: PluginScope,
+    /// The longest that one of its handlers may take, where configured.
+    pub(crate) deadline: Option<Duration>,
+    /// The instance; for `scope: session` the one that only declares the handlers.
+    pub(crate) instance: Arc<dyn Loaded>,
+    pub(crate) host: Host,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) stats: PluginStats,
+    /// Guards the state alone.
+    state: Mutex<SlotState>,
+}
+
+/// What happened to a plugin's calls.
+#[derive(Debug, Default)]
+pub(crate) struct PluginStats {
+    pub(crate) calls: AtomicU64,
+    pub(crate) panics: AtomicU64,
+    pub(crate) timeouts: AtomicU64,
+}
+
+impl PluginStats {
+    pub(crate) fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What [`PluginSlot::new`] needs beyond the configuration.
+pub(crate) struct Parts {
+    pub(crate) number: usize,
+    pub(crate) config: PluginConfig,
+    pub(crate) descriptor: &'static Descriptor,
+    pub(crate) instance: Arc<dyn Loaded>,
+    pub(crate) host: Host,
+    pub(crate) gate: Arc<Gate>,
+}
+
+impl PluginSlot {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { number, config, descriptor, instance, host, gate } = parts;
+        let meta = &config.metadata;
+        Self {
+            number,
+            name: config.name.clone(),
+            capability: config.capability.clone(),
+            priority: meta.priority.unwrap_or(descriptor.priority),
+            is_exclusive: meta.exclusive.unwrap_or(descriptor.exclusive),
+            scope: meta.scope.unwrap_or(descriptor.scope),
+            deadline: meta.deadline,
+            descriptor,
+            instance,
+            host,
+            gate,
+            stats: PluginStats::default(),
+            state: Mutex::new(SlotState::Serving),
+            config,
+        }
+    }
+
+    /// The handlers that an instance declares.
+    pub(crate) fn handlers(&self) -> &[Arc<Handler>] {
+        self.instance.handlers()
+    }
+
+    pub(crate) fn state(&self) -> SlotState {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the plugin out of service; the reason is shown in status.
+    pub(crate) fn fail(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        tracing::error!(plugin = %self.name, %reason, "plugin failed");
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = SlotState::Failed(reason);
+    }
+}
+
+impl fmt::Debug for PluginSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginSlot").field("name", &self.name).finish_non_exhaustive()
+    }
+}
