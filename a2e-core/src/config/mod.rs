@@ -22,6 +22,7 @@ mod host;
 mod limits;
 mod listen;
 mod load;
+mod network;
 mod node;
 mod plugin;
 mod problem;
@@ -42,3 +43,8 @@ pub use plugin::{PluginConfig, PluginMeta, PluginScope};
 pub use problem::{ConfigErrors, Problem, Severity};
 pub use secret::Secret;
 pub use settings::settings_problems;
+
+#[cfg(test)]
+mod settings_tests;
+#[cfg(test)]
+mod tests;

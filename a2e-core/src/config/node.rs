@@ -40,6 +40,8 @@ pub(super) struct Node {
 #[derive(Clone, Debug)]
 pub(super) enum Data {
     Null,
+    /// A value that could not be read, which is noted; no further word about it.
+    Broken,
     Bool(bool),
     Number(Number),
     Text(String, Origin),
@@ -60,6 +62,7 @@ pub(super) struct Entry {
 pub(super) struct SyntaxError {
     pub(super) at: Position,
     pub(super) message: String,
+    pub(super) hint: Option<String>,
 }
 
 /// Nodes and anchors of one file, far above what a registry needs; the default of the crate lets an
@@ -72,13 +75,15 @@ const MAX_DEPTH: usize = 24;
 /// Reads the text of one document; an empty one is `Null`.
 pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
     if let Some(at) = find_control(text) {
-        return Err(SyntaxError { at, message: "control character in the file".to_owned() });
+        let message = "control character in the file".to_owned();
+        return Err(SyntaxError { at, message, hint: None });
     }
     match serde_saphyr::from_str_with_options::<Spanned<Plain>>(text, options()) {
         Ok(tree) => Ok(place(tree, text)),
         Err(error) => {
             let at = error.location().map_or(Position::default(), position);
-            Err(SyntaxError { at, message: plain_message(&error) })
+            let hint = quote_hint(text, at);
+            Err(SyntaxError { at, message: plain_message(&error), hint })
         }
     }
 }
@@ -112,12 +117,32 @@ pub(super) fn end_of(text: &str) -> Position {
     Position { line: small(line as u64), column: small(column as u64) }
 }
 
-/// The message without the place, which we print ourselves.
+/// The message in our words, or the crate's own without the place, which we print ourselves.
 fn plain_message(error: &serde_saphyr::Error) -> String {
+    match error {
+        serde_saphyr::Error::MultipleDocuments { .. } => return "a second document".to_owned(),
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+            return format!("the key {key:?} stands twice");
+        }
+        _ => {}
+    }
     let text = error.without_snippet().to_string();
+    let limits = ["budget breached", "recursion limit", "alias replay", "alias expansion"];
+    if limits.iter().any(|limit| text.starts_with(limit)) {
+        return format!(
+            "more than {MAX_NODES} values or {MAX_DEPTH} levels, each use of an alias counted"
+        );
+    }
     let first = text.lines().next().unwrap_or_default();
-    let end = first.rfind(" at line ").unwrap_or(first.len());
+    let end = first.find(" at line ").unwrap_or(first.len());
     first.get(..end).unwrap_or(first).to_owned()
+}
+
+/// A brace opens a map inside `{…}` and `[…]`, so that an unquoted reference ends in nonsense there.
+fn quote_hint(text: &str, at: Position) -> Option<String> {
+    let line = text.lines().nth((at.line as usize).checked_sub(1)?)?;
+    let is_flow = line.contains("${") && line.contains(['{', '[']);
+    is_flow.then(|| "inside { } and [ ] put \"${…}\" in quotes".to_owned())
 }
 
 fn position(location: serde_saphyr::Location) -> Position {
@@ -239,10 +264,16 @@ impl<'de> Visitor<'de> for PlainVisitor {
 }
 
 impl Node {
+    /// The value under a key, if this is a map that has it.
+    pub(super) fn entry(&self, key: &str) -> Option<&Node> {
+        let Data::Map(map) = &self.data else { return None };
+        map.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
     /// What it is, for messages; texts are shown only where they are no secret and not expanded.
     pub(super) fn describe(&self, is_secret: bool) -> String {
         match &self.data {
-            Data::Null => "null".to_owned(),
+            Data::Null | Data::Broken => "null".to_owned(),
             Data::List(_) => "a list".to_owned(),
             Data::Map(_) => "a map".to_owned(),
             _ if is_secret => "another value".to_owned(),
@@ -259,7 +290,7 @@ impl Node {
     /// reads exactly as we would write one.
     pub(super) fn to_json(&self) -> Value {
         match &self.data {
-            Data::Null => Value::Null,
+            Data::Null | Data::Broken => Value::Null,
             Data::Bool(value) => Value::Bool(*value),
             Data::Number(value) => Value::Number(value.clone()),
             Data::Text(text, Origin::Reference) => retype(text),

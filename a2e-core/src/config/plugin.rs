@@ -160,7 +160,7 @@ impl fmt::Debug for PluginConfig {
 /// Reads one entry; `None` when a required key is missing, which is then noted.
 pub(super) fn check(mut section: Section<'_>, file: &str) -> Option<PluginConfig> {
     let name = section.word("name");
-    if name.is_none() && !has(&section, "name") {
+    if name.is_none() && !section.has("name") {
         section.missing("name");
     }
     if let Some(name) = name {
@@ -168,7 +168,7 @@ pub(super) fn check(mut section: Section<'_>, file: &str) -> Option<PluginConfig
     }
     let mut required = |key: &'static str| {
         let word = section.word(key);
-        if word.is_none() && !has(&section, key) {
+        if word.is_none() && !section.has(key) {
             section.missing(key);
         }
         word
@@ -186,11 +186,6 @@ pub(super) fn check(mut section: Section<'_>, file: &str) -> Option<PluginConfig
     Some(plugin)
 }
 
-/// Whether a value stands there, right or wrong.
-fn has(section: &Section<'_>, key: &str) -> bool {
-    section.entries().iter().any(|entry| entry.key == key && !matches!(entry.node.data, Data::Null))
-}
-
 type Metadata = (PluginMeta, Map<String, Value>, BTreeMap<String, Position>);
 
 /// Reads `metadata`, or the `config` of an old sample in its place.
@@ -199,7 +194,7 @@ fn metadata(section: &mut Section<'_>) -> Option<Metadata> {
     let map = match (new, old) {
         (new, None) => new?,
         (new, Some(old)) => {
-            let is_used = new.is_none() && !has(section, "metadata");
+            let is_used = new.is_none() && !section.has("metadata");
             let message = if is_used { "is out of date" } else { "is out of date and ignored" };
             section.warning(old.at, "config", message, Some("write \"metadata\"".to_owned()));
             if is_used { section.map_of(old, "config", "a map")? } else { new? }

@@ -50,7 +50,22 @@ impl<'a> Section<'a> {
     pub(super) fn get(&mut self, key: &'static str) -> Option<&'a Node> {
         self.known.push(key);
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
-        (!matches!(entry.node.data, Data::Null)).then_some(&entry.node)
+        (!matches!(entry.node.data, Data::Null | Data::Broken)).then_some(&entry.node)
+    }
+
+    /// Whether a value stands there, right or wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| entry.key == key && !matches!(entry.node.data, Data::Null))
+    }
+
+    /// The text under `name`, without a judgement.
+    pub(super) fn name(&self) -> Option<&'a str> {
+        let entry = self.entries.iter().find(|entry| entry.key == "name")?;
+        match &entry.node.data {
+            Data::Text(text, _) => Some(text),
+            _ => None,
+        }
     }
 
     /// A place below this map.
@@ -231,7 +246,9 @@ impl<'a> Section<'a> {
     pub(super) fn list(&mut self, key: &'static str) -> Option<&'a [Node]> {
         let node = self.get(key)?;
         let Data::List(list) = &node.data else {
-            self.wrong(node, key, "a list", None);
+            let is_one = matches!(node.data, Data::Text(..) | Data::Map(_));
+            let hint = is_one.then(|| "begin each entry with \"- \"".to_owned());
+            self.wrong(node, key, "a list", hint);
             return None;
         };
         Some(list)
@@ -260,7 +277,8 @@ impl<'a> Section<'a> {
     /// A number in quotes is read as one, as the reference does, and gets a warning.
     fn quoted(&self, node: &Node, key: &str, origin: Origin) {
         if origin == Origin::Quoted {
-            self.warning(node.at, key, "is text", Some("write it without quotes".to_owned()));
+            let hint = Some("write it without them".to_owned());
+            self.warning(node.at, key, "stands in quotes", hint);
         }
     }
 }

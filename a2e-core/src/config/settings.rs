@@ -80,7 +80,13 @@ fn wrong_value(plugin: &PluginConfig, error: &WalkError) -> Problem {
         path if is_secret_key(path) => format!("{path}: the value does not fit"),
         path => format!("{path}: {}", text.replace("missing field", "missing key")),
     };
-    problem(plugin, Severity::Error, &error.path, message, None)
+    problem(plugin, Severity::Error, &error.path, message, variant_hint(&error.message))
+}
+
+/// serde says: unknown variant `x`, expected one of `a`, `b`.
+fn variant_hint(message: &str) -> Option<String> {
+    let mut words = message.strip_prefix("unknown variant ")?.split('`').skip(1).step_by(2);
+    did_you_mean(words.next()?, words)
 }
 
 /// A problem at the nearest place above the path that is known.

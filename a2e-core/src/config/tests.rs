@@ -1,0 +1,273 @@
+//! What the values of a file become, and what no file may do.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn load(text: &str) -> Result<Loaded, ConfigErrors> {
+    HostConfig::from_str("t.yaml", text, &|key| match key {
+        "ZIP" => Some("00501".to_owned()),
+        "RETRIES" => Some("3".to_owned()),
+        "EMPTY" => Some(String::new()),
+        "PHRASE" => Some("a: [b, c]\n- d".to_owned()),
+        "DIGITS" => Some("12345678901234567890123456789012345678901234".to_owned()),
+        _ => None,
+    })
+}
+
+fn good(text: &str) -> HostConfig {
+    match load(text) {
+        Ok(loaded) => loaded.config,
+        Err(errors) => panic!("{errors}"),
+    }
+}
+
+fn first(text: &str) -> String {
+    match load(text) {
+        Ok(loaded) => loaded.warnings.first().map(ToString::to_string).unwrap_or_default(),
+        Err(errors) => errors.problems()[0].to_string(),
+    }
+}
+
+#[test]
+fn an_empty_file_gives_the_documented_defaults() {
+    let config = good("");
+    assert_eq!(config.host_id.len(), 8);
+    assert!(config.host_id.bytes().all(|c| c.is_ascii_hexdigit()));
+    assert_ne!(config.host_id, HostConfig::new().host_id);
+    assert_eq!((config.server.host.as_str(), config.server.port), ("127.0.0.1", 8765));
+    assert_eq!(config.audit, AuditConfig::default());
+    assert_eq!((config.audit.max_bytes, config.audit.backup_count), (10_485_760, 5));
+    assert_eq!(config.snapshot_mode, SnapshotMode::Hybrid);
+    assert_eq!(config.snapshot_interval, Duration::from_secs(30));
+    assert_eq!(config.session_ttl, Duration::from_secs(3600));
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.addresses(false), [ListenAddr::Stdio]);
+    assert_eq!(config.addresses(true)[0].to_string(), "tcp://127.0.0.1:8765");
+}
+
+#[test]
+fn metadata_is_split_into_host_keys_and_settings() {
+    let config = good(
+        "plugins:\n- name: p\n  type: procs\n  cls: a.B\n  metadata:\n    deadline_s: 1.5\n    \
+         permits: 4\n    scope: session\n    ALLOWED_COMMANDS: [ls, cat]\n    deep: {a: {b: 1}}\n",
+    );
+    let plugin = config.get_plugin("p").unwrap();
+    assert_eq!((plugin.type_name.as_str(), plugin.capability.as_str()), ("procs", "proc"));
+    assert_eq!(plugin.metadata.deadline, Some(Duration::from_millis(1500)));
+    assert_eq!(plugin.metadata.permits, Some(4));
+    assert_eq!(plugin.metadata.scope, Some(PluginScope::Session));
+    assert_eq!((plugin.metadata.priority, plugin.metadata.exclusive), (None, None));
+    let keys: Vec<&str> = plugin.settings().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["ALLOWED_COMMANDS", "deep"]);
+    let place = |path: &str| plugin.position_of(path).map(|at| (at.line, at.column));
+    assert_eq!(place("ALLOWED_COMMANDS"), Some((9, 5)));
+    assert_eq!(place("ALLOWED_COMMANDS[1]"), Some((9, 28)));
+    assert_eq!(place("deep.a.b"), Some((10, 16)));
+    assert_eq!(place("permits"), None);
+}
+
+#[test]
+fn variables_keep_their_type_and_never_change_the_structure() {
+    let text = "plugins:\n- name: p\n  type: t\n  cls: c\n  metadata:\n    plain: ${RETRIES}\n    \
+                quoted: \"${RETRIES}\"\n    zip: ${ZIP}\n    part: v${RETRIES}\n    \
+                default: ${NONE:-true}\n    empty: ${EMPTY:-x}\n    blank: ${EMPTY}\n    \
+                dollars: $$5 $x $${RETRIES}\n    phrase: ${PHRASE}\n    long: ${DIGITS}\n";
+    let config = good(text);
+    let expected = serde_json::json!({
+        "plain": 3, "quoted": "3", "zip": "00501", "part": "v3", "default": true, "empty": "x",
+        "blank": "", "dollars": "$5 $x ${RETRIES}", "phrase": "a: [b, c]\n- d",
+        "long": "12345678901234567890123456789012345678901234",
+    });
+    assert_eq!(serde_json::Value::Object(config.plugins[0].settings().clone()), expected);
+    assert_eq!(good("auth_token: ${DIGITS}").auth_token.unwrap().expose().len(), 44);
+    assert_eq!(good("host_id: ${RETRIES}").host_id, "3");
+    assert_eq!(good("server: {port: \"${RETRIES}\"}").server.port, 3);
+    assert!(load("server: {port: \"${RETRIES}\"}").unwrap().warnings.is_empty());
+}
+
+#[test]
+fn a_secret_shows_in_no_problem_and_no_debug_text() {
+    let token = "correct-horse";
+    let texts = [
+        format!("auth_token: {token}\nlisten: [\"tcp://0.0.0.0:1\"]"),
+        format!("auth_token: [{token}]"),
+        format!("auth_token: \"{token}\\n\""),
+        format!("server: {{auth_token: {token}, port: x}}"),
+    ];
+    for text in texts {
+        let shown = format!("{:?}", load(&text));
+        assert!(!shown.contains(token), "{shown}");
+    }
+    let config = good(&format!(
+        "auth_token: {token}\nsnapshot_store: {{type: custom, config: {{password: {token}}}}}\n\
+         plugins: [{{name: a, type: t, cls: c, metadata: {{api_key: {token}}}}}]"
+    ));
+    let shown = format!("{config:?}");
+    assert!(!shown.contains(token), "{shown}");
+    assert!(config.auth_token.unwrap().matches(token));
+}
+
+#[test]
+fn a_short_token_is_a_warning_at_home() {
+    let is_short = |token: &str| Secret::new(token).is_short();
+    assert!(is_short("dev") && is_short("0123456789abcdef0123456789abcde"));
+    assert!(!is_short("0123456789abcdef0123456789abcdef"));
+    assert!(!is_short("Zm9vYmFyYmF6cXV4eHl6eQ") && !is_short("four words that nobody guesses"));
+}
+
+#[test]
+fn addresses_read_back_and_know_who_reaches_them() {
+    for (text, is_local) in [
+        ("tcp://127.0.0.1:8765", true),
+        ("tcp://127.8.9.1:0", true),
+        ("http://localhost:80", true),
+        ("tcp://[::1]:1", true),
+        ("tcp://[::ffff:127.0.0.1]:1", true),
+        ("unix:///run/a2e/a2e.sock", true),
+        ("stdio", true),
+        ("tcp://[::]:1", false),
+        ("tcp://0.0.0.0:1", false),
+        ("http://localhost.evil.example:1", false),
+        ("tcp://10.0.0.1:65535", false),
+    ] {
+        let address: ListenAddr = text.parse().unwrap();
+        assert_eq!((address.to_string().as_str(), address.is_local()), (text, is_local));
+    }
+    for text in [
+        "",
+        "tcp://",
+        "tcp://:1",
+        "tcp://a",
+        "tcp://a:+1",
+        "tcp://a:65536",
+        "tcp://::1:1",
+        "tcp://[a]:1",
+        "tcp://a b:1",
+        "unix://",
+        "unix:///",
+        "unix://a",
+        "ftp://a:1",
+        "stdio://",
+        "http://a:1/x",
+        "tcp://u@h:1",
+    ] {
+        assert!(text.parse::<ListenAddr>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn only_a_guarded_host_may_leave_the_machine() {
+    let open: ListenAddr = "tcp://0.0.0.0:1".parse().unwrap();
+    let mut config = HostConfig::new();
+    config.listen = vec![open.clone()];
+    let hint = config.problems()[0].hint.clone().unwrap();
+    assert!(hint.contains("auth_token: ${A2E_TOKEN}") && hint.contains("tls: external"), "{hint}");
+    config.auth_token = Some(Secret::new("0123456789abcdef0123456789abcdef"));
+    assert!(config.check_address(&open).is_some());
+    config.server.tls = Tls::External;
+    assert!(config.check_address(&open).is_none());
+    config.auth_token = None;
+    assert!(
+        config.check_address(&open).is_some(),
+        "a proxy that encrypts does not ask for a token"
+    );
+}
+
+#[test]
+fn listen_beats_transport_and_server() {
+    let of = |text: &str| -> Vec<String> {
+        good(text).addresses(true).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(of("server: {port: 1}"), ["tcp://127.0.0.1:1"]);
+    assert_eq!(of("server: {port: 1}\ntransport: {type: http}"), ["http://127.0.0.1:1"]);
+    assert_eq!(of("server: {host: 0.0.0.0}\ntransport: {type: subprocess}"), ["stdio"]);
+    assert!(of("server: {host: 0.0.0.0}\ntransport: {type: direct}").is_empty());
+    assert_eq!(of("listen: [stdio]\ntransport: {type: http}\nserver: {host: 0.0.0.0}"), ["stdio"]);
+}
+
+#[test]
+fn audit_follows_the_legacy_path_only_where_there_is_no_other() {
+    let audit = good("audit_log_path: a\naudit: {enabled: true}").audit;
+    assert_eq!((audit.mode, audit.path), (AuditMode::Write, Some("a".into())));
+    let audit = good("audit_log_path: a\naudit: {enabled: true, path: b, mode: off}").audit;
+    assert_eq!((audit.mode, audit.path), (AuditMode::Off, Some("b".into())));
+    assert_eq!(good("audit: {mode: sync}").audit.mode, AuditMode::Off);
+}
+
+#[test]
+fn duplicate_names_are_found_in_code_too() {
+    let plugin = PluginConfig::new("a", "tools", "c");
+    let config = HostConfig::new().plugin(plugin.clone()).plugin(plugin);
+    assert_eq!(
+        config.problems()[0].to_string(),
+        "plugin \"a\": the name is taken by an earlier plugin"
+    );
+}
+
+#[test]
+fn a_file_that_others_may_write_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a2e.yaml");
+    std::fs::write(&path, "host_id: a\n").unwrap();
+    let with = |mode: u32| {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        HostConfig::from_yaml(&path)
+    };
+    assert_eq!(with(0o640).unwrap().warnings, []);
+    assert_eq!(with(0o660).unwrap().warnings.len(), 1);
+    assert!(with(0o606).is_err());
+    assert!(HostConfig::from_yaml(folder.path()).is_err());
+    assert!(HostConfig::from_yaml(folder.path().join("none.yaml")).is_err());
+    std::fs::write(&path, "#".repeat((1 << 20) + 1)).unwrap();
+    assert!(with(0o600).unwrap_err().to_string().contains("larger"));
+    assert!(load(&"#".repeat(1 << 20)).is_ok());
+}
+
+#[test]
+fn problems_are_json_too() {
+    let errors = load("host_id: 5\nx: 1").unwrap_err();
+    let json = serde_json::to_value(&errors).unwrap();
+    assert_eq!(json[0]["severity"], "error");
+    assert_eq!((&json[0]["line"], &json[0]["column"]), (&1.into(), &10.into()));
+    assert_eq!(
+        (json[1]["severity"].as_str(), json[1]["path"].as_str()),
+        (Some("warning"), Some("x"))
+    );
+}
+
+#[test]
+fn huge() {
+    eprintln!("{:?}", good("plugins: [{name: a, type: t, cls: c, metadata: {n: 99999999999999999999999999, m: -9223372036854775809, o: 0x10, p: 1_000, q: 010, r: 1e400, t: 12:30:00, u: 2020-01-01, v: +5, w: .5, x: 0o7, y: !!str 5, z: ! 5}}]").plugins[0].settings());
+}
+#[test]
+fn columns_count_characters() {
+    assert!(first("host_id: 'höst'\nserver: {host: ä, port: x}").starts_with("t.yaml:2:16:"));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,200}") {
+        let _ = load(&text);
+    }
+
+    #[test]
+    fn no_change_of_a_good_file_makes_it_panic(
+        place in 0_usize..900,
+        length in 0_usize..40,
+        insert in "[-:{}\\[\\]#&*!|>'\"%@`$a0~ \n\t]{0,8}",
+    ) {
+        let mut chars: Vec<char> =
+            include_str!("../../../tests/data/configs/good/ours.yaml").chars().collect();
+        let start = place.min(chars.len());
+        let end = (start + length).min(chars.len());
+        chars.splice(start..end, insert.chars());
+        let text: String = chars.into_iter().collect();
+        if let Err(errors) = load(&text) {
+            prop_assert!(errors.problems().iter().all(|p| p.line > 0), "{}", errors);
+        }
+    }
+}
