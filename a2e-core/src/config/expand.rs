@@ -92,10 +92,7 @@ fn resolve(inside: &str, env: &Env<'_>) -> Result<String, String> {
         None => (inside, None),
     };
     if !is_name(name) {
-        return Err(format!(
-            "{:?} is not a variable: write ${{NAME}} or ${{NAME:-default}}",
-            inside
-        ));
+        return Err(format!("{inside:?} is not a variable: write ${{NAME}} or ${{NAME:-default}}"));
     }
     if default.is_some_and(|default| default.contains("${")) {
         return Err(format!(

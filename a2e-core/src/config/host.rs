@@ -226,7 +226,7 @@ impl Default for HostConfig {
             snapshot_store: None,
             snapshot_mode: SnapshotMode::default(),
             snapshot_interval: Duration::from_secs(30),
-            session_ttl: Duration::from_secs(3600),
+            session_ttl: Duration::from_hours(1),
             limits: Limits::default(),
             plugins: Vec::new(),
         }

@@ -122,8 +122,8 @@ fn transport(mut section: Section<'_>) -> Option<TransportConfig> {
 }
 
 fn http(mut section: Section<'_>) -> HttpPaths {
-    let mut paths = HttpPaths::default();
-    paths.base_url = section.word("base_url").map(str::to_owned);
+    let base_url = section.word("base_url").map(str::to_owned);
+    let mut paths = HttpPaths { base_url, ..HttpPaths::default() };
     for (key, slot) in
         [("send_path", &mut paths.send_path), ("stream_path", &mut paths.stream_path)]
     {

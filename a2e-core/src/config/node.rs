@@ -133,6 +133,9 @@ fn plain_message(error: &serde_saphyr::Error) -> String {
             "more than {MAX_NODES} values or {MAX_DEPTH} levels, each use of an alias counted"
         );
     }
+    if text.starts_with("non-finite float") {
+        return "a number that is not finite".to_owned();
+    }
     let first = text.lines().next().unwrap_or_default();
     let end = first.find(" at line ").unwrap_or(first.len());
     first.get(..end).unwrap_or(first).to_owned()
@@ -166,8 +169,18 @@ enum Plain {
 fn place(tree: Spanned<Plain>, text: &str) -> Node {
     let data = match tree.value {
         Plain::Null => Data::Null,
-        Plain::Bool(value) => Data::Bool(value),
-        Plain::Number(value) => Data::Number(value),
+        Plain::Bool(value) => match source(tree.defined, text) {
+            // YAML 1.1 knows these as booleans, the reference's parser does not.
+            Some(word @ ("y" | "Y" | "n" | "N")) => Data::Text(word.to_owned(), Origin::Plain),
+            _ => Data::Bool(value),
+        },
+        Plain::Number(value) => match source(tree.defined, text) {
+            // A leading zero, or more digits than a number holds: text loses nothing.
+            Some(word) if value.is_f64() && is_digits(word) => {
+                Data::Text(word.to_owned(), Origin::Plain)
+            }
+            _ => Data::Number(value),
+        },
         Plain::Text(value) => Data::Text(value, origin(tree.defined, text)),
         Plain::List(list) => Data::List(list.into_iter().map(|item| place(item, text)).collect()),
         Plain::Map(map) => Data::Map(
@@ -185,9 +198,21 @@ fn place(tree: Spanned<Plain>, text: &str) -> Node {
 
 /// Quoted texts and blocks start with their sign.
 fn origin(location: serde_saphyr::Location, text: &str) -> Origin {
-    let start = location.span().byte_offset().and_then(|offset| usize::try_from(offset).ok());
-    let first = start.and_then(|start| text.as_bytes().get(start));
-    if matches!(first, Some(b'"' | b'\'' | b'|' | b'>')) { Origin::Quoted } else { Origin::Plain }
+    let is_quoted =
+        source(location, text).is_some_and(|text| text.starts_with(['"', '\'', '|', '>']));
+    if is_quoted { Origin::Quoted } else { Origin::Plain }
+}
+
+/// A value as it stands in the file.
+fn source(location: serde_saphyr::Location, text: &str) -> Option<&str> {
+    let start = usize::try_from(location.span().byte_offset()?).ok()?;
+    let length = usize::try_from(location.span().byte_len()?).ok()?;
+    text.get(start..start.checked_add(length)?)
+}
+
+fn is_digits(word: &str) -> bool {
+    let digits = word.strip_prefix(['-', '+']).unwrap_or(word);
+    !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit())
 }
 
 impl<'de> Deserialize<'de> for Plain {
@@ -305,8 +330,8 @@ impl Node {
 }
 
 fn retype(text: &str) -> Value {
-    match serde_json::from_str::<Value>(text) {
-        Ok(value @ (Value::Bool(_) | Value::Number(_))) if value.to_string() == text => value,
-        _ => Value::String(text.to_owned()),
-    }
+    let value = serde_json::from_str(text).unwrap_or_default();
+    let is_plain = matches!(value, Value::Bool(_) | Value::Number(_));
+    let written = value.to_string();
+    if is_plain && written == text { value } else { Value::String(text.to_owned()) }
 }
