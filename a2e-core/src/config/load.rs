@@ -7,7 +7,7 @@ use std::path::Path;
 use super::expand::{Env, expand};
 use super::node::{Data, Node};
 use super::problem::{Findings, Spot};
-use super::{ConfigErrors, HostConfig, Position, Problem, check, node};
+use super::{ConfigErrors, HostConfig, Position, Problem, check, yaml};
 
 /// A file above this is refused before it is parsed (R69).
 const MAX_BYTES: u64 = 1 << 20;
@@ -60,7 +60,7 @@ fn load(
     env: &Env<'_>,
 ) -> Result<Loaded, ConfigErrors> {
     let mut config = HostConfig::default();
-    match text.map(node::parse) {
+    match text.map(yaml::parse) {
         None => {}
         Some(Err(error)) => findings.error(spot(error.at), error.message, error.hint),
         Some(Ok(mut tree)) => {
@@ -130,7 +130,7 @@ fn read(path: &Path, findings: &Findings) -> Option<String> {
         Err(error) => {
             let good = error.utf8_error().valid_up_to();
             let before = String::from_utf8_lossy(error.as_bytes().get(..good).unwrap_or_default());
-            findings.error(spot(node::end_of(&before)), "is not UTF-8".to_owned(), None);
+            findings.error(spot(yaml::end_of(&before)), "is not UTF-8".to_owned(), None);
             None
         }
     }

@@ -1,8 +1,16 @@
 //! The registry file: from YAML text to a checked [`HostConfig`], with every problem at once.
 //!
-//! Text becomes a tree in which each key knows its place (`node`), `${VAR}` is expanded in values
-//! (`expand`), then each section is checked (`check`, `plugin`, `limits`) and every problem noted.
-//! A plugin's own settings are checked later, by [`settings_problems`], when its type is known.
+//! Text becomes a tree in which each key knows its place (`yaml`, `node`), `${VAR}` is expanded in
+//! values (`expand`), then each section is checked (`check`, `network`, `plugin`, `limits`) and every
+//! problem noted. A plugin's own settings are checked later, by [`settings_problems`], when its type
+//! is known.
+//!
+//! Variables: `${VAR}` and `${VAR:-default}` stand in values, never in keys; the default counts when
+//! the variable is unset or empty and holds no further reference; `$$` is a literal `$`. Where the
+//! host reads a number or a switch, an expanded text is read as one. In a plugin's settings only an
+//! unquoted value that is one reference and nothing else becomes a number or boolean, and only when
+//! it reads exactly as we would write it (`3` does, `007` does not); quotes keep it text. Inside
+//! `{ }` and `[ ]` YAML wants references in quotes.
 //!
 //! ```
 //! use a2e_core::config::HostConfig;
@@ -29,7 +37,9 @@ mod problem;
 mod secret;
 mod section;
 mod settings;
+mod values;
 mod walk;
+mod yaml;
 
 pub use host::{
     AuditConfig, AuditMode, AuditOnError, HostConfig, HttpPaths, ServerConfig, SessionIdSource,

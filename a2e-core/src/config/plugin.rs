@@ -223,8 +223,13 @@ fn meta(mut map: Section<'_>) -> Metadata {
     (meta, settings, positions)
 }
 
-/// Notes the place of a setting and of everything in it.
+/// Notes the place of a setting and of everything in it, as far as the path stays short: long keys
+/// in aliases could make gigabytes of paths.
 fn note(positions: &mut BTreeMap<String, Position>, path: String, at: Position, node: &Node) {
+    const MAX_PATH: usize = 256;
+    if path.len() > MAX_PATH {
+        return;
+    }
     match &node.data {
         Data::Map(map) => {
             for entry in map {

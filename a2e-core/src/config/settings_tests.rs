@@ -139,6 +139,11 @@ fn types_that_take_any_key_know_all_of_them() {
 }
 
 #[test]
+fn null_leaves_the_default() {
+    assert_eq!(check::<Files>("roots:\nmax_bytes: ~\nhttp_get: null", &[]), Some(Files::default()));
+}
+
+#[test]
 fn settings_from_code_have_no_place() {
     let plugin = PluginConfig::new("p", "t", "c").with_setting("roots", 5);
     let (value, problems) = settings_problems::<Files>(&plugin);

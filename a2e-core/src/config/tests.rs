@@ -267,6 +267,32 @@ fn scalars_are_read_as_the_reference_reads_them_or_kept_as_text() {
 }
 
 #[test]
+fn merged_keys_give_way_to_own_ones() {
+    let config = good(
+        "plugins:\n- {name: a, type: t, cls: c, metadata: &m {permits: 1, x: 1}}\n\
+         - {name: b, type: t, cls: c, metadata: {<<: *m, permits: 2}}",
+    );
+    let plugin = config.get_plugin("b").unwrap();
+    assert_eq!((plugin.metadata.permits, &plugin.settings()["x"]), (Some(2), &1.into()));
+    assert_eq!(plugin.position_of("x"), Some(Position { line: 2, column: 56 }));
+}
+
+#[test]
+fn aliases_of_large_things_are_limited() {
+    let long = "x".repeat(100_000);
+    let uses = "*a,".repeat(60);
+    assert!(first(&format!("plugins: [{{metadata: [&a {long}, {uses}]}}]")).contains("each use"));
+    let key = "k".repeat(900);
+    let nest = format!("{{{key}: ").repeat(18) + "1" + &"}".repeat(18);
+    let text = format!(
+        "plugins: [{{name: a, type: t, cls: c, metadata: {{a: &a {nest}, b: [{}]}}}}]",
+        "*a,".repeat(50)
+    );
+    let plugin = good(&text).plugins.remove(0);
+    assert!(plugin.position_of("b[49]").is_some());
+}
+
+#[test]
 fn columns_count_characters() {
     assert!(first("host_id: 'höst'\nserver: {host: ä, port: x}").starts_with("t.yaml:2:16:"));
 }

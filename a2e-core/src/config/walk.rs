@@ -208,6 +208,10 @@ impl<'de> de::MapAccess<'de> for Keys<'_> {
                 self.unknown.borrow_mut().push(Unknown { path, fields });
                 continue;
             }
+            // As in the host's own keys, null counts as absent: "roots:" leaves the default.
+            if self.fields.is_some() && value.is_null() {
+                continue;
+            }
             let source: StrDeserializer<'_, WalkError> = key.as_str().into_deserializer();
             let key = seed.deserialize(source).map_err(|error| error.at(&path))?;
             self.value = Some((path, value));
