@@ -92,7 +92,8 @@ fn resolve(inside: &str, env: &Env<'_>) -> Result<String, String> {
         None => (inside, None),
     };
     if !is_name(name) {
-        return Err(format!("{inside:?} is not a variable: write ${{NAME}} or ${{NAME:-default}}"));
+        // The text itself is not shown: it may be a part of a secret that holds a "$".
+        return Err("write ${NAME} or ${NAME:-default}, and $$ for a literal $".to_owned());
     }
     if default.is_some_and(|default| default.contains("${")) {
         return Err(format!(

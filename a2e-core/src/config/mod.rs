@@ -50,7 +50,7 @@ pub use listen::{ListenAddr, ListenAddrError};
 pub use load::Loaded;
 pub use node::Position;
 pub use plugin::{PluginConfig, PluginMeta, PluginScope};
-pub use problem::{ConfigErrors, Problem, Severity};
+pub use problem::{ConfigErrors, Problem, Severity, did_you_mean};
 pub use secret::Secret;
 pub use settings::settings_problems;
 

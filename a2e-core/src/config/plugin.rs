@@ -84,6 +84,7 @@ pub(super) struct Source {
     pub(super) file: String,
     pub(super) path: String,
     pub(super) at: Position,
+    pub(super) cls_at: Position,
 }
 
 impl PluginConfig {
@@ -175,8 +176,9 @@ pub(super) fn check(mut section: Section<'_>, file: &str) -> Option<PluginConfig
     };
     let (type_name, cls) = (required("type"), required("cls"));
     let metadata = metadata(&mut section);
-    let source =
-        Source { file: file.to_owned(), path: section.path().to_owned(), at: section.at() };
+    let at = section.at();
+    let cls_at = section.get("cls").map_or(at, |node| node.at);
+    let source = Source { file: file.to_owned(), path: section.path().to_owned(), at, cls_at };
     section.finish(&META_KEYS.map(|key| (key, "metadata")));
     let mut plugin = PluginConfig::new(name?, type_name?, cls?);
     plugin.source = source;

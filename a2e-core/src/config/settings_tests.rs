@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{HostConfig, PluginConfig, settings_problems};
+use super::{HostConfig, PluginConfig, Severity, did_you_mean, settings_problems};
 
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(default)]
@@ -153,4 +153,18 @@ fn settings_from_code_have_no_place() {
         "plugin \"p\": roots: invalid type: integer \"5\", expected a sequence"
     );
     assert_eq!(problems[0].path, "metadata.roots");
+}
+
+#[test]
+fn problems_of_the_host_with_a_plugin_have_their_place() {
+    let plugin = plugin("roots: [/a]");
+    let hint = did_you_mean("a.B", ["a.b", "zzz"]);
+    let problem = plugin.cls_problem(Severity::Error, "no class \"a.B\" is linked in", hint);
+    assert_eq!(
+        problem.to_string(),
+        "a2e.yaml:4:8: plugin \"files\": no class \"a.B\" is linked in (did you mean \"a.b\"?)"
+    );
+    assert_eq!(problem.path, "plugins[0].cls");
+    let problem = plugin.setting_problem(Severity::Warning, "roots[0].x", "is no folder", None);
+    assert_eq!((problem.line, problem.column), (8, 13));
 }

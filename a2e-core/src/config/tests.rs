@@ -293,6 +293,14 @@ fn aliases_of_large_things_are_limited() {
 }
 
 #[test]
+fn the_deepest_file_fits_a_small_stack() {
+    let deep = |levels: usize| format!("{}1{}", "{a: ".repeat(levels), "}".repeat(levels));
+    let thread = std::thread::Builder::new().stack_size(1 << 20);
+    let run = thread.spawn(move || (load(&deep(24)).is_ok(), load(&deep(25)).is_ok()));
+    assert_eq!(run.unwrap().join().unwrap(), (true, false));
+}
+
+#[test]
 fn columns_count_characters() {
     assert!(first("host_id: 'höst'\nserver: {host: ä, port: x}").starts_with("t.yaml:2:16:"));
 }
