@@ -55,6 +55,8 @@ pub use secret::Secret;
 pub use settings::settings_problems;
 
 #[cfg(test)]
+mod access_tests;
+#[cfg(test)]
 mod settings_tests;
 #[cfg(test)]
 mod tests;
