@@ -24,7 +24,11 @@ pub struct Exit {
 impl Exit {
     /// Ended by SIGKILL; also said of a program whose guard was lost and which was killed then.
     pub(super) fn killed() -> Self {
-        Self { code: None, signal: Some(9) }
+        Self::by_signal(9)
+    }
+
+    pub(super) fn by_signal(signal: i32) -> Self {
+        Self { code: None, signal: Some(signal) }
     }
 
     /// Whether the program ended by itself with code 0.

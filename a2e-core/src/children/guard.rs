@@ -12,26 +12,26 @@
 //! stop that the host is making of it.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, IoSliceMut, Write};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, Stdio};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{self, Pid};
 
 use super::child::Exit;
+use super::start::start;
 use super::tree;
-use super::wire::{Block, END_TREE, GUARD_WORD, Report, WITH_STDIN};
+use super::wire::{END_TREE, GUARD_WORD, Report};
 
+/// Look for an ended child without waiting for it.
+const LOOK: WaitPidFlag =
+    WaitPidFlag::WEXITED.union(WaitPidFlag::WNOHANG).union(WaitPidFlag::WNOWAIT);
 /// What the kernel sends when the host thread that forked this guard ends.
 const HOST_DIED: Signal = Signal::SIGUSR2;
 /// Exit code of a guard that could not begin; nobody but the host looks at it.
@@ -64,9 +64,9 @@ struct Guard {
     /// To the host. Close-on-exec, as everything here: the program gets its stdio and no more.
     socket: UnixStream,
     signals: SignalFd,
-    main: Child,
-    /// The program's process group, which is its process id.
-    group: Pid,
+    /// The program; also the number of its process group.
+    main: Pid,
+    /// The program was waited for.
     is_over: bool,
 }
 
@@ -91,18 +91,15 @@ impl Guard {
         mask.add(HOST_DIED);
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-        let main = match launch(&mut socket, program, args) {
+        let main = match start(&mut socket, program, args) {
             Ok(main) => main,
-            Err((error, text)) => {
-                let report = Report::Failed(error.raw_os_error().unwrap_or(0), text);
+            Err(report) => {
                 socket.write_all(report.to_line().as_bytes())?;
-                return Err(error);
+                return Err(io::ErrorKind::Other.into());
             }
         };
-        let pid = main.id();
-        let group = Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
-        let guard = Self { socket, signals, main, group, is_over: false };
-        guard.tell(&Report::Started(pid));
+        let guard = Self { socket, signals, main, is_over: false };
+        guard.tell(&Report::Started(main.as_raw().unsigned_abs()));
         Ok(guard)
     }
 
@@ -146,7 +143,7 @@ impl Guard {
             }
             // The program is not waited for yet, so its id, which is the group's, is not reused.
             if let Ok(signal) = Signal::try_from(i32::from(*order)) {
-                killpg(self.group, signal).ok();
+                killpg(self.main, signal).ok();
             }
         }
         true
@@ -154,14 +151,13 @@ impl Guard {
 
     /// Waits for every child that has ended: the program and orphans that came here.
     ///
-    /// It looks before it waits, so that the program's status is always taken by `std`, which
-    /// knows all signal numbers; `nix` answers EINVAL for a death by a real-time signal.
+    /// It looks before it waits, because `nix` answers EINVAL for a death by a real-time signal,
+    /// and the number can be read elsewhere only until the dead are waited for.
     fn reap(&mut self) -> Reaped {
-        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         let mut main_ended = false;
         loop {
             main_ended |= self.main_ended();
-            let next = match waitid(Id::All, look) {
+            let next = match waitid(Id::All, LOOK) {
                 Ok(WaitStatus::StillAlive) => return Reaped { main_ended, alone: false },
                 Err(Errno::ECHILD) => return Reaped { main_ended, alone: true },
                 Ok(status) => status.pid(),
@@ -169,7 +165,7 @@ impl Guard {
                 Err(_) => continue,
             };
             main_ended |= self.main_ended();
-            if next != Some(self.group) {
+            if next != Some(self.main) || self.is_over {
                 waitpid(next, Some(WaitPidFlag::WNOHANG)).ok();
             }
         }
@@ -180,12 +176,15 @@ impl Guard {
         if self.is_over {
             return false;
         }
-        let exit = match self.main.try_wait() {
-            Ok(None) => return false,
-            Ok(Some(status)) => Exit { code: status.code(), signal: status.signal() },
-            // Its status was taken by the wait for a stranger that died at the same moment.
-            Err(_) => Exit::killed(),
+        let exit = match waitid(Id::Pid(self.main), LOOK) {
+            Ok(WaitStatus::StillAlive) => return false,
+            Ok(WaitStatus::Exited(_, code)) => Exit { code: Some(code), signal: None },
+            Ok(WaitStatus::Signaled(_, signal, _)) => Exit::by_signal(signal as i32),
+            // A real-time signal; or the program's status was taken by the wait for a stranger
+            // that died of one at the same moment.
+            _ => tree::death_signal(self.main.as_raw()).map_or(Exit::killed(), Exit::by_signal),
         };
+        waitpid(self.main, Some(WaitPidFlag::WNOHANG)).ok();
         self.is_over = true;
         self.tell(&Report::Ended(exit));
         true
@@ -230,77 +229,4 @@ fn close_inherited() -> io::Result<()> {
         unistd::close(fd).ok();
     }
     Ok(())
-}
-
-type LaunchError = (io::Error, String);
-
-/// Starts the program in a group of its own, then lets go of its stdio and folder.
-fn launch(
-    socket: &mut UnixStream,
-    program: OsString,
-    args: impl Iterator<Item = OsString>,
-) -> Result<Child, LaunchError> {
-    let own = |error: io::Error| {
-        let text = format!("the guard failed: {error}");
-        (error, text)
-    };
-    let null = File::options().read(true).write(true).open("/dev/null").map_err(own)?;
-    let stdin = take_stdin(socket).map_err(own)?;
-    let block = Block::read(socket).map_err(own)?;
-    unistd::dup2_stdin(&null).map_err(|errno| own(errno.into()))?;
-
-    if !block.cwd.as_os_str().is_empty() {
-        std::env::set_current_dir(&block.cwd).map_err(|error| {
-            let text = format!("cannot enter `{}`: {error}", block.cwd.display());
-            (error, text)
-        })?;
-    }
-    // `std` gives the program an empty signal mask and SIGPIPE's default action.
-    let child = Command::new(&program)
-        .args(args)
-        .env_clear()
-        .envs(block.env)
-        .process_group(0)
-        .stdin(stdin)
-        .spawn()
-        .map_err(|error| {
-            let text = format!("cannot start `{}`: {error}", program.display());
-            (error, text)
-        })?;
-    // From here the program and its descendants alone decide when stdout and stderr end, and no
-    // file system is kept busy.
-    unistd::dup2_stdout(&null).ok();
-    unistd::dup2_stderr(&null).ok();
-    std::env::set_current_dir("/").ok();
-    Ok(child)
-}
-
-/// The program's stdin, sent with the first byte of the socket.
-fn take_stdin(socket: &UnixStream) -> io::Result<Stdio> {
-    let mut mark = [0];
-    let mut space = nix::cmsg_space!([RawFd; 1]);
-    let mut received = None;
-    let count = {
-        let mut parts = [IoSliceMut::new(&mut mark)];
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
-        for part in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(fds) = part {
-                received = fds.first().copied();
-            }
-        }
-        message.bytes
-    };
-    match (count, mark, received) {
-        (0, ..) => Err(io::ErrorKind::UnexpectedEof.into()),
-        (_, [WITH_STDIN], Some(fd)) => {
-            // A bare number becomes an owned descriptor without `unsafe` by opening it again.
-            // A pipe opened so is the same pipe, and reading it does not wait for a writer.
-            let pipe = File::open(format!("/proc/self/fd/{fd}"))?;
-            unistd::close(fd)?;
-            Ok(pipe.into())
-        }
-        (_, [WITH_STDIN], None) => Err(io::ErrorKind::InvalidData.into()),
-        _ => Ok(Stdio::null()),
-    }
 }

@@ -31,6 +31,7 @@ mod drain;
 pub mod guard;
 mod launcher;
 mod monitor;
+mod start;
 mod sweep;
 mod tree;
 mod wire;

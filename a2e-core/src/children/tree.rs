@@ -54,6 +54,14 @@ impl Process {
     }
 }
 
+/// The signal that ended a process which was not waited for yet.
+pub(super) fn death_signal(pid: i32) -> Option<i32> {
+    let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The last field is the wait status; its low seven bits are the signal.
+    let status: i32 = line.split_ascii_whitespace().next_back()?.parse().ok()?;
+    Some(status & 0x7f).filter(|signal| *signal != 0)
+}
+
 /// Every process that can be seen now.
 pub(super) fn processes() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
