@@ -1,1 +1,139 @@
-//! Soon.
+//! Audit: one line of JSON per handled, refused or failed request, for whoever asks "what happened?".
+//!
+//! The dispatcher appends a record when a request ends and commits before the reply is flushed, so
+//! a client never holds a success that the audit does not know (`write` and `sync`). What goes
+//! wrong here never changes a reply: it is counted, shown in [`AuditStatus`], and named in the
+//! file by a gap record as soon as it can be written again.
+//!
+//! A line, broken here for reading (texts are ASCII, everything else as `\uXXXX`; a text longer
+//! than 256 bytes is cut and ends in `\u2026`):
+//!
+//! ```json
+//! {"ts":1764000000.123456,"session_id":"…","req_id":"…","correlation_id":"…","success":true,
+//!  "duration_ms":3,"error_code":null,"input_bytes":120,"output_bytes":80,"seq":7,"mono_us":5120,
+//!  "plugin":"tools","type":"tool/call/req","agent_id":null,"outcome":"ok","queue_us":4,
+//!  "run_us":3010,"crc":"0a1b2c3d"}
+//! ```
+//!
+//! `crc` is the CRC-32C (Castagnoli), as eight lower-case hex digits, of the bytes of the line from
+//! its first up to, but not including, `,"crc":"`; it is always the last field. `seq` starts at 1,
+//! grows by one in file order, and goes on across rotated files and restarts.
+//! [`verify_line`] and [`scan`] check both.
+//!
+//! ```
+//! use a2e_core::audit::{AuditConfig, AuditLog, AuditRecord, Outcome};
+//! use a2e_core::{Clock, SystemClock};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! let log = AuditLog::open(AuditConfig::new(folder.path().join("audit.jsonl")))?;
+//! let now = SystemClock::new().now();
+//! log.append(&AuditRecord {
+//!     kind: "tool/call/req",
+//!     req_id: "1",
+//!     outcome: Outcome::Ok,
+//!     ..AuditRecord::at(now)
+//! });
+//! assert!(log.commit(), "in the file before the reply");
+//! assert_eq!(log.status().written, 1);
+//! # Ok::<(), a2e_core::Error>(())
+//! ```
+
+mod file;
+mod log;
+mod record;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+pub use log::AuditLog;
+pub use record::{AuditRecord, Outcome};
+pub use scan::{BadLine, Hole, LineProblem, Scan, Verified, scan, scan_rotated, verify_line};
+
+/// When a record is safe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuditMode {
+    /// Nothing is recorded and no file is touched.
+    Off,
+    /// Written by a timer; kill -9 may lose the last 50 ms.
+    Buffered,
+    /// In the kernel before the reply: survives kill -9, not a power cut.
+    #[default]
+    Write,
+    /// On the disk before the reply: survives a power cut.
+    Sync,
+}
+
+impl AuditMode {
+    /// The mode as configuration and `handshake/resp` spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Buffered => "buffered",
+            Self::Write => "write",
+            Self::Sync => "sync",
+        }
+    }
+}
+
+/// What stands in the field `session_id`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SessionIdSource {
+    /// The session of the record; where it has none, a UUID made when the log was opened.
+    #[default]
+    Uuid,
+    /// This `host_id`, in every record.
+    HostId(String),
+}
+
+/// What [`AuditLog::open`] needs to know.
+#[derive(Clone, Debug)]
+pub struct AuditConfig {
+    /// When a record is safe.
+    pub mode: AuditMode,
+    /// The file; missing parent folders are created.
+    pub path: PathBuf,
+    /// The size in bytes that no file passes (unless one line alone does); 0 = never rotate.
+    pub max_bytes: u64,
+    /// How many rotated files are kept, as `path.1` (newest) to `path.N`; 0 = never rotate.
+    pub backup_count: u32,
+    /// What stands in the field `session_id`.
+    pub session_id_source: SessionIdSource,
+}
+
+impl AuditConfig {
+    /// Mode `write` to this file, 10 MiB, five rotated files.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            mode: AuditMode::Write,
+            path: path.into(),
+            max_bytes: 10 * 1024 * 1024,
+            backup_count: 5,
+            session_id_source: SessionIdSource::Uuid,
+        }
+    }
+}
+
+/// How the audit stands, for health and `host/status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditStatus {
+    /// The mode in force.
+    pub mode: AuditMode,
+    /// The file that is written; none when the mode is off.
+    pub path: Option<PathBuf>,
+    /// Whether another live host holds the configured path, so that this one writes beside it.
+    pub is_beside: bool,
+    /// Records handed to the kernel since this log was opened.
+    pub written: u64,
+    /// Records in memory that wait for the next commit.
+    pub pending: u64,
+    /// Records dropped because the file could not be written and the buffer was full.
+    pub lost: u64,
+    /// The last failure, while it lasts; health is degraded.
+    pub failing: Option<String>,
+    /// Files put aside since this log was opened.
+    pub rotations: u64,
+    /// What was found wrong in the existing files when the log was opened.
+    pub found: Vec<String>,
+}

@@ -1,32 +1,18 @@
 //! From the tree of the file to the checked form: one function per section, every problem noted.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
-use super::host::{AuditConfig, AuditMode, AuditOnError, SessionIdSource, SnapshotMode};
-use super::host::{HostConfig, HttpPaths, ServerConfig, SnapshotStoreConfig, Tls, TransportConfig};
-use super::listen::check_host;
+use super::host::{AuditConfig, AuditMode, AuditOnError, HostConfig};
+use super::host::{SessionIdSource, SnapshotMode, SnapshotStoreConfig};
+use super::network::network;
 use super::node::{Data, Node};
 use super::problem::Findings;
 use super::section::Section;
-use super::{ListenAddr, PluginConfig, Position, Secret, limits, plugin};
+use super::{PluginConfig, Secret, limits, plugin};
 
 /// The longest time that a setting of the host may name: ten years.
 const MAX_SECONDS: f64 = 315_360_000.0;
-const TRANSPORTS: [(&str, Kind); 4] = [
-    ("http", Kind::Http),
-    ("direct", Kind::Direct),
-    ("subprocess", Kind::Stdio),
-    ("stdio", Kind::Stdio),
-];
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Http,
-    Direct,
-    Stdio,
-}
-
 /// Checks a whole file; what is wrong is left at its default and noted.
 pub(super) fn check(root: &Node, findings: &Findings, file: &str) -> HostConfig {
     let mut config = HostConfig::default();
@@ -43,174 +29,43 @@ pub(super) fn check(root: &Node, findings: &Findings, file: &str) -> HostConfig 
     if let Some(id) = top.word("host_id") {
         id.clone_into(&mut config.host_id);
     }
-    config.auth_token = token(&mut top);
-    let listen_places = network(&mut top, &mut config);
+    let token = token(&mut top);
+    let places = network(&mut top, &mut config);
     config.audit = audit(&mut top);
     snapshots(&mut top, &mut config);
     if let Some(section) = top.section("global_limits") {
         config.limits = limits::check(section);
     }
     config.plugins = plugins(&mut top, file);
-    for (address, at, key) in listen_places {
-        if let Some(problem) = config.check_address(&address) {
-            findings.error(top.spot(at, &key), problem.message, problem.hint);
+    // A token that could not be read is one error, not two.
+    if let Ok(token) = token {
+        config.auth_token = token;
+        for (address, at, key) in places {
+            if let Some(problem) = config.check_address(&address) {
+                findings.error(top.spot(at, &key), problem.message, problem.hint);
+            }
         }
     }
     top.finish(&[]);
     config
 }
 
-fn token(top: &mut Section<'_>) -> Option<Secret> {
-    let text = top.text("auth_token")?;
-    let at = top.get("auth_token").map_or_else(|| top.at(), |node| node.at);
+/// The token, if there is one; an error when it cannot be read, which is then noted.
+fn token(top: &mut Section<'_>) -> Result<Option<Secret>, ()> {
+    let at = top.get("auth_token").map_or(top.at(), |node| node.at);
+    let Some(text) = top.text("auth_token") else {
+        return if top.has("auth_token") { Err(()) } else { Ok(None) };
+    };
     if text.is_empty() {
         top.warning(at, "auth_token", "is empty, so none is asked for", None);
-        return None;
+        return Ok(None);
     }
     let token = Secret::new(text);
     if token.is_short() {
         let hint = "\"openssl rand -hex 16\" prints one that is long enough".to_owned();
         top.warning(at, "auth_token", "has less than 128 bits", Some(hint));
     }
-    Some(token)
-}
-
-/// An address, and the key that gave it.
-type Place = (ListenAddr, Position, String);
-
-/// Reads `server`, `transport` and `listen`; gives the addresses that result, with their places.
-fn network(top: &mut Section<'_>, config: &mut HostConfig) -> Vec<Place> {
-    let mut server_at = None;
-    if let Some(section) = top.section("server") {
-        let place = section.entries().iter().find(|entry| entry.key == "host");
-        server_at = Some(place.map_or(section.at(), |entry| entry.node.at));
-        config.server = server(section);
-    }
-    let transport_at = top.get("transport").map(|node| node.at);
-    config.transport = top.section("transport").and_then(transport);
-    let (places, is_given) = listen(top);
-    config.listen = places.iter().map(|(address, ..)| address.clone()).collect();
-    if is_given {
-        return places;
-    }
-    let (host, port) = (config.server.host.clone(), config.server.port);
-    match (transport_at, server_at) {
-        // `server` alone says where to listen, but not how: lines over TCP.
-        (None, Some(_)) => config.listen = vec![ListenAddr::Tcp { host, port }],
-        (None, None) => return Vec::new(),
-        (Some(_), _) => {}
-    }
-    let at = server_at.or(transport_at).unwrap_or_default();
-    let addresses = config.addresses(false).into_iter();
-    addresses.map(|address| (address, at, "server.host".to_owned())).collect()
-}
-
-fn server(mut section: Section<'_>) -> ServerConfig {
-    let mut server = ServerConfig::default();
-    if let (Some(host), Some(node)) = (section.word("host"), section.get("host")) {
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        match check_host(host) {
-            Ok(()) => host.clone_into(&mut server.host),
-            Err(reason) => section.error(node, "host", reason, None),
-        }
-    }
-    let port = section.integer("port", 0..=65_535).and_then(|port| u16::try_from(port).ok());
-    server.port = port.unwrap_or(server.port);
-    server.tls = tls(&mut section);
-    if let Some(node) = section.get("auth_token") {
-        let hint = "write it at the top of the file".to_owned();
-        section.warning(node.at, "auth_token", "is ignored here", Some(hint));
-    }
-    section.finish(&[]);
-    server
-}
-
-fn tls(section: &mut Section<'_>) -> Tls {
-    const EXPECTED: &str = "\"external\" or {cert: FILE, key: FILE}";
-    let Some(node) = section.get("tls") else { return Tls::None };
-    if matches!(&node.data, Data::Text(text, _) if text == "external") {
-        return Tls::External;
-    }
-    let Some(mut map) = section.map_of(node, "tls", EXPECTED) else { return Tls::None };
-    let (cert, key) = (map.file("cert"), map.file("key"));
-    for name in ["cert", "key"] {
-        if !map.entries().iter().any(|entry| entry.key == name) {
-            map.missing(name);
-        }
-    }
-    map.finish(&[]);
-    match (cert, key) {
-        (Some(cert), Some(key)) => Tls::Cert { cert, key },
-        // An error is noted; the address is not reported a second time for the same reason.
-        _ => Tls::External,
-    }
-}
-
-fn transport(mut section: Section<'_>) -> Option<TransportConfig> {
-    let kind = section.choice("type", &TRANSPORTS);
-    if !section.entries().iter().any(|entry| entry.key == "type") {
-        section.missing("type");
-    }
-    let config = section.section("config");
-    section.finish(&[]);
-    match kind? {
-        Kind::Http => Some(TransportConfig::Http(config.map(http).unwrap_or_default())),
-        Kind::Direct => {
-            if let Some(config) = config {
-                config.finish(&[]);
-            }
-            Some(TransportConfig::Direct)
-        }
-        Kind::Stdio => {
-            // How a client starts the host; known, and of no use to the host itself.
-            if let Some(mut config) = config {
-                for key in ["command", "env", "cwd"] {
-                    config.get(key);
-                }
-                config.finish(&[]);
-            }
-            Some(TransportConfig::Stdio)
-        }
-    }
-}
-
-fn http(mut section: Section<'_>) -> HttpPaths {
-    let mut paths = HttpPaths::default();
-    paths.base_url = section.word("base_url").map(str::to_owned);
-    for (key, slot) in
-        [("send_path", &mut paths.send_path), ("stream_path", &mut paths.stream_path)]
-    {
-        match (section.word(key), section.get(key)) {
-            (Some(path), _) if path.starts_with('/') => path.clone_into(slot),
-            (Some(_), Some(node)) => section.error(node, key, "must begin with /", None),
-            _ => {}
-        }
-    }
-    section.finish(&[]);
-    paths
-}
-
-/// Reads `listen`; also tells whether it holds anything, right or wrong.
-fn listen(top: &mut Section<'_>) -> (Vec<Place>, bool) {
-    let (mut places, mut seen) = (Vec::new(), HashSet::new());
-    let list = top.list("listen").unwrap_or_default();
-    for (place, node) in list.iter().enumerate() {
-        let key = format!("listen[{place}]");
-        let Data::Text(text, _) = &node.data else {
-            let message = format!("expected an address, found {}", node.describe(false));
-            top.error(node, &key, &message, None);
-            continue;
-        };
-        match text.parse::<ListenAddr>() {
-            Ok(address) if seen.insert(address.clone()) => places.push((address, node.at, key)),
-            Ok(_) => top.error(node, &key, "the address stands twice", None),
-            Err(error) => {
-                let hint = error.hint().map(str::to_owned);
-                top.error(node, &key, &error.to_string(), hint);
-            }
-        }
-    }
-    (places, !list.is_empty())
+    Ok(Some(token))
 }
 
 fn audit(top: &mut Section<'_>) -> AuditConfig {
@@ -220,7 +75,7 @@ fn audit(top: &mut Section<'_>) -> AuditConfig {
         let is_enabled = section.flag("enabled").unwrap_or(false);
         audit.path = section.file("path");
         if let Some(mut rotate) = section.section("rotate") {
-            let bytes = rotate.integer("max_bytes", 0..=i64::MAX);
+            let bytes = rotate.integer("max_bytes", 0..=1 << 40);
             audit.max_bytes = bytes.and_then(|n| u64::try_from(n).ok()).unwrap_or(audit.max_bytes);
             let count = rotate.integer("backup_count", 0..=10_000);
             audit.backup_count =
@@ -292,7 +147,7 @@ fn store(mut section: Section<'_>) -> Option<SnapshotStoreConfig> {
         ("memory", Store::Memory),
         ("custom", Store::Custom),
     ];
-    let is_given = section.get("type").is_some();
+    let is_given = section.has("type");
     let kind = section.choice("type", &kinds).or((!is_given).then_some(Store::File));
     let mut config = section.section("config");
     let mut path = |key: &'static str| {
@@ -301,7 +156,7 @@ fn store(mut section: Section<'_>) -> Option<SnapshotStoreConfig> {
             return None;
         };
         let path = config.file(key);
-        if config.get(key).is_none() {
+        if !config.has(key) {
             config.missing(key);
         }
         path
@@ -324,19 +179,22 @@ fn store(mut section: Section<'_>) -> Option<SnapshotStoreConfig> {
 }
 
 fn plugins(top: &mut Section<'_>, file: &str) -> Vec<PluginConfig> {
-    let (mut plugins, mut seen) = (Vec::new(), HashSet::new());
+    let (mut plugins, mut lines) = (Vec::new(), HashMap::new());
     for (place, node) in top.list("plugins").unwrap_or_default().iter().enumerate() {
         let key = format!("plugins[{place}]");
-        let Some(section) = top.map_of(node, &key, "a map with name, type and cls") else {
+        let Some(mut section) = top.map_of(node, &key, "a map with name, type and cls") else {
             continue;
         };
-        let Some(plugin) = plugin::check(section, file) else { continue };
-        if seen.insert(plugin.name.clone()) {
-            plugins.push(plugin);
-        } else {
-            let message =
-                format!("the name {:?} is taken by an earlier plugin", plugin.name.as_str());
+        // Also a name whose entry has other mistakes is taken.
+        let named = section.get("name").zip(section.name());
+        let plugin = plugin::check(section, file);
+        let Some((node, name)) = named else { continue };
+        if let Some(line) = lines.get(name) {
+            let message = format!("the name {name:?} is taken by the plugin at line {line}");
             top.error(node, &format!("{key}.name"), &message, None);
+        } else {
+            lines.insert(name, node.at.line);
+            plugins.extend(plugin);
         }
     }
     plugins

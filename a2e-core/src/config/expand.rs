@@ -12,8 +12,16 @@ pub(super) type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
 /// What a value may grow to; a larger one has no place in a registry.
 const MAX_TEXT: usize = 1 << 20;
 
-/// Expands every text below the node; `report` is told the place and reason of each failure.
-pub(super) fn expand(node: &mut Node, env: &Env<'_>, report: &mut dyn FnMut(Position, String)) {
+/// A value whose variable is missing or whose reference is malformed.
+pub(super) struct Failure {
+    pub(super) at: Position,
+    pub(super) path: String,
+    pub(super) reason: String,
+}
+
+/// Expands every text below the node, which stands at `path`. A failed value is left broken, so
+/// that the checks do not complain of it a second time.
+pub(super) fn expand(node: &mut Node, path: &str, env: &Env<'_>, failures: &mut Vec<Failure>) {
     match &mut node.data {
         Data::Text(text, origin) if text.contains('$') => match expand_text(text, env) {
             Ok(expanded) => {
@@ -24,10 +32,22 @@ pub(super) fn expand(node: &mut Node, env: &Env<'_>, report: &mut dyn FnMut(Posi
                 };
                 *text = expanded.text;
             }
-            Err(reason) => report(node.at, reason),
+            Err(reason) => {
+                failures.push(Failure { at: node.at, path: path.to_owned(), reason });
+                node.data = Data::Broken;
+            }
         },
-        Data::List(list) => list.iter_mut().for_each(|item| expand(item, env, report)),
-        Data::Map(map) => map.iter_mut().for_each(|entry| expand(&mut entry.node, env, report)),
+        Data::List(list) => {
+            for (place, item) in list.iter_mut().enumerate() {
+                expand(item, &format!("{path}[{place}]"), env, failures);
+            }
+        }
+        Data::Map(map) => {
+            for entry in map {
+                let dot = if path.is_empty() { "" } else { "." };
+                expand(&mut entry.node, &format!("{path}{dot}{}", entry.key), env, failures);
+            }
+        }
         _ => {}
     }
 }
@@ -72,10 +92,8 @@ fn resolve(inside: &str, env: &Env<'_>) -> Result<String, String> {
         None => (inside, None),
     };
     if !is_name(name) {
-        return Err(format!(
-            "{:?} is not a variable: write ${{NAME}} or ${{NAME:-default}}",
-            inside
-        ));
+        // The text itself is not shown: it may be a part of a secret that holds a "$".
+        return Err("write ${NAME} or ${NAME:-default}, and $$ for a literal $".to_owned());
     }
     if default.is_some_and(|default| default.contains("${")) {
         return Err(format!(

@@ -1,5 +1,6 @@
 //! What a checked configuration holds for the host itself.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -146,7 +147,7 @@ pub enum SessionIdSource {
 }
 
 /// `snapshot_store`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum SnapshotStoreConfig {
     /// In memory, until the host ends.
     Memory,
@@ -162,6 +163,18 @@ pub enum SnapshotStoreConfig {
     },
     /// A store that the embedder brings.
     Custom(Map<String, Value>),
+}
+
+impl fmt::Debug for SnapshotStoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("Memory"),
+            Self::File { root } => f.debug_struct("File").field("root", root).finish(),
+            Self::Sqlite { db_path } => f.debug_struct("Sqlite").field("db_path", db_path).finish(),
+            // The values may hold secrets.
+            Self::Custom(map) => f.debug_tuple("Custom").field(&map.keys()).finish(),
+        }
+    }
 }
 
 /// `snapshot_mode`.
@@ -213,7 +226,7 @@ impl Default for HostConfig {
             snapshot_store: None,
             snapshot_mode: SnapshotMode::default(),
             snapshot_interval: Duration::from_secs(30),
-            session_ttl: Duration::from_secs(3600),
+            session_ttl: Duration::from_hours(1),
             limits: Limits::default(),
             plugins: Vec::new(),
         }

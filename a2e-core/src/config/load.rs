@@ -5,15 +5,15 @@ use std::io::Read;
 use std::path::Path;
 
 use super::expand::{Env, expand};
+use super::node::{Data, Node};
 use super::problem::{Findings, Spot};
-use super::{ConfigErrors, HostConfig, Position, Problem, check, node};
+use super::{ConfigErrors, HostConfig, Position, Problem, check, yaml};
 
 /// A file above this is refused before it is parsed (R69).
 const MAX_BYTES: u64 = 1 << 20;
 
 /// A configuration without errors.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Loaded {
     /// What the file says, checked.
     pub config: HostConfig,
@@ -60,11 +60,21 @@ fn load(
     env: &Env<'_>,
 ) -> Result<Loaded, ConfigErrors> {
     let mut config = HostConfig::default();
-    match text.map(node::parse) {
+    match text.map(yaml::parse) {
         None => {}
-        Some(Err(error)) => findings.error(spot(error.at), error.message, None),
+        Some(Err(error)) => findings.error(spot(error.at), error.message, error.hint),
         Some(Ok(mut tree)) => {
-            expand(&mut tree, env, &mut |at, reason| findings.error(spot(at), reason, None));
+            let mut failures = Vec::new();
+            expand(&mut tree, "", env, &mut failures);
+            for failure in failures {
+                let plugin = plugin_at(&tree, &failure.path);
+                let shown = match (plugin, failure.path.split_once("].")) {
+                    (Some(_), Some((_, inside))) => inside,
+                    _ => &failure.path,
+                };
+                let message = format!("{shown}: {}", failure.reason);
+                findings.error(Spot { at: failure.at, plugin, path: failure.path }, message, None);
+            }
             config = check::check(&tree, &findings, name);
         }
     }
@@ -77,6 +87,16 @@ fn load(
 
 fn spot(at: Position) -> Spot<'static> {
     Spot { at, plugin: None, path: String::new() }
+}
+
+/// The name of the plugin that a path such as `plugins[2].metadata.x` is in.
+fn plugin_at<'a>(tree: &'a Node, path: &str) -> Option<&'a str> {
+    let (place, _) = path.strip_prefix("plugins[")?.split_once(']')?;
+    let Data::List(plugins) = &tree.entry("plugins")?.data else { return None };
+    match &plugins.get(place.parse::<usize>().ok()?)?.entry("name")?.data {
+        Data::Text(name, _) => Some(name),
+        _ => None,
+    }
 }
 
 fn too_large(findings: &Findings) {
@@ -110,7 +130,7 @@ fn read(path: &Path, findings: &Findings) -> Option<String> {
         Err(error) => {
             let good = error.utf8_error().valid_up_to();
             let before = String::from_utf8_lossy(error.as_bytes().get(..good).unwrap_or_default());
-            findings.error(spot(node::end_of(&before)), "is not UTF-8".to_owned(), None);
+            findings.error(spot(yaml::end_of(&before)), "is not UTF-8".to_owned(), None);
             None
         }
     }

@@ -1,8 +1,16 @@
 //! The registry file: from YAML text to a checked [`HostConfig`], with every problem at once.
 //!
-//! Text becomes a tree in which each key knows its place (`node`), `${VAR}` is expanded in values
-//! (`expand`), then each section is checked (`check`, `plugin`, `limits`) and every problem noted.
-//! A plugin's own settings are checked later, by [`settings_problems`], when its type is known.
+//! Text becomes a tree in which each key knows its place (`yaml`, `node`), `${VAR}` is expanded in
+//! values (`expand`), then each section is checked (`check`, `network`, `plugin`, `limits`) and every
+//! problem noted. A plugin's own settings are checked later, by [`settings_problems`], when its type
+//! is known.
+//!
+//! Variables: `${VAR}` and `${VAR:-default}` stand in values, never in keys; the default counts when
+//! the variable is unset or empty and holds no further reference; `$$` is a literal `$`. Where the
+//! host reads a number or a switch, an expanded text is read as one. In a plugin's settings only an
+//! unquoted value that is one reference and nothing else becomes a number or boolean, and only when
+//! it reads exactly as we would write it (`3` does, `007` does not); quotes keep it text. Inside
+//! `{ }` and `[ ]` YAML wants references in quotes.
 //!
 //! ```
 //! use a2e_core::config::HostConfig;
@@ -22,13 +30,16 @@ mod host;
 mod limits;
 mod listen;
 mod load;
+mod network;
 mod node;
 mod plugin;
 mod problem;
 mod secret;
 mod section;
 mod settings;
+mod values;
 mod walk;
+mod yaml;
 
 pub use host::{
     AuditConfig, AuditMode, AuditOnError, HostConfig, HttpPaths, ServerConfig, SessionIdSource,
@@ -39,6 +50,13 @@ pub use listen::{ListenAddr, ListenAddrError};
 pub use load::Loaded;
 pub use node::Position;
 pub use plugin::{PluginConfig, PluginMeta, PluginScope};
-pub use problem::{ConfigErrors, Problem, Severity};
+pub use problem::{ConfigErrors, Problem, Severity, did_you_mean};
 pub use secret::Secret;
 pub use settings::settings_problems;
+
+#[cfg(test)]
+mod access_tests;
+#[cfg(test)]
+mod settings_tests;
+#[cfg(test)]
+mod tests;

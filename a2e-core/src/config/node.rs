@@ -1,11 +1,6 @@
 //! The registry file as a tree in which every key and value knows its place.
 
-use std::fmt;
-
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use serde_saphyr::{Options, Spanned};
 
 /// A place in the file; both count from 1, and 0 stands for "not from a file".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +35,8 @@ pub(super) struct Node {
 #[derive(Clone, Debug)]
 pub(super) enum Data {
     Null,
+    /// A value that could not be read, which is noted; no further word about it.
+    Broken,
     Bool(bool),
     Number(Number),
     Text(String, Origin),
@@ -55,194 +52,17 @@ pub(super) struct Entry {
     pub(super) node: Node,
 }
 
-/// Why the text is no YAML that we read.
-#[derive(Debug)]
-pub(super) struct SyntaxError {
-    pub(super) at: Position,
-    pub(super) message: String,
-}
-
-/// Nodes and anchors of one file, far above what a registry needs; the default of the crate lets an
-/// alias bomb run for two seconds.
-const MAX_NODES: usize = 50_000;
-/// Nesting of lists and maps. One level takes 38 KiB of stack in a debug build, so that this fits a
-/// thread of 1 MiB; a registry of ours has six.
-const MAX_DEPTH: usize = 24;
-
-/// Reads the text of one document; an empty one is `Null`.
-pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
-    if let Some(at) = find_control(text) {
-        return Err(SyntaxError { at, message: "control character in the file".to_owned() });
-    }
-    match serde_saphyr::from_str_with_options::<Spanned<Plain>>(text, options()) {
-        Ok(tree) => Ok(place(tree, text)),
-        Err(error) => {
-            let at = error.location().map_or(Position::default(), position);
-            Err(SyntaxError { at, message: plain_message(&error) })
-        }
-    }
-}
-
-fn options() -> Options {
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_nodes: MAX_NODES,
-            max_events: 4 * MAX_NODES,
-            max_anchors: 1000,
-            max_aliases: 1000,
-            max_depth: MAX_DEPTH,
-            flow_nesting_limit: MAX_DEPTH,
-        },
-        alias_limits: serde_saphyr::alias_limits! {
-            max_total_replayed_events: 2 * MAX_NODES,
-        },
-        with_snippet: false,
-    }
-}
-
-fn find_control(text: &str) -> Option<Position> {
-    let bad = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{85}');
-    text.find(bad).and_then(|place| text.get(..place)).map(end_of)
-}
-
-/// The place just after a text.
-pub(super) fn end_of(text: &str) -> Position {
-    let line = text.matches('\n').count() + 1;
-    let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    Position { line: small(line as u64), column: small(column as u64) }
-}
-
-/// The message without the place, which we print ourselves.
-fn plain_message(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let end = first.rfind(" at line ").unwrap_or(first.len());
-    first.get(..end).unwrap_or(first).to_owned()
-}
-
-fn position(location: serde_saphyr::Location) -> Position {
-    Position { line: small(location.line()), column: small(location.column()) }
-}
-
-fn small(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-/// The tree as the YAML crate gives it, before positions are made ours.
-enum Plain {
-    Null,
-    Bool(bool),
-    Number(Number),
-    Text(String),
-    List(Vec<Spanned<Plain>>),
-    Map(Vec<(Spanned<String>, Spanned<Plain>)>),
-}
-
-fn place(tree: Spanned<Plain>, text: &str) -> Node {
-    let data = match tree.value {
-        Plain::Null => Data::Null,
-        Plain::Bool(value) => Data::Bool(value),
-        Plain::Number(value) => Data::Number(value),
-        Plain::Text(value) => Data::Text(value, origin(tree.defined, text)),
-        Plain::List(list) => Data::List(list.into_iter().map(|item| place(item, text)).collect()),
-        Plain::Map(map) => Data::Map(
-            map.into_iter()
-                .map(|(key, value)| Entry {
-                    at: position(key.defined),
-                    key: key.value,
-                    node: place(value, text),
-                })
-                .collect(),
-        ),
-    };
-    Node { data, at: position(tree.defined) }
-}
-
-/// Quoted texts and blocks start with their sign.
-fn origin(location: serde_saphyr::Location, text: &str) -> Origin {
-    let start = location.span().byte_offset().and_then(|offset| usize::try_from(offset).ok());
-    let first = start.and_then(|start| text.as_bytes().get(start));
-    if matches!(first, Some(b'"' | b'\'' | b'|' | b'>')) { Origin::Quoted } else { Origin::Plain }
-}
-
-impl<'de> Deserialize<'de> for Plain {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PlainVisitor)
-    }
-}
-
-struct PlainVisitor;
-
-impl<'de> Visitor<'de> for PlainVisitor {
-    type Value = Plain;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text, number, boolean, list or map")
-    }
-
-    fn visit_unit<E>(self) -> Result<Plain, E> {
-        Ok(Plain::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Plain, E> {
-        Ok(Plain::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Plain, D::Error> {
-        Plain::deserialize(deserializer)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Plain, E> {
-        Ok(Plain::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Plain, E> {
-        Ok(Plain::Number(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Plain, E> {
-        Ok(Plain::Number(value.into()))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Plain, E> {
-        Number::from_f64(value).map(Plain::Number).ok_or_else(|| E::custom("number is not finite"))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Plain, E> {
-        Ok(Plain::Text(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Plain, E> {
-        Ok(Plain::Text(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Plain, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = access.next_element()? {
-            list.push(item);
-        }
-        Ok(Plain::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Plain, A::Error> {
-        let mut map: Vec<(Spanned<String>, Spanned<Plain>)> = Vec::new();
-        while let Some(key) = access.next_key::<Spanned<String>>()? {
-            let value = access.next_value()?;
-            map.push((key, value));
-        }
-        let mut seen = std::collections::HashSet::new();
-        match map.iter().find(|(key, _)| !seen.insert(key.value.as_str())) {
-            Some((key, _)) => Err(A::Error::custom(format!("duplicate key {:?}", key.value))),
-            None => Ok(Plain::Map(map)),
-        }
-    }
-}
-
 impl Node {
+    /// The value under a key, if this is a map that has it.
+    pub(super) fn entry(&self, key: &str) -> Option<&Node> {
+        let Data::Map(map) = &self.data else { return None };
+        map.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
     /// What it is, for messages; texts are shown only where they are no secret and not expanded.
     pub(super) fn describe(&self, is_secret: bool) -> String {
         match &self.data {
-            Data::Null => "null".to_owned(),
+            Data::Null | Data::Broken => "null".to_owned(),
             Data::List(_) => "a list".to_owned(),
             Data::Map(_) => "a map".to_owned(),
             _ if is_secret => "another value".to_owned(),
@@ -259,7 +79,7 @@ impl Node {
     /// reads exactly as we would write one.
     pub(super) fn to_json(&self) -> Value {
         match &self.data {
-            Data::Null => Value::Null,
+            Data::Null | Data::Broken => Value::Null,
             Data::Bool(value) => Value::Bool(*value),
             Data::Number(value) => Value::Number(value.clone()),
             Data::Text(text, Origin::Reference) => retype(text),
@@ -274,8 +94,8 @@ impl Node {
 }
 
 fn retype(text: &str) -> Value {
-    match serde_json::from_str::<Value>(text) {
-        Ok(value @ (Value::Bool(_) | Value::Number(_))) if value.to_string() == text => value,
-        _ => Value::String(text.to_owned()),
-    }
+    let value = serde_json::from_str(text).unwrap_or_default();
+    let is_plain = matches!(value, Value::Bool(_) | Value::Number(_));
+    let written = value.to_string();
+    if is_plain && written == text { value } else { Value::String(text.to_owned()) }
 }

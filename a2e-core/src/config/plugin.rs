@@ -84,6 +84,7 @@ pub(super) struct Source {
     pub(super) file: String,
     pub(super) path: String,
     pub(super) at: Position,
+    pub(super) cls_at: Position,
 }
 
 impl PluginConfig {
@@ -160,7 +161,7 @@ impl fmt::Debug for PluginConfig {
 /// Reads one entry; `None` when a required key is missing, which is then noted.
 pub(super) fn check(mut section: Section<'_>, file: &str) -> Option<PluginConfig> {
     let name = section.word("name");
-    if name.is_none() && !has(&section, "name") {
+    if name.is_none() && !section.has("name") {
         section.missing("name");
     }
     if let Some(name) = name {
@@ -168,15 +169,16 @@ pub(super) fn check(mut section: Section<'_>, file: &str) -> Option<PluginConfig
     }
     let mut required = |key: &'static str| {
         let word = section.word(key);
-        if word.is_none() && !has(&section, key) {
+        if word.is_none() && !section.has(key) {
             section.missing(key);
         }
         word
     };
     let (type_name, cls) = (required("type"), required("cls"));
     let metadata = metadata(&mut section);
-    let source =
-        Source { file: file.to_owned(), path: section.path().to_owned(), at: section.at() };
+    let at = section.at();
+    let cls_at = section.get("cls").map_or(at, |node| node.at);
+    let source = Source { file: file.to_owned(), path: section.path().to_owned(), at, cls_at };
     section.finish(&META_KEYS.map(|key| (key, "metadata")));
     let mut plugin = PluginConfig::new(name?, type_name?, cls?);
     plugin.source = source;
@@ -184,11 +186,6 @@ pub(super) fn check(mut section: Section<'_>, file: &str) -> Option<PluginConfig
         (plugin.metadata, plugin.settings, plugin.positions) = (meta, settings, positions);
     }
     Some(plugin)
-}
-
-/// Whether a value stands there, right or wrong.
-fn has(section: &Section<'_>, key: &str) -> bool {
-    section.entries().iter().any(|entry| entry.key == key && !matches!(entry.node.data, Data::Null))
 }
 
 type Metadata = (PluginMeta, Map<String, Value>, BTreeMap<String, Position>);
@@ -199,7 +196,7 @@ fn metadata(section: &mut Section<'_>) -> Option<Metadata> {
     let map = match (new, old) {
         (new, None) => new?,
         (new, Some(old)) => {
-            let is_used = new.is_none() && !has(section, "metadata");
+            let is_used = new.is_none() && !section.has("metadata");
             let message = if is_used { "is out of date" } else { "is out of date and ignored" };
             section.warning(old.at, "config", message, Some("write \"metadata\"".to_owned()));
             if is_used { section.map_of(old, "config", "a map")? } else { new? }
@@ -228,8 +225,13 @@ fn meta(mut map: Section<'_>) -> Metadata {
     (meta, settings, positions)
 }
 
-/// Notes the place of a setting and of everything in it.
+/// Notes the place of a setting and of everything in it, as far as the path stays short: long keys
+/// in aliases could make gigabytes of paths.
 fn note(positions: &mut BTreeMap<String, Position>, path: String, at: Position, node: &Node) {
+    const MAX_PATH: usize = 256;
+    if path.len() > MAX_PATH {
+        return;
+    }
     match &node.data {
         Data::Map(map) => {
             for entry in map {

@@ -144,17 +144,26 @@ impl Findings {
     }
 }
 
-/// The text "did you mean …?" where one of the names is near enough.
-pub(super) fn did_you_mean<'a>(
-    word: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
+/// The hint "did you mean …?" where one of the names is near enough.
+///
+/// ```
+/// use a2e_core::config::did_you_mean;
+/// assert_eq!(did_you_mean("rots", ["paths", "roots"]).unwrap(), "did you mean \"roots\"?");
+/// assert_eq!(did_you_mean("colour", ["paths", "roots"]), None);
+/// ```
+pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(word, names).map(|name| format!("did you mean {name:?}?"))
 }
+
+/// No key is as long; comparing takes time with the square of the length.
+const MAX_WORD: usize = 64;
 
 /// The name that is nearest to the word, if a slip of the hand could have made the word of it.
 fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = word.to_lowercase().replace('-', "_");
+    if folded.len() > MAX_WORD {
+        return None;
+    }
     let allowed = (folded.chars().count() / 3).clamp(1, 3);
     names
         .into_iter()

@@ -1,11 +1,7 @@
 //! Reads the keys of one map of the file, notes every mistake and remembers which keys are known.
 
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
-use std::time::Duration;
-
 use super::Position;
-use super::node::{Data, Entry, Node, Origin};
+use super::node::{Data, Entry, Node};
 use super::problem::{Findings, Spot, did_you_mean, is_secret_key};
 
 /// One map of the file while it is checked. A key that is null counts as absent.
@@ -50,7 +46,22 @@ impl<'a> Section<'a> {
     pub(super) fn get(&mut self, key: &'static str) -> Option<&'a Node> {
         self.known.push(key);
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
-        (!matches!(entry.node.data, Data::Null)).then_some(&entry.node)
+        (!matches!(entry.node.data, Data::Null | Data::Broken)).then_some(&entry.node)
+    }
+
+    /// Whether a value stands there, right or wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| entry.key == key && !matches!(entry.node.data, Data::Null))
+    }
+
+    /// The text under `name`, without a judgement.
+    pub(super) fn name(&self) -> Option<&'a str> {
+        let entry = self.entries.iter().find(|entry| entry.key == "name")?;
+        match &entry.node.data {
+            Data::Text(text, _) => Some(text),
+            _ => None,
+        }
     }
 
     /// A place below this map.
@@ -79,129 +90,9 @@ impl<'a> Section<'a> {
         self.findings.error(self.spot(self.at, key), message, None);
     }
 
-    fn wrong(&self, node: &Node, key: &str, expected: &str, hint: Option<String>) {
+    pub(super) fn wrong(&self, node: &Node, key: &str, expected: &str, hint: Option<String>) {
         let found = node.describe(is_secret_key(key));
         self.error(node, key, &format!("expected {expected}, found {found}"), hint);
-    }
-
-    /// A text; `None` when it is absent or something else, which is then noted.
-    pub(super) fn text(&mut self, key: &'static str) -> Option<&'a str> {
-        let node = self.get(key)?;
-        match &node.data {
-            Data::Text(text, _) if is_one_line(text) => return Some(text),
-            Data::Text(..) => self.error(node, key, "must be one line of visible characters", None),
-            Data::Bool(_) | Data::Number(_) => {
-                self.wrong(node, key, "a text", Some("put it in quotes".to_owned()));
-            }
-            _ => self.wrong(node, key, "a text", None),
-        }
-        None
-    }
-
-    /// A text that is not empty.
-    pub(super) fn word(&mut self, key: &'static str) -> Option<&'a str> {
-        let text = self.text(key)?;
-        if let (true, Some(node)) = (text.trim().is_empty(), self.get(key)) {
-            self.error(node, key, "must not be empty", None);
-            return None;
-        }
-        Some(text)
-    }
-
-    /// A path of the file system.
-    pub(super) fn file(&mut self, key: &'static str) -> Option<PathBuf> {
-        self.word(key).map(PathBuf::from)
-    }
-
-    /// A switch.
-    pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
-        let node = self.get(key)?;
-        let value = match &node.data {
-            Data::Bool(value) => Some(*value),
-            Data::Text(text, origin) => {
-                let value = match text.to_ascii_lowercase().as_str() {
-                    "true" | "yes" | "on" => Some(true),
-                    "false" | "no" | "off" => Some(false),
-                    _ => None,
-                };
-                value.inspect(|_| self.quoted(node, key, *origin))
-            }
-            _ => None,
-        };
-        if value.is_none() {
-            self.wrong(node, key, "true or false", None);
-        }
-        value
-    }
-
-    /// A whole number within bounds.
-    pub(super) fn integer(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Option<i64> {
-        let node = self.get(key)?;
-        let value = match &node.data {
-            Data::Number(number) => number.as_i64(),
-            Data::Text(text, origin) => {
-                text.parse().ok().inspect(|_: &i64| self.quoted(node, key, *origin))
-            }
-            _ => None,
-        };
-        let value = value.filter(|value| range.contains(value));
-        if value.is_none() {
-            let expected = format!("a whole number from {} to {}", range.start(), range.end());
-            self.wrong(node, key, &expected, None);
-        }
-        value
-    }
-
-    /// Puts a whole number within bounds where it belongs; leaves the default otherwise.
-    pub(super) fn set(&mut self, key: &'static str, range: RangeInclusive<i64>, slot: &mut usize) {
-        let value = self.integer(key, range).and_then(|value| usize::try_from(value).ok());
-        *slot = value.unwrap_or(*slot);
-    }
-
-    /// A time span in seconds, with fractions, within bounds.
-    pub(super) fn seconds(
-        &mut self,
-        key: &'static str,
-        range: RangeInclusive<f64>,
-    ) -> Option<Duration> {
-        let node = self.get(key)?;
-        let value = match &node.data {
-            Data::Number(number) => number.as_f64(),
-            Data::Text(text, origin) => {
-                text.parse().ok().inspect(|_: &f64| self.quoted(node, key, *origin))
-            }
-            _ => None,
-        };
-        let value = value
-            .filter(|value| range.contains(value))
-            .and_then(|value| Duration::try_from_secs_f64(value).ok());
-        if value.is_none() {
-            let expected = format!("seconds from {} to {}", range.start(), range.end());
-            self.wrong(node, key, &expected, None);
-        }
-        value
-    }
-
-    /// One of several words.
-    pub(super) fn choice<T: Copy>(
-        &mut self,
-        key: &'static str,
-        words: &[(&'static str, T)],
-    ) -> Option<T> {
-        let node = self.get(key)?;
-        // YAML 1.1 reads a bare `off` as false; where "off" is a word of ours that is what was meant.
-        let text = match &node.data {
-            Data::Text(text, _) => text.as_str(),
-            Data::Bool(false) => "off",
-            _ => "",
-        };
-        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
-        if found.is_none() {
-            let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            let hint = did_you_mean(text, names.iter().copied());
-            self.wrong(node, key, &format!("one of {}", names.join(", ")), hint);
-        }
-        found
     }
 
     /// A map below this one.
@@ -231,7 +122,9 @@ impl<'a> Section<'a> {
     pub(super) fn list(&mut self, key: &'static str) -> Option<&'a [Node]> {
         let node = self.get(key)?;
         let Data::List(list) = &node.data else {
-            self.wrong(node, key, "a list", None);
+            let is_one = matches!(node.data, Data::Text(..) | Data::Map(_));
+            let hint = is_one.then(|| "begin each entry with \"- \"".to_owned());
+            self.wrong(node, key, "a list", hint);
             return None;
         };
         Some(list)
@@ -256,17 +149,6 @@ impl<'a> Section<'a> {
             self.findings.warning(self.spot(entry.at, key), message, hint);
         }
     }
-
-    /// A number in quotes is read as one, as the reference does, and gets a warning.
-    fn quoted(&self, node: &Node, key: &str, origin: Origin) {
-        if origin == Origin::Quoted {
-            self.warning(node.at, key, "is text", Some("write it without quotes".to_owned()));
-        }
-    }
-}
-
-fn is_one_line(text: &str) -> bool {
-    !text.chars().any(char::is_control)
 }
 
 fn join(path: &str, key: &str) -> String {

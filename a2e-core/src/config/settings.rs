@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::plugin::META_KEYS;
 use super::problem::{did_you_mean, is_secret_key};
 use super::walk::{Unknown, Walk, WalkError};
-use super::{PluginConfig, Problem, Severity};
+use super::{PluginConfig, Position, Problem, Severity};
 
 /// What the host tells every plugin besides its settings; a config type need not know these.
 const CONTRACT_KEYS: [&str; 4] = ["name", "type", "audit_log", "session_id"];
@@ -70,7 +70,7 @@ fn unknown_key(plugin: &PluginConfig, found: &Unknown) -> Problem {
         None => format!("unknown key {key:?}"),
     };
     let hint = did_you_mean(key, found.fields.iter().chain(meta).copied());
-    problem(plugin, Severity::Warning, &found.path, message, hint)
+    plugin.setting_problem(Severity::Warning, &found.path, message, hint)
 }
 
 fn wrong_value(plugin: &PluginConfig, error: &WalkError) -> Problem {
@@ -80,39 +80,77 @@ fn wrong_value(plugin: &PluginConfig, error: &WalkError) -> Problem {
         path if is_secret_key(path) => format!("{path}: the value does not fit"),
         path => format!("{path}: {}", text.replace("missing field", "missing key")),
     };
-    problem(plugin, Severity::Error, &error.path, message, None)
+    let hint = variant_hint(&error.message);
+    plugin.setting_problem(Severity::Error, &error.path, shorten(message), hint)
 }
 
-/// A problem at the nearest place above the path that is known.
-fn problem(
-    plugin: &PluginConfig,
-    severity: Severity,
-    path: &str,
-    message: String,
-    hint: Option<String>,
-) -> Problem {
-    let mut known = path;
-    let at = loop {
-        if let Some(at) = plugin.position_of(known) {
-            break at;
+/// serde quotes a wrong text in full.
+fn shorten(message: String) -> String {
+    const MAX_CHARS: usize = 300;
+    match message.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
+        None => message,
+    }
+}
+
+/// serde says: unknown variant `x`, expected one of `a`, `b`.
+fn variant_hint(message: &str) -> Option<String> {
+    let mut words = message.strip_prefix("unknown variant ")?.split('`').skip(1).step_by(2);
+    did_you_mean(words.next()?, words)
+}
+
+impl PluginConfig {
+    /// A problem with a setting, at the nearest place at or above its path that is known; an empty
+    /// path stands for the entry as a whole.
+    pub fn setting_problem(
+        &self,
+        severity: Severity,
+        path: &str,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) -> Problem {
+        let mut known = path;
+        let at = loop {
+            if let Some(at) = self.position_of(known) {
+                break at;
+            }
+            match known.rfind(['.', '[']) {
+                Some(end) => known = known.get(..end).unwrap_or_default(),
+                None => break self.source.at,
+            }
+        };
+        let dot = if path.is_empty() { "" } else { "." };
+        self.problem_at(severity, at, &format!("metadata{dot}{path}"), message.into(), hint)
+    }
+
+    /// A problem with `cls`: no such class, or one that cannot be built.
+    pub fn cls_problem(
+        &self,
+        severity: Severity,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) -> Problem {
+        self.problem_at(severity, self.source.cls_at, "cls", message.into(), hint)
+    }
+
+    fn problem_at(
+        &self,
+        severity: Severity,
+        at: Position,
+        key: &str,
+        message: String,
+        hint: Option<String>,
+    ) -> Problem {
+        let dot = if self.source.path.is_empty() { "" } else { "." };
+        Problem {
+            severity,
+            file: self.source.file.clone(),
+            line: at.line,
+            column: at.column,
+            plugin: Some(self.name.to_string()),
+            path: format!("{}{dot}{key}", self.source.path),
+            message,
+            hint,
         }
-        match known.rfind(['.', '[']) {
-            Some(end) => known = known.get(..end).unwrap_or_default(),
-            None => break plugin.source.at,
-        }
-    };
-    let path = match path {
-        "" => format!("{}.metadata", plugin.source.path),
-        path => format!("{}.metadata.{path}", plugin.source.path),
-    };
-    Problem {
-        severity,
-        file: plugin.source.file.clone(),
-        line: at.line,
-        column: at.column,
-        plugin: Some(plugin.name.to_string()),
-        path: path.trim_start_matches('.').to_owned(),
-        message,
-        hint,
     }
 }

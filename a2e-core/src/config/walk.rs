@@ -89,7 +89,7 @@ impl<'de> Deserializer<'de> for Walk<'_> {
                 (.., number) => visitor.visit_f64(number.unwrap_or(f64::NAN)),
             },
             Value::Array(list) => visitor.visit_seq(Items {
-                items: list.iter().enumerate(),
+                list: list.iter().enumerate(),
                 path: self.path,
                 unknown: self.unknown,
             }),
@@ -163,7 +163,7 @@ impl<'de> Deserializer<'de> for Walk<'_> {
 
 /// The items of a list.
 struct Items<'a> {
-    items: std::iter::Enumerate<std::slice::Iter<'a, Value>>,
+    list: std::iter::Enumerate<std::slice::Iter<'a, Value>>,
     path: String,
     unknown: &'a RefCell<Vec<Unknown>>,
 }
@@ -175,7 +175,7 @@ impl<'de> de::SeqAccess<'de> for Items<'_> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, WalkError> {
-        let Some((place, value)) = self.items.next() else { return Ok(None) };
+        let Some((place, value)) = self.list.next() else { return Ok(None) };
         let path = format!("{}[{place}]", self.path);
         let walk = Walk { value, path: path.clone(), unknown: self.unknown };
         seed.deserialize(walk).map(Some).map_err(|error| error.at(&path))
@@ -206,6 +206,10 @@ impl<'de> de::MapAccess<'de> for Keys<'_> {
             };
             if let Some(fields) = self.fields.filter(|fields| !fields.contains(&key.as_str())) {
                 self.unknown.borrow_mut().push(Unknown { path, fields });
+                continue;
+            }
+            // As in the host's own keys, null counts as absent: "roots:" leaves the default.
+            if self.fields.is_some() && value.is_null() {
                 continue;
             }
             let source: StrDeserializer<'_, WalkError> = key.as_str().into_deserializer();

@@ -1,0 +1,270 @@
+//! One audit record and the bytes it becomes: formatted by hand, for this is on the way of every message.
+
+use crate::Time;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// A reply that is not an `error`.
+    #[default]
+    Ok,
+    /// The handler answered with an error.
+    Error,
+    /// The host did not let it reach a handler.
+    Refused,
+    /// The deadline passed.
+    Timeout,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// The client left before the answer.
+    ClientGone,
+    /// The handler panicked.
+    Panic,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Outcome; 7] = [
+        Self::Ok,
+        Self::Error,
+        Self::Refused,
+        Self::Timeout,
+        Self::Cancelled,
+        Self::ClientGone,
+        Self::Panic,
+    ];
+
+    /// The outcome as it stands in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::ClientGone => "client_gone",
+            Self::Panic => "panic",
+        }
+    }
+}
+
+/// What the dispatcher knows when a request ends. It has no place for a payload.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditRecord<'a> {
+    /// When the whole line had been read and checked.
+    pub accepted: Time,
+    /// When the handler began; equal to `ended` where none did.
+    pub started: Time,
+    /// When the request ended; becomes `ts` and `mono_us`.
+    pub ended: Time,
+    /// The session; empty before there is one.
+    pub session_id: &'a str,
+    /// The request's `id`; empty when the line had none that could be read.
+    pub req_id: &'a str,
+    /// The request's own `correlation_id`; without one `req_id` stands there.
+    pub correlation_id: Option<&'a str>,
+    /// The `type` of the request.
+    pub kind: &'a str,
+    /// The instance that answered.
+    pub plugin: Option<&'a str>,
+    /// Who asked, as the handshake named it.
+    pub agent_id: Option<&'a str>,
+    /// How it ended; `success` is true for [`Outcome::Ok`] alone.
+    pub outcome: Outcome,
+    /// The code of the error that was answered.
+    pub error_code: Option<&'a str>,
+    /// Size of the request's line.
+    pub input_bytes: usize,
+    /// Size of the reply's line; 0 without one.
+    pub output_bytes: usize,
+}
+
+impl AuditRecord<'_> {
+    /// An empty record of something that ended at once; fill in the rest with `..`.
+    pub fn at(now: Time) -> Self {
+        Self {
+            accepted: now,
+            started: now,
+            ended: now,
+            session_id: "",
+            req_id: "",
+            correlation_id: None,
+            kind: "",
+            plugin: None,
+            agent_id: None,
+            outcome: Outcome::Ok,
+            error_code: None,
+            input_bytes: 0,
+            output_bytes: 0,
+        }
+    }
+}
+
+/// The longest text that is recorded whole, in bytes. Ids and types come from clients, the buffer is bounded.
+const MAX_TEXT: usize = 256;
+
+/// No line is longer: eight texts of [`MAX_TEXT`] bytes, each byte at most six (`\u0000`), and the rest.
+pub(super) const MAX_LINE: usize = 16 * 1024;
+
+/// Appends the line of this record. Without room in `out` it grows; the log keeps room.
+pub(super) fn push_record(out: &mut Vec<u8>, record: &AuditRecord<'_>, session_id: &str, seq: u64) {
+    let line = out.len();
+    let mut digits = itoa::Buffer::new();
+    push(out, "{\"ts\":");
+    push_seconds(out, record.ended);
+    push(out, ",\"session_id\":");
+    push_text(out, session_id);
+    push(out, ",\"req_id\":");
+    push_text(out, record.req_id);
+    push(out, ",\"correlation_id\":");
+    push_text(out, record.correlation_id.unwrap_or(record.req_id));
+    push(
+        out,
+        if record.outcome == Outcome::Ok { ",\"success\":true" } else { ",\"success\":false" },
+    );
+    push(out, ",\"duration_ms\":");
+    push(out, digits.format(micros(record.accepted, record.ended) / 1000));
+    push(out, ",\"error_code\":");
+    push_option(out, record.error_code);
+    push(out, ",\"input_bytes\":");
+    push(out, digits.format(record.input_bytes));
+    push(out, ",\"output_bytes\":");
+    push(out, digits.format(record.output_bytes));
+    push(out, ",\"seq\":");
+    push(out, digits.format(seq));
+    push(out, ",\"mono_us\":");
+    push(out, digits.format(record.ended.mono_us()));
+    push(out, ",\"plugin\":");
+    push_option(out, record.plugin);
+    push(out, ",\"type\":");
+    push_text(out, record.kind);
+    push(out, ",\"agent_id\":");
+    push_option(out, record.agent_id);
+    push(out, ",\"outcome\":\"");
+    push(out, record.outcome.as_str());
+    push(out, "\",\"queue_us\":");
+    push(out, digits.format(micros(record.accepted, record.started)));
+    push(out, ",\"run_us\":");
+    push(out, digits.format(micros(record.started, record.ended)));
+    push_crc(out, line);
+}
+
+/// Records that were dropped, in one stretch of `seq`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gap {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    /// When the last of them ended.
+    pub(super) ended: Time,
+}
+
+/// Appends the line that stands for the dropped records `first..=last`. Its own `seq` is `last`,
+/// so that a reader who knows nothing of gaps still sees where the count goes on.
+pub(super) fn push_gap(out: &mut Vec<u8>, gap: &Gap, session_id: &str, reason: &str) {
+    let line = out.len();
+    let mut digits = itoa::Buffer::new();
+    push(out, "{\"gap\":{\"first\":");
+    push(out, digits.format(gap.first));
+    push(out, ",\"last\":");
+    push(out, digits.format(gap.last));
+    push(out, ",\"lost\":");
+    push(out, digits.format(gap.last.saturating_sub(gap.first).saturating_add(1)));
+    push(out, ",\"reason\":");
+    push_text(out, reason);
+    push(out, "},\"ts\":");
+    push_seconds(out, gap.ended);
+    push(out, ",\"session_id\":");
+    push_text(out, session_id);
+    push(out, ",\"seq\":");
+    push(out, digits.format(gap.last));
+    push(out, ",\"mono_us\":");
+    push(out, digits.format(gap.ended.mono_us()));
+    push_crc(out, line);
+}
+
+fn push(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Unix seconds with six digits after the point.
+fn push_seconds(out: &mut Vec<u8>, time: Time) {
+    let mut digits = itoa::Buffer::new();
+    push(out, digits.format(time.wall.as_secs()));
+    // A million more, and its leading one becomes the point: this keeps the zeros.
+    let point = out.len();
+    push(out, digits.format(1_000_000 + time.wall.subsec_micros()));
+    if let Some(digit) = out.get_mut(point) {
+        *digit = b'.';
+    }
+}
+
+fn micros(from: Time, to: Time) -> u64 {
+    u64::try_from(to.since(from).as_micros()).unwrap_or(u64::MAX)
+}
+
+fn push_option(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => push_text(out, text),
+        None => push(out, "null"),
+    }
+}
+
+fn push_text(out: &mut Vec<u8>, text: &str) {
+    let kept = if text.len() <= MAX_TEXT {
+        text
+    } else {
+        text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or_default()
+    };
+    out.push(b'"');
+    if kept.bytes().all(|byte| matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\') {
+        push(out, kept);
+    } else {
+        push_escaped(out, kept);
+    }
+    if kept.len() < text.len() {
+        push(out, "\\u2026");
+    }
+    out.push(b'"');
+}
+
+#[cold]
+fn push_escaped(out: &mut Vec<u8>, text: &str) {
+    let mut units = [0; 2];
+    for character in text.chars() {
+        match character {
+            '"' => push(out, "\\\""),
+            '\\' => push(out, "\\\\"),
+            '\n' => push(out, "\\n"),
+            '\r' => push(out, "\\r"),
+            '\t' => push(out, "\\t"),
+            ' '..='~' => out.extend(u8::try_from(character)),
+            _ => {
+                for unit in character.encode_utf16(&mut units) {
+                    push(out, "\\u");
+                    let [high, low] = unit.to_be_bytes();
+                    out.extend(hex(high).into_iter().chain(hex(low)));
+                }
+            }
+        }
+    }
+}
+
+/// Ends the line that began at `line`: checksum, brace, newline.
+fn push_crc(out: &mut Vec<u8>, line: usize) {
+    let crc = crc32c::crc32c(out.get(line..).unwrap_or_default());
+    push(out, ",\"crc\":\"");
+    out.extend_from_slice(&crc_hex(crc));
+    push(out, "\"}\n");
+}
+
+/// Eight lower-case hex digits.
+pub(super) fn crc_hex(crc: u32) -> [u8; 8] {
+    let [a, b, c, d] = crc.to_be_bytes().map(hex);
+    let ([a1, a2], [b1, b2], [c1, c2], [d1, d2]) = (a, b, c, d);
+    [a1, a2, b1, b2, c1, c2, d1, d2]
+}
+
+fn hex(byte: u8) -> [u8; 2] {
+    [byte >> 4, byte & 0xf]
+        .map(|nibble| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 })
+}

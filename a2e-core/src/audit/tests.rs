@@ -1,0 +1,158 @@
+//! Tests of one line: what stands in it, and that every change of it is noticed.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::record::{Gap, MAX_LINE, push_gap, push_record};
+use super::*;
+use crate::Time;
+
+fn time(mono_us: u64) -> Time {
+    Time {
+        mono: Duration::from_micros(mono_us),
+        wall: Duration::from_micros(1_764_000_000_000_042 + mono_us),
+    }
+}
+
+fn sample() -> AuditRecord<'static> {
+    AuditRecord {
+        accepted: time(1_000),
+        started: time(1_250),
+        ended: time(4_999),
+        session_id: "5e55",
+        req_id: "r-1",
+        correlation_id: Some("c-1"),
+        kind: "tool/call/req",
+        plugin: Some("tools"),
+        agent_id: Some("agent"),
+        outcome: Outcome::Error,
+        error_code: Some("tool_denied"),
+        input_bytes: 120,
+        output_bytes: 80,
+    }
+}
+
+fn line(record: &AuditRecord<'_>, seq: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_record(&mut out, record, record.session_id, seq);
+    assert_eq!(out.pop(), Some(b'\n'));
+    out
+}
+
+#[test]
+fn r54_a_line_has_every_field_under_its_exact_name() {
+    let line = String::from_utf8(line(&sample(), 7)).unwrap();
+    let (body, crc) = line.split_at(line.len() - 18);
+    assert_eq!(
+        body,
+        r#"{"ts":1764000000.005041,"session_id":"5e55","req_id":"r-1","correlation_id":"c-1","#
+            .to_owned()
+            + r#""success":false,"duration_ms":3,"error_code":"tool_denied","input_bytes":120,"#
+            + r#""output_bytes":80,"seq":7,"mono_us":4999,"plugin":"tools","#
+            + r#""type":"tool/call/req","agent_id":"agent","outcome":"error","queue_us":250,"#
+            + r#""run_us":3749"#
+    );
+    assert_eq!(crc, format!(",\"crc\":\"{:08x}\"}}", crc32c::crc32c(body.as_bytes())));
+}
+
+#[test]
+fn r55_every_outcome_is_recorded_and_only_ok_is_a_success() {
+    for outcome in Outcome::ALL {
+        let record = AuditRecord { outcome, ..AuditRecord::at(time(1)) };
+        let value: Value = serde_json::from_slice(&line(&record, 1)).unwrap();
+        assert_eq!(value["outcome"], outcome.as_str());
+        assert_eq!(value["success"], outcome == Outcome::Ok);
+        assert_eq!(value["plugin"], Value::Null);
+        assert_eq!(value["error_code"], Value::Null);
+    }
+}
+
+#[test]
+fn without_a_correlation_id_the_request_id_stands_there() {
+    let record = AuditRecord { correlation_id: None, ..sample() };
+    let value: Value = serde_json::from_slice(&line(&record, 1)).unwrap();
+    assert_eq!(value["correlation_id"], "r-1");
+}
+
+#[test]
+fn r54_every_flipped_bit_of_a_line_is_noticed() {
+    let mut gap = Vec::new();
+    push_gap(&mut gap, &Gap { first: 3, last: 9, ended: time(5) }, "host", "No space left");
+    gap.pop();
+    for line in [line(&sample(), 4_711), gap] {
+        assert!(verify_line(&line).is_ok());
+        for bit in 0..line.len() * 8 {
+            let mut flipped = line.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(verify_line(&flipped).is_err(), "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn r54_every_truncation_of_a_line_is_noticed() {
+    let line = line(&sample(), 4_711);
+    for length in 0..line.len() {
+        assert!(verify_line(&line[..length]).is_err(), "{length} bytes");
+    }
+}
+
+#[test]
+fn a_gap_line_names_its_stretch() {
+    let mut out = Vec::new();
+    push_gap(&mut out, &Gap { first: 3, last: 9, ended: time(5) }, "host", "disk \"full\"");
+    let value: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(value["gap"]["lost"], 7);
+    assert_eq!(value["gap"]["reason"], "disk \"full\"");
+    out.pop();
+    assert_eq!(verify_line(&out), Ok(Verified { first: 3, last: 9, is_gap: true }));
+}
+
+proptest! {
+    #[test]
+    fn r54_any_text_is_one_ascii_line_that_reads_back(text in any::<String>(), seq in 1_u64..) {
+        let record = AuditRecord {
+            kind: &text, req_id: &text, session_id: &text, plugin: Some(&text),
+            agent_id: Some(&text), error_code: Some(&text), correlation_id: Some(&text),
+            ..sample()
+        };
+        let line = line(&record, seq);
+        prop_assert!(line.iter().all(|byte| (0x20..0x7f).contains(byte)));
+        prop_assert!(line.len() < MAX_LINE);
+        prop_assert_eq!(verify_line(&line), Ok(Verified { first: seq, last: seq, is_gap: false }));
+        let value: Value = serde_json::from_slice(&line).unwrap();
+        for field in ["type", "req_id", "session_id", "plugin", "agent_id", "error_code"] {
+            let read = value[field].as_str().unwrap();
+            match read.strip_suffix('\u{2026}') {
+                Some(head) if text.len() > 256 => prop_assert!(text.starts_with(head)),
+                _ => prop_assert_eq!(read, &text),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_longest_possible_line_fits() {
+    let text = "\0".repeat(100_000);
+    let record = AuditRecord {
+        accepted: time(0),
+        started: Time { mono: Duration::from_micros(u64::MAX), wall: Duration::MAX },
+        ended: Time { mono: Duration::MAX, wall: Duration::MAX },
+        kind: &text,
+        req_id: &text,
+        session_id: &text,
+        plugin: Some(&text),
+        agent_id: Some(&text),
+        error_code: Some(&text),
+        correlation_id: Some(&text),
+        outcome: Outcome::ClientGone,
+        input_bytes: usize::MAX,
+        output_bytes: usize::MAX,
+    };
+    let line = line(&record, u64::MAX);
+    assert!(line.len() < MAX_LINE, "{}", line.len());
+    assert!(verify_line(&line).is_ok());
+    assert!(line.ends_with(b"\"}"), "wraps nowhere");
+}

@@ -1,0 +1,166 @@
+//! The handle of one child: its pipes, its end, and how to bring that about.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, watch};
+
+use crate::error::{Error, Result};
+use crate::protocol::ErrorCode;
+
+/// Orders to one child that wait to be passed on; they are passed on in microseconds.
+pub(super) const ORDER_QUEUE: usize = 16;
+
+/// How a program ended: one of the two is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// What the program returned, 0 to 255.
+    pub code: Option<i32>,
+    /// The number of the signal that ended it.
+    pub signal: Option<i32>,
+}
+
+impl Exit {
+    /// Ended by SIGKILL; also said of a program whose guard was lost and which was killed then.
+    pub(super) fn killed() -> Self {
+        Self::by_signal(9)
+    }
+
+    pub(super) fn by_signal(signal: i32) -> Self {
+        Self { code: None, signal: Some(signal) }
+    }
+
+    /// Whether the program ended by itself with code 0.
+    pub fn is_success(self) -> bool {
+        self.code == Some(0)
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.code, self.signal) {
+            (Some(code), _) => write!(f, "exit code {code}"),
+            (None, signal) => write!(f, "signal {}", signal.unwrap_or_default()),
+        }
+    }
+}
+
+/// What can be sent to the process group of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT, as Ctrl-C.
+    Interrupt,
+    /// SIGTERM: please end.
+    Terminate,
+    /// SIGKILL. To the group only; the rest of the tree ends because the program has ended.
+    Kill,
+}
+
+impl Signal {
+    pub(super) fn to_nix(self) -> nix::sys::signal::Signal {
+        match self {
+            Self::Interrupt => nix::sys::signal::Signal::SIGINT,
+            Self::Terminate => nix::sys::signal::Signal::SIGTERM,
+            Self::Kill => nix::sys::signal::Signal::SIGKILL,
+        }
+    }
+}
+
+/// What the handle asks of the task that watches the child. A closed queue means: kill the tree.
+#[derive(Debug)]
+pub(super) enum Order {
+    Signal(Signal),
+    Stop(Duration),
+    Kill,
+}
+
+/// How far a child's life is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum State {
+    Running,
+    /// The program has ended; descendants may be dying.
+    Ended(Exit),
+    /// Nothing is left.
+    Gone(Exit),
+}
+
+/// A running program and all processes that it starts. Dropping it kills them all.
+#[derive(Debug)]
+pub struct Child {
+    /// Counts up in each supervisor, from 1; never reused.
+    pub id: u64,
+    /// The program's own process id, which is also its process group.
+    pub pid: u32,
+    /// With `StdinMode::Pipe`: write here; dropping it is end of file for the program.
+    pub stdin: Option<pipe::Sender>,
+    /// What the program writes. Not reading it makes the program wait when the pipe is full
+    /// (64 KiB on Linux). Dropping it makes the program's next write fail.
+    pub stdout: Option<pipe::Receiver>,
+    /// As `stdout`; hand it to `drain` when nobody wants it.
+    pub stderr: Option<pipe::Receiver>,
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) state: watch::Receiver<State>,
+}
+
+impl Child {
+    /// Waits until the program has ended. Any number of tasks may wait, and cancel, at any time.
+    /// Descendants are killed then; [`Child::gone`] waits for that as well.
+    pub async fn wait(&self) -> Exit {
+        self.reach(|state| !matches!(state, State::Running)).await
+    }
+
+    /// Waits until the program has ended and no descendant is left.
+    pub async fn gone(&self) -> Exit {
+        self.reach(|state| matches!(state, State::Gone(_))).await
+    }
+
+    /// How the program ended; `None` while it runs.
+    pub fn exit(&self) -> Option<Exit> {
+        match *self.state.borrow() {
+            State::Running => None,
+            State::Ended(exit) | State::Gone(exit) => Some(exit),
+        }
+    }
+
+    /// Sends a signal to the program's process group.
+    ///
+    /// Errors: `proc_dead` when the program has ended, `overloaded` when more than 16 orders wait.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        if let Some(exit) = self.exit() {
+            return Err(ended(exit));
+        }
+        self.orders.try_send(Order::Signal(signal)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                Error::new(ErrorCode::Overloaded, "too many signals wait for this process")
+            }
+            mpsc::error::TrySendError::Closed(_) => ended(self.exit().unwrap_or(Exit::killed())),
+        })
+    }
+
+    /// Asks the program to end with SIGTERM, kills the whole tree when `grace` is over, and
+    /// returns when nothing is left. A grace of zero kills at once.
+    pub async fn stop(&self, grace: Duration) -> Exit {
+        // A closed queue: the child is gone or going.
+        self.orders.send(Order::Stop(grace)).await.ok();
+        self.gone().await
+    }
+
+    /// Kills the whole tree and returns when nothing is left.
+    pub async fn kill(&self) -> Exit {
+        self.orders.send(Order::Kill).await.ok();
+        self.gone().await
+    }
+
+    async fn reach(&self, is_there: impl Fn(&State) -> bool) -> Exit {
+        let mut state = self.state.clone();
+        // An error means that the watching task went away with its runtime; the guard sees the
+        // same and kills, so that is what this is.
+        state.wait_for(is_there).await.ok();
+        self.exit().unwrap_or(Exit::killed())
+    }
+}
+
+fn ended(exit: Exit) -> Error {
+    Error::new(ErrorCode::ProcDead, format!("the process has ended with {exit}"))
+}

@@ -1,0 +1,190 @@
+//! The one thread that forks, and what it hands to the task that watches the child.
+//!
+//! The kernel ties the parent-death signal to the thread that forked. A pool thread retires when
+//! it is idle; this one lives as long as its supervisor.
+
+use std::ffi::OsString;
+use std::io::{self, IoSlice, PipeReader};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread::JoinHandle;
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::process::Child as Process;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::command::{Command, StdinMode};
+use super::sweep::known;
+use super::tree;
+use super::wire::{Block, GUARD_MARK, GUARD_WORD, WITH_STDIN, WITHOUT_STDIN, has_nul};
+use crate::error::{Error, Result};
+
+/// Launches that wait for the thread; each takes about a millisecond.
+pub(super) const LAUNCH_QUEUE: usize = 64;
+
+/// The host's ends of the program's pipes.
+#[derive(Debug)]
+pub(super) struct Pipes {
+    pub(super) stdin: Option<pipe::Sender>,
+    pub(super) stdout: pipe::Receiver,
+    pub(super) stderr: pipe::Receiver,
+}
+
+/// A process that was forked: the guard, or the program itself at level `group`.
+#[derive(Debug)]
+pub(super) struct Forked {
+    pub(super) process: Process,
+    pub(super) pid: i32,
+    /// `None` at level `group`.
+    pub(super) guard: Option<GuardLine>,
+}
+
+/// The host's end of the line to a guard.
+#[derive(Debug)]
+pub(super) struct GuardLine {
+    pub(super) socket: UnixStream,
+    /// Still to be written.
+    pub(super) block: Vec<u8>,
+    /// As `/proc` showed the guard when it was forked.
+    pub(super) seen: Option<tree::Process>,
+}
+
+/// What to do with the outcome of a launch.
+type Then = Box<dyn FnOnce(Result<(Forked, Pipes)>) + Send>;
+
+/// One order to the thread. It calls `then` with the outcome, on the thread: when the caller of
+/// `spawn` has gone away meanwhile, the process is still in good hands.
+pub(super) struct Launch {
+    pub(super) command: Command,
+    pub(super) then: Then,
+}
+
+/// Starts the thread. It ends when all senders are dropped.
+pub(super) fn open(
+    guard: Option<PathBuf>,
+    runtime: Handle,
+) -> io::Result<(mpsc::Sender<Launch>, JoinHandle<()>)> {
+    let (sender, mut launches) = mpsc::channel::<Launch>(LAUNCH_QUEUE);
+    let thread = std::thread::Builder::new().name("a2e-children".to_owned()).spawn(move || {
+        while let Some(Launch { command, then }) = launches.blocking_recv() {
+            let _entered = runtime.enter();
+            // The end of this thread kills every child, so no panic may end it.
+            let forked = catch_unwind(AssertUnwindSafe(|| match &guard {
+                Some(guard) => fork_guard(guard, &command),
+                None => fork_program(&command),
+            }));
+            then(forked.unwrap_or_else(|_| Err(Error::internal("starting a process panicked"))));
+        }
+    })?;
+    Ok((sender, thread))
+}
+
+fn fork_guard(guard: &Path, command: &Command) -> Result<(Forked, Pipes)> {
+    let fail = |text: &str| launch_error(&command.program, text);
+    if has_nul(&command.program) || command.args.iter().any(|arg| has_nul(arg)) {
+        return Err(fail("a NUL byte in the command"));
+    }
+    let cwd = command.cwd.clone().unwrap_or_default();
+    let env = command.environment(|name| std::env::var_os(name));
+    let block = Block { cwd, env }.encode().map_err(fail)?;
+    let (ours, theirs) = StdStream::pair().map_err(io_error)?;
+    let (stdin, pipes, [stdout, stderr]) = pipes(command.stdin)?;
+
+    let mut program = tokio::process::Command::new(guard);
+    program.arg0("a2e").arg(GUARD_WORD).arg(std::process::id().to_string()).arg("--");
+    program.arg(&command.program).args(&command.args);
+    // The program's variables travel in the block: none of them can reach into the guard.
+    program.env_clear().env(GUARD_MARK, "1");
+    program.envs(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path)));
+    program.stdin(OwnedFd::from(theirs)).stdout(stdout).stderr(stderr);
+    let mut forked = fork(program).map_err(|error| match error.raw_os_error() {
+        Some(nix::libc::E2BIG) => fail(&error.to_string()),
+        _ => Error::runtime(format!("cannot start the guard `{}`: {error}", guard.display())),
+    })?;
+
+    // If anything fails from here on, the guard, which has not begun, is killed with `forked`.
+    send_mark(&ours, stdin.as_ref()).map_err(io_error)?;
+    ours.set_nonblocking(true).map_err(io_error)?;
+    let socket = UnixStream::from_std(ours).map_err(io_error)?;
+    forked.guard = Some(GuardLine { socket, block, seen: tree::Process::read(forked.pid) });
+    Ok((forked, pipes))
+}
+
+fn fork_program(command: &Command) -> Result<(Forked, Pipes)> {
+    let (stdin, pipes, [stdout, stderr]) = pipes(command.stdin)?;
+    let mut program = tokio::process::Command::new(&command.program);
+    program.args(&command.args).env_clear();
+    program.envs(command.environment(|name| std::env::var_os(name)));
+    program.stdin(stdin.map_or_else(Stdio::null, Stdio::from)).stdout(stdout).stderr(stderr);
+    program.process_group(0);
+    if let Some(cwd) = &command.cwd {
+        // The system has one error for a missing folder and a missing program.
+        std::fs::read_dir(cwd).map_err(|error| {
+            Error::runtime(format!("cannot enter `{}`: {error}", cwd.display()))
+        })?;
+        program.current_dir(cwd);
+    }
+    let forked = fork(program).map_err(|error| {
+        let errno = error.raw_os_error();
+        launch_error(&command.program, &error.to_string()).with_detail("errno", errno)
+    })?;
+    Ok((forked, pipes))
+}
+
+/// Forks and lists the process before any sweep can see it.
+fn fork(mut program: tokio::process::Command) -> io::Result<Forked> {
+    let mut known = known();
+    let process = program.spawn()?;
+    // Not waited for yet, so the id is there; Linux ids fit.
+    let pid = process.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(i32::MAX);
+    known.insert(pid);
+    Ok(Forked { process, pid, guard: None })
+}
+
+/// The child's stdin, the host's ends, and the child's stdout and stderr.
+fn pipes(stdin: StdinMode) -> Result<(Option<PipeReader>, Pipes, [Stdio; 2])> {
+    let open = || -> io::Result<_> {
+        let (stdin, sender) = match stdin {
+            StdinMode::Null => (None, None),
+            StdinMode::Pipe => {
+                let (reader, writer) = io::pipe()?;
+                (Some(reader), Some(pipe::Sender::from_owned_fd(writer.into())?))
+            }
+        };
+        let (stdout, out) = io::pipe()?;
+        let (stderr, err) = io::pipe()?;
+        let stdout = pipe::Receiver::from_owned_fd(stdout.into())?;
+        let stderr = pipe::Receiver::from_owned_fd(stderr.into())?;
+        let ours = Pipes { stdin: sender, stdout, stderr };
+        Ok((stdin, ours, [Stdio::from(out), Stdio::from(err)]))
+    };
+    open().map_err(io_error)
+}
+
+/// The first byte to the guard, with the stdin pipe. The socket is empty, so this never waits.
+fn send_mark(socket: &StdStream, stdin: Option<&PipeReader>) -> io::Result<()> {
+    let fds = stdin.map(|stdin| [stdin.as_raw_fd()]);
+    let rights = fds.as_ref().map(|fds| ControlMessage::ScmRights(fds));
+    let mark = [if rights.is_some() { WITH_STDIN } else { WITHOUT_STDIN }];
+    let rights: Vec<ControlMessage<'_>> = rights.into_iter().collect();
+    // A guard that died at once must not end the host with SIGPIPE.
+    let flags = MsgFlags::MSG_NOSIGNAL;
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&mark)], &rights, flags, None)?;
+    Ok(())
+}
+
+/// A program that could not be started.
+pub(super) fn launch_error(program: &OsString, text: &str) -> Error {
+    Error::runtime(format!("cannot start `{}`: {text}", program.display()))
+}
+
+/// The host lacks something, most likely descriptors.
+fn io_error(error: io::Error) -> Error {
+    Error::runtime(format!("cannot make pipes for a child process: {error}"))
+}

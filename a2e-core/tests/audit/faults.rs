@@ -1,0 +1,87 @@
+//! Disks that take no more, and limits of the operating system, in a child process.
+
+use std::path::Path;
+use std::process::Command;
+
+use a2e_core::audit::scan;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::{at, folder, open, write};
+
+#[test]
+fn r53_a_full_device_is_counted_and_harms_nobody() {
+    let path = Path::new("/dev/full");
+    if !path.exists() {
+        println!("skipped: no /dev/full here");
+        return;
+    }
+    let log = open(path);
+    for record in 0..5_000 {
+        log.append(&at(record));
+        assert!(!log.commit());
+    }
+    let status = log.status();
+    assert_eq!((status.written, status.lost + status.pending), (0, 5_000));
+    assert!(status.lost > 0 && status.pending > 0, "{status:?}");
+    assert!(status.failing.unwrap().contains("No space"));
+}
+
+/// No test by itself: what the tests below run in another process, under a real limit.
+#[test]
+fn child() {
+    let Ok(path) = std::env::var("A2E_AUDIT_CHILD") else { return };
+    let log = open(Path::new(&path));
+    println!("\npath={}", log.status().path.unwrap().display());
+    for record in 0..20_000 {
+        log.append(&at(record));
+        log.commit();
+    }
+    println!("failing={}", log.status().failing.unwrap_or_default());
+    let found = scan(log.status().path.unwrap()).unwrap();
+    assert!(found.is_clean(), "a failing write leaves whole lines: {found:?}");
+    // The limit is soft: lifting it is what "space returns" looks like.
+    let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+    setrlimit(Resource::RLIMIT_FSIZE, hard, hard).unwrap();
+    log.append(&at(30_000));
+    assert!(log.commit());
+    assert_eq!(log.status().failing, None);
+}
+
+fn run_child(path: &Path, shell: &str) -> String {
+    let output = Command::new("sh")
+        .args(["-c", shell, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .env("A2E_AUDIT_CHILD", path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+#[test]
+fn r53_a_file_size_limit_leaves_whole_lines_and_a_gap_record() {
+    let (_folder, path) = folder();
+    // Blocks of 512 or 1,024 bytes: no line ends there, so the last write comes up short.
+    let limited = r#"trap '' XFSZ; ulimit -S -f 201; exec "$1" --exact faults::child --nocapture"#;
+    let text = run_child(&path, limited);
+    assert!(text.contains("failing=File too large"), "{text}");
+    let found = scan(&path).unwrap();
+    assert!(found.is_clean(), "{found:?}");
+    assert!(found.lost > 0, "{text}");
+    assert_eq!(found.records + found.lost, 20_001);
+    assert_eq!((found.first_seq, found.last_seq), (Some(1), Some(20_001)));
+}
+
+#[test]
+fn r54_another_process_writes_beside_a_held_path() {
+    let (_folder, path) = folder();
+    let log = open(&path);
+    write(&log, 1);
+    let text = run_child(&path, r#"exec "$1" --exact faults::child --nocapture"#);
+    let beside = text.lines().find_map(|line| line.strip_prefix("path=")).unwrap();
+    assert_ne!(Path::new(beside), path);
+    assert!(beside.starts_with(path.to_str().unwrap()));
+    assert_eq!(scan(beside).unwrap().records, 20_001);
+    assert_eq!(scan(&path).unwrap().records, 1);
+}
