@@ -1,1 +1,14 @@
-//! Capabilities of A2E, one folder each.
+//! Capabilities of A2E, one folder each: wire types, plugin, typed client, tests.
+//!
+//! Plugins register at link time. A program gets them all with `use a2e_caps as _;` and a call of
+//! [`link`]; a crate that is only listed in `Cargo.toml` is left out by the linker.
+
+pub mod demo;
+pub mod memory;
+pub mod proc;
+pub mod tools;
+
+/// Keeps this crate, and with it every plugin, in the program.
+pub fn link() {
+    std::hint::black_box(link as fn());
+}

@@ -1,9 +1,15 @@
-//! The kernel of A2E.
+//! The kernel of A2E: protocol, codec, plugins, routes, sessions, children, audit, snapshots.
+//!
+//! A host is an [`Executor`]: it loads plugins as a [`HostConfig`](config::HostConfig) says, serves
+//! connections, and moves messages. What a message means is a plugin's matter, see [`plugin`].
+//! Without the feature `host` the crate holds only what a client needs: [`protocol`], [`codec`],
+//! [`transport`].
 
 pub mod clock;
 pub mod codec;
 pub mod error;
 pub mod protocol;
+pub mod transport;
 
 #[cfg(feature = "host")]
 pub mod audit;
@@ -12,7 +18,25 @@ pub mod children;
 #[cfg(feature = "host")]
 pub mod config;
 #[cfg(feature = "host")]
+pub mod dispatch;
+#[cfg(feature = "host")]
+pub mod executor;
+#[cfg(feature = "host")]
+pub mod plugin;
+#[cfg(feature = "host")]
+mod session;
+#[cfg(feature = "host")]
 pub mod snapshot;
+#[cfg(feature = "test-util")]
+pub mod testing;
 
 pub use clock::{Clock, SystemClock, Time};
 pub use error::{Error, Result};
+
+#[cfg(feature = "host")]
+pub use executor::Executor;
+#[doc(hidden)]
+#[cfg(feature = "host")]
+pub use inventory;
+#[cfg(feature = "host")]
+pub use session::Hold;

@@ -188,7 +188,8 @@ impl Active {
     pub(crate) fn begin(&self, slot: &Arc<PluginSlot>, now_us: u64) {
         let now_us = now_us.max(1);
         // Only the first handler's start counts; later steps belong to the run.
-        let _kept = self.started_us.compare_exchange(0, now_us, Ordering::AcqRel, Ordering::Acquire);
+        let _kept =
+            self.started_us.compare_exchange(0, now_us, Ordering::AcqRel, Ordering::Acquire);
         let limit = slot.deadline.map_or(NEVER, |limit| {
             now_us.saturating_add(u64::try_from(limit.as_micros()).unwrap_or(NEVER))
         });

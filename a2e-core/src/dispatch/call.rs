@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::active::{Active, CancelReason};
+use super::active::Active;
 use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;
 use crate::protocol::{Event, Message, SessionId};
@@ -173,11 +173,6 @@ impl Call {
     /// The hook is told whether the answer was a reply (true) or the request ended otherwise.
     pub fn after_reply(&self, hook: impl FnOnce(bool) + Send + 'static) {
         self.0.after_reply(Box::new(hook));
-    }
-
-    /// Why the request ended early, for a message.
-    pub(crate) fn cancel_reason(&self) -> Option<CancelReason> {
-        self.0.cancel_reason()
     }
 }
 

@@ -104,9 +104,10 @@ impl Chain {
             let error = Error::internal("the plugin ended a request without an answer");
             return Verdict::Error { error, by: None, is_panic: false };
         }
-        let (error, by) = self.pass.take().unwrap_or_else(|| {
-            (Error::invalid("no plugin takes this message"), None)
-        });
+        let (error, by) = self
+            .pass
+            .take()
+            .unwrap_or_else(|| (Error::invalid("no plugin takes this message"), None));
         Verdict::Error { error, by, is_panic: false }
     }
 }
@@ -177,7 +178,11 @@ mod tests {
             (First, vec![Broken(error("internal_error")), reply("2")], (2, "2")),
             (First, vec![Broken(error("timeout")), Pass(tool())], (2, "timeout")),
             (First, vec![Pass(tool()), Pass(error("b"))], (2, "unknown_tool")),
-            (Merge, vec![reply(r#""a":[1]"#), Failed(error("a")), reply(r#""a":[2]"#)], (3, r#""a":[1,2]"#)),
+            (
+                Merge,
+                vec![reply(r#""a":[1]"#), Failed(error("a")), reply(r#""a":[2]"#)],
+                (3, r#""a":[1,2]"#),
+            ),
             (Merge, vec![Failed(error("a")), reply(r#""a":[2]"#)], (2, r#""a":[2]"#)),
             (Merge, vec![Pass(invalid()), Failed(error("a"))], (2, "a")),
             (First, vec![Nothing], (1, "internal_error")),

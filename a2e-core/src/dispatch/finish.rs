@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::PluginSlot;
 use super::active::{Active, CancelReason, Target};
 use super::chain::Verdict;
-use super::PluginSlot;
 use crate::audit::{AuditRecord, Outcome};
 use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;
@@ -63,7 +63,8 @@ impl Active {
             Target::Client => self.answer(terminal, by, reason, now),
             Target::Caller(caller) => {
                 self.session.kernel_audit(&self.record(terminal, by, reason, 0, now));
-                let caller = caller.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+                let caller =
+                    caller.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
                 let reply = match terminal {
                     Terminal::Reply(_, fields) => Ok(fields.to_vec()),
                     Terminal::Error(error, _) => Err((*error).clone()),

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::run::Job;
 use crate::executor::Kernel;
 use crate::plugin::Run;
-use crate::session::Session;
 use crate::protocol::ErrorCode;
+use crate::session::Session;
 use crate::{Error, Result};
 
 /// How many handlers of one plugin run at a time, by where they run.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::value::RawValue;
 
-use crate::codec::encode_fields;
 use crate::codec::RawJson;
+use crate::codec::encode_fields;
 use crate::{Error, Result};
 
 /// The fields of a reply in their order; values stay raw.
@@ -113,7 +113,10 @@ mod tests {
             (vec!["", r#""a":[]"#, r#""a":[{"x":1}]"#], None, r#""a":[{"x":1}]"#),
             (vec![r#""n":1,"a":[]"#, r#""n":2,"b":"x""#], None, r#""a":[],"b":"x","n":1"#),
             (
-                vec![r#""t":[{"name":"a","v":1},{"name":"b"}]"#, r#""t":[{"name":"a","v":2},{"v":3},7]"#],
+                vec![
+                    r#""t":[{"name":"a","v":1},{"name":"b"}]"#,
+                    r#""t":[{"name":"a","v":2},{"v":3},7]"#,
+                ],
                 Some("name"),
                 r#""t":[{"name":"a","v":1},{"name":"b"},{"v":3},7]"#,
             ),

@@ -64,7 +64,11 @@ impl WorkerPool {
         }
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let replacement = self.replacements.fetch_add(1, Ordering::AcqRel) + 1;
-        tracing::error!(stuck, replacement, "half of the worker threads hang; a new pool takes over");
+        tracing::error!(
+            stuck,
+            replacement,
+            "half of the worker threads hang; a new pool takes over"
+        );
         self.stuck.store(0, Ordering::Release);
         let old = current.take();
         drop(current);

@@ -38,8 +38,7 @@ pub(crate) struct RouteHandler {
 impl Route {
     /// How long a request of this type may take; `None` when it never ends by itself.
     pub(crate) fn limit(&self, timeout: &Slot<'_>) -> Option<Duration> {
-        let ceiling =
-            if self.spec.wire_type.contains("/await") { AWAIT_CEILING } else { CEILING };
+        let ceiling = if self.spec.wire_type.contains("/await") { AWAIT_CEILING } else { CEILING };
         let limit = match self.spec.deadline {
             Deadline::None => return None,
             Deadline::Default => DEFAULT_DEADLINE,
@@ -86,11 +85,8 @@ impl RouteTable {
                 continue;
             }
             for (index, handler) in slot.handlers().iter().enumerate() {
-                let entry = RouteHandler {
-                    slot: Arc::clone(slot),
-                    index,
-                    handler: Arc::clone(handler),
-                };
+                let entry =
+                    RouteHandler { slot: Arc::clone(slot), index, handler: Arc::clone(handler) };
                 by_type.entry(handler.spec.wire_type.as_ref().into()).or_default().push(entry);
             }
         }

@@ -82,7 +82,8 @@ fn drive(call: &Call, input: Input<'_>, mut step: usize, place: Place) {
         PluginStats::add(&slot.stats.calls);
         let Some(incoming) = input.incoming() else { return };
         let work = match (&handler.door, handler.run) {
-            (Door::Sync(_), Run::Inline) => match run_inline(call, &handler, incoming, slot, flush) {
+            (Door::Sync(_), Run::Inline) => match run_inline(call, &handler, incoming, slot, flush)
+            {
                 Inline::Ended => return,
                 Inline::Said(said) => {
                     if note(call, step, said, slot, flush) {
@@ -189,7 +190,9 @@ fn said(result: Result<Ended>, fields: &[u8]) -> Said {
         Ok(Ended::Reply(wire_type)) => Said::Reply(wire_type, fields.to_vec()),
         Ok(Ended::Pass(error)) => Said::Pass(error),
         Ok(Ended::Nothing) => Said::Nothing,
-        Ok(Ended::Later(_)) => Said::Error(Error::internal("only an inline handler may end in `Later`")),
+        Ok(Ended::Later(_)) => {
+            Said::Error(Error::internal("only an inline handler may end in `Later`"))
+        }
         Err(error) => Said::Error(error),
     }
 }
@@ -245,7 +248,10 @@ pub(crate) struct Job {
 
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job").field("call", &self.call).field("run", &self.run).finish_non_exhaustive()
+        f.debug_struct("Job")
+            .field("call", &self.call)
+            .field("run", &self.run)
+            .finish_non_exhaustive()
     }
 }
 

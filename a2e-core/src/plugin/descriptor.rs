@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Handler, Handlers, Host, PluginScope, Plugin, Scope};
+use super::{Handler, Handlers, Host, Plugin, PluginScope, Scope};
 use crate::Result;
 use crate::config::{PluginConfig, Problem};
 use crate::protocol::SessionId;
@@ -183,7 +183,8 @@ macro_rules! register_plugin {
                     |config| $crate::config::settings_problems::<$config>(config).1,
                     |config, host| {
                         let settings = $crate::plugin::settings::<$config>(config)?;
-                        Ok($crate::plugin::load::<$plugin>($build(settings, host)?))
+                        let built: $crate::Result<$plugin> = ($build)(settings, host);
+                        Ok($crate::plugin::load::<$plugin>(built?))
                     },
                 )
             }

@@ -5,10 +5,8 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use super::answer::{
-    Answer, EncodedFuture, Ended, RawReply, encode_answer, encode_raw_answer,
-};
 use super::Plugin;
+use super::answer::{Answer, EncodedFuture, Ended, RawReply, encode_answer, encode_raw_answer};
 use crate::Result;
 use crate::codec::{Body, Incoming, decode};
 use crate::dispatch::Call;

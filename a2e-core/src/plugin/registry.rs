@@ -78,12 +78,16 @@ mod tests {
         let build = |_: &crate::config::PluginConfig, _: &super::super::Host| {
             Err(crate::Error::runtime("never built"))
         };
-        Box::leak(Box::new(Descriptor { aliases, ..Descriptor::new(cls, "test", |_| vec![], build) }))
+        Box::leak(Box::new(Descriptor {
+            aliases,
+            ..Descriptor::new(cls, "test", |_| vec![], build)
+        }))
     }
 
     #[test]
     fn classes_are_sorted_and_found_by_name_or_alias() {
-        let registry = Registry::of(vec![class("b.Two", &["old.Two"]), class("a.One", &[])]).unwrap();
+        let registry =
+            Registry::of(vec![class("b.Two", &["old.Two"]), class("a.One", &[])]).unwrap();
         let names: Vec<&str> = registry.classes().iter().map(|it| it.cls).collect();
         assert_eq!(names, ["a.One", "b.Two"]);
         assert_eq!(registry.find("old.Two").map(|it| it.cls), Some("b.Two"));

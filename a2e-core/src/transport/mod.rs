@@ -76,4 +76,3 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
     }
 }
-

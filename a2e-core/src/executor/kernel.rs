@@ -1,0 +1,365 @@
+//! What all parts of a running host share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::TEARDOWN_LIMIT;
+use crate::audit::{AuditLog, AuditRecord};
+use crate::children::Supervisor;
+use crate::clock::Clock;
+use crate::config::{AuditMode, HostConfig};
+use crate::dispatch::{Gate, PluginSlot, RouteTable, SlotState, Watchdog, WorkerPool};
+use crate::plugin::Contributions;
+use crate::protocol::{IdSource, PluginName, SessionId};
+use crate::session::{ReplySink, Session, WrongTokens};
+use crate::snapshot::SnapshotStore;
+use crate::transport::{ByteSink, Peer};
+use crate::{Error, Result, Time};
+
+/// What the builder brings to a kernel.
+pub(super) struct Services {
+    pub(super) audit: Arc<AuditLog>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) store: Option<Arc<dyn SnapshotStore>>,
+    pub(super) children: Option<Arc<Supervisor>>,
+    pub(super) drain: Duration,
+}
+
+/// One event that happened so many times.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What was counted because it was not answered, or not as it was meant.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) refused: Counter,
+    pub(crate) overloaded: Counter,
+    pub(crate) repeated: Counter,
+    pub(crate) superseded: Counter,
+    pub(crate) late_answers: Counter,
+    pub(crate) late_events: Counter,
+    pub(crate) dropped_events: Counter,
+    pub(crate) dropped_pushes: Counter,
+    pub(crate) unknown_cancels: Counter,
+    pub(crate) peer_errors: Counter,
+    pub(crate) stuck_runs: Counter,
+    pub(crate) hung_readers: Counter,
+}
+
+pub(crate) struct Kernel {
+    pub(crate) config: Arc<HostConfig>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: IdSource,
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) pool: WorkerPool,
+    pub(crate) watchdog: Watchdog,
+    pub(crate) contributions: Arc<Contributions>,
+    pub(crate) children: Option<Arc<Supervisor>>,
+    pub(crate) store: Option<Arc<dyn SnapshotStore>>,
+    pub(crate) started: Time,
+    pub(crate) counters: Counters,
+    pub(crate) wrong_tokens: WrongTokens,
+    /// Handlers that run beyond readers, in all sessions.
+    pub(crate) running: AtomicUsize,
+    /// Requests in the queues of all plugins.
+    pub(crate) waiting: AtomicUsize,
+    audit: Arc<AuditLog>,
+    audits_to_log: bool,
+    sessions: DashMap<SessionId, Arc<Session>>,
+    is_draining: AtomicBool,
+    /// Written at load; read when a session sees another generation.
+    table: RwLock<Arc<RouteTable>>,
+    generation: AtomicU64,
+    /// Written at load; read at handshakes, status and shutdown.
+    plugins: RwLock<Vec<Arc<PluginSlot>>>,
+    /// Plugins that could not be built: name, class, reason.
+    unloaded: Mutex<Vec<(PluginName, String, String)>>,
+    failure: watch::Sender<Option<String>>,
+    drain: Duration,
+}
+
+impl Kernel {
+    pub(super) fn new(config: HostConfig, services: Services) -> Result<Arc<Self>> {
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|_| Error::internal("a host needs a running tokio"))?;
+        let Services { audit, clock, store, children, drain } = services;
+        let audits_to_log = config.audit.mode != AuditMode::Off && config.audit.path.is_none();
+        Ok(Arc::new(Self {
+            pool: WorkerPool::new(config.limits.max_workers),
+            started: clock.now(),
+            config: Arc::new(config),
+            clock,
+            ids: IdSource::new(),
+            runtime,
+            watchdog: Watchdog::default(),
+            contributions: Arc::default(),
+            children,
+            store,
+            counters: Counters::default(),
+            wrong_tokens: WrongTokens::default(),
+            running: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            audit,
+            audits_to_log,
+            sessions: DashMap::new(),
+            is_draining: AtomicBool::new(false),
+            table: RwLock::default(),
+            generation: AtomicU64::new(0),
+            plugins: RwLock::default(),
+            unloaded: Mutex::default(),
+            failure: watch::Sender::new(None),
+            drain,
+        }))
+    }
+
+    // --- routes and plugins
+
+    /// The table in force. Readers keep it until the generation changes.
+    pub(crate) fn table(&self) -> Arc<RouteTable> {
+        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn table_generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(super) fn install(&self, table: RouteTable, plugins: Vec<Arc<PluginSlot>>) {
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        *self.plugins.write().unwrap_or_else(PoisonError::into_inner) = plugins;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Every plugin that was built, in configuration order.
+    pub(crate) fn plugins(&self) -> Vec<Arc<PluginSlot>> {
+        self.plugins.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every plugin that takes messages.
+    pub(crate) fn serving_plugins(&self) -> Vec<Arc<PluginSlot>> {
+        let mut plugins = self.plugins();
+        plugins.retain(|slot| slot.state() == SlotState::Serving);
+        plugins
+    }
+
+    pub(super) fn note_unloaded(&self, name: &PluginName, cls: &str, reason: &str) {
+        tracing::error!(plugin = %name, cls, reason, "plugin not loaded");
+        let mut unloaded = self.unloaded.lock().unwrap_or_else(PoisonError::into_inner);
+        unloaded.push((name.clone(), cls.to_owned(), reason.to_owned()));
+    }
+
+    pub(super) fn unloaded(&self) -> Vec<(PluginName, String, String)> {
+        self.unloaded.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the host has room for one more handler that runs.
+    pub(crate) fn may_run(&self) -> bool {
+        self.running.load(Ordering::Acquire) < self.config.limits.max_in_flight_host
+    }
+
+    /// A run has ended: starts what waits, in this plugin first.
+    pub(crate) fn pump(&self, first: &Arc<Gate>) {
+        if self.waiting.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        first.pump();
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            for slot in self.plugins() {
+                slot.gate.pump();
+            }
+        }
+    }
+
+    // --- audit and health
+
+    pub(crate) fn audit(&self, record: &AuditRecord<'_>) {
+        self.audit.append(record);
+        if self.audits_to_log {
+            tracing::info!(target: "audit", req_id = record.req_id, r#type = record.kind,
+                plugin = record.plugin, outcome = record.outcome.as_str(), code = record.error_code,
+                "[audit]");
+        }
+    }
+
+    pub(super) fn audit_log(&self) -> &Arc<AuditLog> {
+        &self.audit
+    }
+
+    /// The audit mode in force.
+    pub(crate) fn audit_mode(&self) -> &'static str {
+        self.audit.status().mode.as_str()
+    }
+
+    /// How children are held.
+    pub(crate) fn isolation(&self) -> &'static str {
+        self.children.as_ref().map_or("none", |children| children.isolation().as_str())
+    }
+
+    /// The host cannot go on.
+    pub(crate) fn fail(&self, reason: &str) {
+        self.failure.send_replace(Some(reason.to_owned()));
+    }
+
+    pub(super) async fn failed(&self) -> String {
+        let mut failure = self.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    // --- sessions
+
+    /// Opens a session for a connection.
+    ///
+    /// # Errors
+    /// When the host is ending or has as many sessions as it may.
+    pub(crate) fn open_session(
+        self: &Arc<Self>,
+        peer: Peer,
+        out: Arc<dyn ByteSink>,
+    ) -> Result<Arc<Session>> {
+        if self.is_draining.load(Ordering::Acquire) {
+            return Err(Error::runtime("the host is ending"));
+        }
+        if self.sessions.len() >= self.config.limits.max_sessions {
+            return Err(Error::runtime("the host has all the sessions that it may have"));
+        }
+        let id = SessionId::random()?;
+        let sink = ReplySink::new(
+            out,
+            Arc::clone(&self.audit),
+            self.runtime.clone(),
+            self.config.limits.max_outbound_bytes,
+            !peer.is_stdio,
+        );
+        let session = Session::new(self, id.clone(), peer, sink);
+        self.sessions.insert(id, Arc::clone(&session));
+        Ok(session)
+    }
+
+    pub(crate) fn remove_session(&self, session: &Session) {
+        self.sessions.remove(&session.id);
+    }
+
+    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
+        self.sessions.iter().map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    pub(crate) fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How long a session may go on after the end of its input.
+    pub(crate) fn drain_limit(&self) -> Duration {
+        self.drain
+    }
+
+    pub(crate) fn push_all<T: Serialize + ?Sized>(&self, wire_type: &str, body: &T) -> usize {
+        let mut taken = 0;
+        for session in self.sessions() {
+            if session.phase() != crate::session::Phase::Ready {
+                continue;
+            }
+            if session.sink.is_full() || session.push(wire_type, body, None).is_err() {
+                self.counters.dropped_pushes.add();
+            } else {
+                taken += 1;
+            }
+        }
+        taken
+    }
+
+    // --- the end
+
+    /// Tells plugins that a session has ended, and saves state where the mode says so.
+    pub(crate) async fn session_ended(self: &Arc<Self>, session: &Arc<Session>) {
+        let instances = session.take_instances();
+        let (slots, id) = (self.plugins(), session.id.clone());
+        let work = move || {
+            for slot in &slots {
+                super::load::contained(&slot.name, "session_ended", || {
+                    slot.instance.session_ended(&id)
+                });
+            }
+            for instance in instances {
+                super::load::contained("session instance", "teardown", || {
+                    instance.session_ended(&id);
+                    instance.teardown();
+                    drop(instance);
+                });
+            }
+        };
+        if within(TEARDOWN_LIMIT, self.runtime.spawn_blocking(work)).await.is_none() {
+            tracing::error!(session = %session.id, "plugins did not let go of the session in time");
+        }
+        self.save_after_session().await;
+    }
+
+    pub(super) async fn shut_down(self: &Arc<Self>, drain: Duration) {
+        self.is_draining.store(true, Ordering::Release);
+        let until = self.clock.now().mono + drain;
+        for session in self.sessions() {
+            session.drain(until);
+        }
+        // Sessions end by their own deadline; a little more than that bounds a plugin's `session_ended`.
+        let sessions_end = async {
+            while self.session_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if within(drain + Duration::from_secs(1), sessions_end).await.is_none() {
+            tracing::warn!(left = self.session_count(), "sessions did not end in time");
+        }
+        self.save_at_shutdown().await;
+        for slot in self.plugins().into_iter().rev() {
+            self.tear_down(&slot).await;
+        }
+        if let Some(children) = &self.children {
+            children.shutdown(Duration::from_millis(200)).await;
+        }
+        if !self.audit.close() {
+            tracing::error!("the last audit records could not be written");
+        }
+        self.watchdog.stop();
+    }
+
+    async fn tear_down(&self, slot: &Arc<PluginSlot>) {
+        let gone = async {
+            slot.host.end_tasks().await;
+            let slot = Arc::clone(slot);
+            let work =
+                move || super::load::contained(&slot.name, "teardown", || slot.instance.teardown());
+            // A panic was caught and reported by then.
+            let _joined = self.runtime.spawn_blocking(work).await;
+        };
+        if within(TEARDOWN_LIMIT, gone).await.is_none() {
+            tracing::error!(plugin = %slot.name, "teardown took longer than 5 s; going on without it");
+        }
+    }
+}
+
+/// The result, or `None` when it takes too long.
+pub(super) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(limit, work).await.ok()
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kernel").field("host_id", &self.config.host_id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,152 @@
+//! Descriptors and configuration to plugins: built, restored, started, routed.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::StartError;
+use super::kernel::{Kernel, within};
+use crate::config::PluginConfig;
+use crate::dispatch::{Gate, Parts, Permits, PluginSlot, RouteTable, SlotState, panic_text};
+use crate::plugin::{Descriptor, Host, Loaded, Registry};
+use crate::{Error, Result};
+
+/// How long a plugin may take to be built, restored or started.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Builds every enabled plugin in order, restores their state, starts them, and installs the table.
+pub(super) async fn load_plugins(
+    kernel: &Arc<Kernel>,
+    registry: &Registry,
+) -> Result<(), StartError> {
+    let mut slots = Vec::new();
+    let configs: Vec<PluginConfig> = kernel.config.enabled_plugins().cloned().collect();
+    for config in configs {
+        let number = slots.len();
+        match build(kernel, registry, config.clone(), number).await {
+            Ok(slot) => slots.push(Arc::new(slot)),
+            Err(error) => {
+                let reason = error.message().to_owned();
+                kernel.note_unloaded(&config.name, &config.cls, &reason);
+                if config.metadata.required {
+                    return Err(required(&config, reason));
+                }
+            }
+        }
+    }
+    for slot in &slots {
+        kernel.restore(slot).await;
+    }
+    for slot in &slots {
+        start(kernel, slot).await;
+        if let (true, SlotState::Failed(reason)) = (slot.config.metadata.required, slot.state()) {
+            return Err(required(&slot.config, reason));
+        }
+    }
+    let serving: Vec<Arc<PluginSlot>> =
+        slots.iter().filter(|slot| slot.state() == SlotState::Serving).cloned().collect();
+    let (table, problems) = RouteTable::build(&serving);
+    for problem in problems {
+        let slot = slots.iter().find(|slot| slot.name.as_str() == problem.plugin);
+        let Some(slot) = slot else { continue };
+        slot.fail(problem.to_string());
+        if slot.config.metadata.required {
+            return Err(required(&slot.config, problem.to_string()));
+        }
+    }
+    kernel.install(table, slots);
+    Ok(())
+}
+
+fn required(config: &PluginConfig, reason: String) -> StartError {
+    StartError::RequiredPlugin { plugin: config.name.to_string(), reason }
+}
+
+/// The class of a configured plugin.
+pub(super) fn find_class(registry: &Registry, cls: &str) -> Result<&'static Descriptor> {
+    registry.find(cls).ok_or_else(|| {
+        let nearest = registry.nearest(cls);
+        let hint = match nearest.as_slice() {
+            [] => "; `a2e plugins` lists what is linked in".to_owned(),
+            names => format!("; is one of these meant: {}?", names.join(", ")),
+        };
+        Error::runtime(format!("no plugin class `{cls}` is linked into this program{hint}"))
+    })
+}
+
+async fn build(
+    kernel: &Arc<Kernel>,
+    registry: &Registry,
+    config: PluginConfig,
+    number: usize,
+) -> Result<PluginSlot> {
+    let descriptor = find_class(registry, &config.cls)?;
+    let host = Host::new(kernel, &config);
+    let (build_config, build_host) = (config.clone(), host.clone());
+    let work = move || caught("build", || (descriptor.build)(&build_config, &build_host));
+    let instance = on_thread(kernel, "build", work).await?;
+    for problem in (descriptor.check)(&config) {
+        tracing::warn!("{problem}");
+    }
+    let gate = Gate::new(permits(kernel, &config), kernel.config.limits.max_queue);
+    Ok(PluginSlot::new(Parts { number, config, descriptor, instance, host, gate }))
+}
+
+/// `permits` of the configuration, or as many as there are threads and places in a session.
+fn permits(kernel: &Kernel, config: &PluginConfig) -> Permits {
+    let limits = &kernel.config.limits;
+    let set = config.metadata.permits;
+    Permits {
+        pool: set.unwrap_or(limits.max_workers),
+        blocking: set.unwrap_or(limits.max_workers),
+        future: set.unwrap_or(limits.max_in_flight),
+    }
+}
+
+/// One more instance of a plugin, for a session of its own.
+///
+/// # Errors
+/// As the plugin reports; a panic is `internal_error`.
+pub(crate) fn build_instance(slot: &PluginSlot) -> Result<Arc<dyn Loaded>> {
+    caught("build", || (slot.descriptor.build)(&slot.config, &slot.host))
+}
+
+async fn start(kernel: &Arc<Kernel>, slot: &Arc<PluginSlot>) {
+    let started = Arc::clone(slot);
+    let work = move || caught("start", || started.instance.start(&started.host));
+    if let Err(error) = on_thread(kernel, "start", work).await {
+        kernel.contributions.withdraw(&slot.name);
+        slot.fail(error.message());
+    }
+}
+
+/// Runs plugin code that may block on a thread for that, with a limit.
+pub(super) async fn on_thread<T: Send + 'static>(
+    kernel: &Kernel,
+    what: &str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let slow = || Error::runtime(format!("{what} took longer than {} s", LIMIT.as_secs()));
+    let joined = within(LIMIT, kernel.runtime.spawn_blocking(work)).await.ok_or_else(slow)?;
+    joined.unwrap_or_else(|error| Err(Error::internal(format!("{what}: {error}"))))
+}
+
+/// Calls plugin code; a panic becomes an error.
+pub(super) fn caught<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic_text(panic.as_ref());
+        Err(Error::internal(format!("panicked in {what}: {text}")))
+    })
+}
+
+/// Calls plugin code that reports nothing; a panic goes to the log.
+pub(super) fn contained(plugin: impl fmt::Display, what: &str, work: impl FnOnce()) {
+    let result = caught(what, || {
+        work();
+        Ok(())
+    });
+    if let Err(error) = result {
+        tracing::error!(%plugin, %error, "plugin failed");
+    }
+}

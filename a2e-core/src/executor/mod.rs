@@ -1,0 +1,114 @@
+//! The executor: loads plugins, serves connections, ends in order. What an embedder holds.
+
+mod builder;
+mod kernel;
+mod load;
+mod state;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::HostConfig;
+use crate::protocol::PluginName;
+use crate::session::reader;
+use crate::transport::{Connection, memory_pair};
+use crate::{Error, Result};
+
+pub use builder::{Builder, StartError};
+pub(crate) use kernel::Kernel;
+pub(crate) use load::build_instance;
+pub use status::{HostStatus, PluginHealth, PluginStatus};
+
+/// How long one plugin may take to end.
+const TEARDOWN_LIMIT: Duration = Duration::from_secs(5);
+
+/// A running host.
+///
+/// ```
+/// use a2e_core::{Executor, config::HostConfig};
+/// # let runtime = tokio::runtime::Runtime::new().unwrap();
+/// # runtime.block_on(async {
+/// let executor = Executor::builder(HostConfig::new()).start().await?;
+/// let client_end = executor.connect();
+/// executor.shutdown(std::time::Duration::from_secs(1)).await;
+/// # drop(client_end);
+/// # Ok::<(), a2e_core::executor::StartError>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Executor {
+    kernel: Arc<Kernel>,
+}
+
+impl Executor {
+    /// A host to be started with this configuration.
+    pub fn builder(config: HostConfig) -> Builder {
+        Builder::new(config)
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &HostConfig {
+        &self.kernel.config
+    }
+
+    /// Serves one connection until it ends.
+    pub async fn serve(&self, connection: Connection) {
+        reader::serve(Arc::clone(&self.kernel), connection).await;
+    }
+
+    /// Serves one connection in a task of its own.
+    pub fn spawn(&self, connection: Connection) -> tokio::task::JoinHandle<()> {
+        self.kernel.runtime.spawn(reader::serve(Arc::clone(&self.kernel), connection))
+    }
+
+    /// Opens a session inside this process and gives back the client's end.
+    pub fn connect(&self) -> Connection {
+        let (client, host) = memory_pair();
+        self.spawn(host);
+        client
+    }
+
+    /// How the host stands.
+    pub fn status(&self) -> HostStatus {
+        self.kernel.status()
+    }
+
+    /// Resolves when the host can no longer serve, with the reason.
+    pub async fn failed(&self) -> String {
+        self.kernel.failed().await
+    }
+
+    /// Saves the state of every plugin now.
+    ///
+    /// # Errors
+    /// When no store is configured, or a plugin or the store failed; what could be saved is saved.
+    pub async fn save_state(&self) -> Result<()> {
+        if self.kernel.store.is_none() {
+            return Err(Error::runtime("no `snapshot_store` is configured"));
+        }
+        let failed = self.kernel.save_all().await;
+        if failed.is_empty() { Ok(()) } else { Err(Error::runtime(failed.join("; "))) }
+    }
+
+    /// Lets a plugin forget its state, and deletes the saved one.
+    ///
+    /// # Errors
+    /// When there is no such plugin, or it or the store failed.
+    pub async fn clear_state(&self, plugin: &PluginName) -> Result<()> {
+        self.kernel.clear(plugin).await
+    }
+
+    /// Ends the host: takes nothing new, lets accepted requests finish for up to `drain`, answers the
+    /// rest `shutting_down`, saves state, tears plugins down in reverse order of loading, ends
+    /// children, and closes the audit.
+    pub async fn shutdown(&self, drain: Duration) {
+        self.kernel.shut_down(drain).await;
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.kernel.watchdog.stop();
+    }
+}

@@ -1,0 +1,113 @@
+//! Snapshots: saved at session end, on schedule and at shutdown, restored at start.
+
+use std::sync::Arc;
+
+use super::kernel::Kernel;
+use super::load::{caught, on_thread};
+use crate::config::SnapshotMode;
+use crate::dispatch::PluginSlot;
+use crate::plugin::{PluginScope, Scope};
+use crate::protocol::PluginName;
+use crate::snapshot::{SnapshotStore, StateKey};
+use crate::{Error, Result};
+
+/// The key under which the kernel keeps a plugin's own state.
+const KEY: &str = "state";
+
+impl Kernel {
+    /// The store, unless plugins alone save their state.
+    fn kernel_store(&self) -> Option<&Arc<dyn SnapshotStore>> {
+        match self.config.snapshot_mode {
+            SnapshotMode::Host | SnapshotMode::Hybrid => self.store.as_ref(),
+            SnapshotMode::Plugin => None,
+        }
+    }
+
+    /// Gives a plugin back what was saved. A failure is reported, and the plugin starts empty.
+    pub(super) async fn restore(self: &Arc<Self>, slot: &Arc<PluginSlot>) {
+        let Some(store) = self.kernel_store().filter(|_| has_host_state(slot)) else { return };
+        let (store, plugin) = (Arc::clone(store), Arc::clone(slot));
+        let work = move || {
+            let Some(loaded) = store.load(&key(&plugin.name))? else { return Ok(()) };
+            if let Some(problem) = &loaded.problem {
+                tracing::warn!(plugin = %plugin.name, problem, "state of the previous generation");
+            }
+            caught("restore", || plugin.instance.restore(Scope::Host, loaded.state))
+        };
+        if let Err(error) = on_thread(self, "restore", work).await {
+            tracing::error!(plugin = %slot.name, %error, "state not restored; the plugin starts empty");
+        }
+    }
+
+    /// Saves every plugin; returns what failed.
+    pub(super) async fn save_all(self: &Arc<Self>) -> Vec<String> {
+        let Some(store) = self.store.clone() else { return Vec::new() };
+        let mut failed = Vec::new();
+        for slot in self.serving_plugins().into_iter().filter(has_host_state) {
+            let (store, plugin) = (Arc::clone(&store), Arc::clone(&slot));
+            let work = move || match caught("save", || plugin.instance.save(Scope::Host))? {
+                Some(state) => store.save(&key(&plugin.name), &state),
+                None => Ok(()),
+            };
+            if let Err(error) = on_thread(self, "save", work).await {
+                tracing::error!(plugin = %slot.name, %error, "state not saved");
+                failed.push(format!("plugin `{}`: {}", slot.name, error.message()));
+            }
+        }
+        failed
+    }
+
+    async fn save_if_mine(self: &Arc<Self>) {
+        if self.kernel_store().is_some() {
+            // What failed is in the log and in the plugin's status.
+            let _reported = self.save_all().await;
+        }
+    }
+
+    pub(super) async fn save_after_session(self: &Arc<Self>) {
+        self.save_if_mine().await;
+    }
+
+    pub(super) async fn save_at_shutdown(self: &Arc<Self>) {
+        self.save_if_mine().await;
+    }
+
+    /// Starts the schedule of saves. It ends with the kernel.
+    pub(super) fn start_saving(self: &Arc<Self>) {
+        if self.kernel_store().is_none() {
+            return;
+        }
+        let (kernel, interval) = (Arc::downgrade(self), self.config.snapshot_interval);
+        self.runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                let Some(kernel) = kernel.upgrade() else { return };
+                kernel.save_if_mine().await;
+            }
+        });
+    }
+
+    /// Lets a plugin forget, and deletes what was saved of it.
+    pub(super) async fn clear(self: &Arc<Self>, name: &PluginName) -> Result<()> {
+        let slot = self.plugins().into_iter().find(|slot| slot.name == *name);
+        let slot = slot.ok_or_else(|| Error::runtime(format!("no plugin is named `{name}`")))?;
+        let store = self.store.clone();
+        let work = move || {
+            caught("clear", || slot.instance.clear(Scope::Host))?;
+            match store {
+                Some(store) => store.delete(&key(&slot.name)),
+                None => Ok(()),
+            }
+        };
+        on_thread(self, "clear", work).await
+    }
+}
+
+/// An instance of a session has no state of the host.
+fn has_host_state(slot: &Arc<PluginSlot>) -> bool {
+    slot.scope == PluginScope::Host
+}
+
+fn key(plugin: &PluginName) -> StateKey {
+    StateKey::new(plugin.clone(), KEY, None)
+}

@@ -1,0 +1,102 @@
+//! The messages that never wait for a worker: handshake, ping, cancel, shutdown, and the session gate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Phase, Session};
+use crate::codec::envelope::write_message;
+use crate::codec::scan::Scanned;
+use crate::codec::{Envelope, Incoming, decode, encode_fields};
+use crate::dispatch::CancelReason;
+use crate::protocol::{Cancel, ErrorCode, HandshakeRequest, Message, Pong, Shutdown};
+use crate::{Error, Result, Time};
+
+/// A drain that is asked for never lasts longer than this, in seconds.
+const MAX_DRAIN: u64 = 3600;
+
+impl Session {
+    /// Handles a message of the kernel itself; false when it is a plugin's.
+    pub(super) fn control(
+        self: &Arc<Self>,
+        envelope: &Envelope<'_>,
+        scanned: &Scanned<'_>,
+        now: Time,
+    ) -> bool {
+        let kind: &str = &envelope.kind;
+        let id = envelope.id.as_deref().unwrap_or_default();
+        let incoming = Incoming::new(scanned.text, scanned.depth);
+        let refuse = |error: &Error| self.refuse(kind, id, error, scanned.text.len());
+        match kind {
+            "ping" if !self.is_ending() => self.pong(id, now),
+            "handshake/req" if !self.is_ending() => match decode::<HandshakeRequest>(incoming) {
+                Ok(request) => self.handshake(request, id, scanned.text.len(), now),
+                Err(error) => refuse(&error),
+            },
+            "cancel" => match self.gate().and_then(|()| decode::<Cancel>(incoming)) {
+                Ok(cancel) => self.cancel(&cancel.req_id),
+                Err(error) => refuse(&error),
+            },
+            "shutdown" => match self.authenticated().and_then(|()| decode::<Shutdown>(incoming)) {
+                Ok(shutdown) => self.shut_down(shutdown.timeout, now),
+                Err(error) => refuse(&error),
+            },
+            "error" => {
+                let req_id = envelope.req_id.as_deref().unwrap_or_default();
+                tracing::debug!(session = %self.id, req_id, "the peer sent an error");
+                self.kernel.counters.peer_errors.add();
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn is_ending(&self) -> bool {
+        self.phase() >= Phase::Draining
+    }
+
+    /// Whether a request may be served now.
+    pub(super) fn gate(&self) -> Result<()> {
+        if self.is_ending() {
+            return Err(Error::new(ErrorCode::ShuttingDown, "the session is ending"));
+        }
+        self.authenticated()
+    }
+
+    fn authenticated(&self) -> Result<()> {
+        if self.is_authenticated.load(std::sync::atomic::Ordering::Acquire) {
+            return Ok(());
+        }
+        let text = "this host has a token: send handshake/req with it first";
+        Err(Error::new(ErrorCode::Unauthorized, text))
+    }
+
+    /// Queues a message of the kernel.
+    pub(super) fn answer<M: Message + serde::Serialize>(&self, message: &M, req_id: &str) {
+        let mut fields = Vec::with_capacity(128);
+        if let Err(error) = encode_fields(message, &mut fields) {
+            return self.refuse(M::TYPE, req_id, &Error::internal(error.to_string()), 0);
+        }
+        let now = self.now();
+        self.sink.append(|out| {
+            write_message(out, &self.kernel.ids, now, M::TYPE, Some(req_id), &fields);
+        });
+        self.flush_unless_reading();
+    }
+
+    fn pong(&self, id: &str, now: Time) {
+        let uptime = now.since(self.kernel.started).as_secs_f64();
+        self.answer(&Pong { uptime_seconds: uptime }, id);
+    }
+
+    fn cancel(&self, req_id: &str) {
+        match self.find(req_id) {
+            Some(active) => active.end_early(CancelReason::Cancelled),
+            None => self.kernel.counters.unknown_cancels.add(),
+        }
+    }
+
+    fn shut_down(&self, timeout: u64, now: Time) {
+        tracing::debug!(session = %self.id, timeout, "the agent asked for the end");
+        self.drain(now.mono + Duration::from_secs(timeout.min(MAX_DRAIN)));
+    }
+}

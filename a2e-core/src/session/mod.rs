@@ -1,0 +1,374 @@
+//! A session: one connection, its handshake, its requests in flight, its plugin state.
+
+mod control;
+mod handshake;
+pub(crate) mod reader;
+mod sink;
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use crate::audit::AuditRecord;
+use crate::codec::encode_fields;
+use crate::codec::envelope::write_message;
+use crate::dispatch::{Active, CancelReason, EmitError, PluginSlot};
+use crate::executor::Kernel;
+use crate::plugin::Loaded;
+use crate::protocol::SessionId;
+use crate::transport::Peer;
+use crate::{Result, Time};
+
+pub(crate) use handshake::WrongTokens;
+pub(crate) use sink::ReplySink;
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// No good handshake yet.
+    New = 0,
+    /// Serving.
+    Ready = 1,
+    /// It takes no more requests; those in flight may finish.
+    Draining = 2,
+    /// Over.
+    Closed = 3,
+}
+
+type PluginState = Arc<dyn Any + Send + Sync>;
+
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) peer: Peer,
+    pub(crate) sink: Arc<ReplySink>,
+    pub(crate) kernel: Arc<Kernel>,
+    phase: AtomicU8,
+    is_authenticated: AtomicBool,
+    /// The name of the agent, set by the first handshake that gives one.
+    agent_id: OnceLock<Arc<str>>,
+    /// Requests that have left the reader, by id. At most what gates and queues hold.
+    in_flight: DashMap<Box<str>, Arc<Active>>,
+    in_flight_bytes: AtomicUsize,
+    /// Requests whose handlers run now.
+    running: AtomicI64,
+    /// Things that the drain waits for beside requests.
+    holds: AtomicUsize,
+    /// The request whose handler runs on the reader now.
+    inline: Mutex<Option<Arc<Active>>>,
+    is_reading: AtomicBool,
+    is_watched: AtomicBool,
+    /// Per-session data of plugins, by plugin number.
+    states: Mutex<HashMap<(usize, std::any::TypeId), PluginState>>,
+    /// Per-session instances, by plugin number.
+    instances: Mutex<HashMap<usize, Arc<dyn Loaded>>>,
+    /// When the session was told to end; the earliest deadline wins.
+    drain_until: Mutex<Option<Duration>>,
+    changed: Notify,
+}
+
+impl Session {
+    pub(crate) fn new(
+        kernel: &Arc<Kernel>,
+        id: SessionId,
+        peer: Peer,
+        sink: Arc<ReplySink>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            peer,
+            sink,
+            kernel: Arc::clone(kernel),
+            phase: AtomicU8::new(Phase::New as u8),
+            is_authenticated: AtomicBool::new(kernel.config.auth_token.is_none()),
+            agent_id: OnceLock::new(),
+            // Two shards: a session has one reader and few threads at its end.
+            in_flight: DashMap::with_shard_amount(2),
+            in_flight_bytes: AtomicUsize::new(0),
+            running: AtomicI64::new(0),
+            holds: AtomicUsize::new(0),
+            inline: Mutex::new(None),
+            is_reading: AtomicBool::new(false),
+            is_watched: AtomicBool::new(false),
+            states: Mutex::default(),
+            instances: Mutex::default(),
+            drain_until: Mutex::new(None),
+            changed: Notify::new(),
+        })
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::New,
+            1 => Phase::Ready,
+            2 => Phase::Draining,
+            _ => Phase::Closed,
+        }
+    }
+
+    /// Goes on to a later phase; never back.
+    fn advance(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase() != Phase::Closed && !self.sink.is_dead()
+    }
+
+    /// The agent's name; empty before a handshake that gives one.
+    pub(crate) fn agent_id(&self) -> Arc<str> {
+        self.agent_id.get().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn agent_id_ref(&self) -> Option<&str> {
+        self.agent_id.get().map(AsRef::as_ref)
+    }
+
+    /// Appends an audit record; the batch that it belongs to commits it.
+    pub(crate) fn kernel_audit(&self, record: &AuditRecord<'_>) {
+        self.kernel.audit(record);
+    }
+
+    /// Sends a message that answers no request.
+    pub(crate) fn push<T: Serialize + ?Sized>(
+        self: &Arc<Self>,
+        wire_type: &str,
+        body: &T,
+        req_id: Option<&str>,
+    ) -> Result<(), EmitError> {
+        let mut fields = Vec::with_capacity(128);
+        encode_fields(body, &mut fields).map_err(|error| EmitError::Encode(error.to_string()))?;
+        let now = self.kernel.clock.now();
+        self.sink.append(|out| {
+            write_message(out, &self.kernel.ids, now, wire_type, req_id, &fields);
+        });
+        self.flush_unless_reading();
+        Ok(())
+    }
+
+    /// Sends what is queued, unless the reader is about to do so with its batch.
+    pub(crate) fn flush_unless_reading(&self) {
+        if !self.is_reading.load(Ordering::Acquire) {
+            self.sink.flush();
+        }
+    }
+
+    // --- requests in flight
+
+    /// Lists a request that leaves the reader, so that it can be cancelled and times out.
+    pub(crate) fn list(self: &Arc<Self>, active: &Arc<Active>) -> Result<()> {
+        active.is_listed.store(true, Ordering::Release);
+        self.in_flight_bytes.fetch_add(active.input_bytes, Ordering::AcqRel);
+        self.in_flight.insert(active.id.as_str().into(), Arc::clone(active));
+        self.be_watched();
+        Ok(())
+    }
+
+    /// Forgets a request that has ended.
+    pub(crate) fn forget(&self, active: &Arc<Active>) {
+        if !active.is_listed.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        self.in_flight.remove(active.id.as_str());
+        self.in_flight_bytes.fetch_sub(active.input_bytes, Ordering::AcqRel);
+        self.changed.notify_waiters();
+    }
+
+    /// The request in flight under this id.
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<Active>> {
+        if self.in_flight_bytes.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.in_flight.get(id).map(|entry| Arc::clone(entry.value()))
+    }
+
+    /// Every request that has left the reader.
+    pub(crate) fn listed(&self) -> Vec<Arc<Active>> {
+        self.in_flight.iter().map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    pub(crate) fn has_too_many_bytes(&self) -> bool {
+        self.in_flight_bytes.load(Ordering::Acquire)
+            >= self.kernel.config.limits.max_in_flight_bytes
+    }
+
+    pub(crate) fn note_running(&self, change: i64) {
+        self.running.fetch_add(change, Ordering::AcqRel);
+    }
+
+    /// Whether one more handler of this session may run.
+    pub(crate) fn may_run(&self) -> bool {
+        let running = self.running.load(Ordering::Acquire).max(0);
+        usize::try_from(running).unwrap_or(usize::MAX) < self.kernel.config.limits.max_in_flight
+    }
+
+    /// Ends every request in flight.
+    pub(crate) fn end_all(&self, reason: CancelReason) {
+        for active in self.listed() {
+            active.end_early(reason);
+        }
+    }
+
+    // --- what the watchdog asks
+
+    fn be_watched(self: &Arc<Self>) {
+        if !self.is_watched.swap(true, Ordering::AcqRel) {
+            self.kernel.watchdog.watch(self);
+        }
+    }
+
+    /// Whether the watchdog must look again; else the session reports itself when it has work.
+    pub(crate) fn stays_watched(&self) -> bool {
+        let is_busy = |session: &Self| {
+            !session.in_flight.is_empty() || session.is_reading.load(Ordering::Acquire)
+        };
+        if is_busy(self) {
+            return true;
+        }
+        self.is_watched.store(false, Ordering::Release);
+        // Work that came in between saw the flag still set and did not report itself.
+        is_busy(self) && !self.is_watched.swap(true, Ordering::AcqRel)
+    }
+
+    /// The request whose handler runs on the reader now.
+    pub(crate) fn inline(&self) -> Option<Arc<Active>> {
+        self.inline.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_inline(&self, active: Option<Arc<Active>>) {
+        *self.inline.lock().unwrap_or_else(PoisonError::into_inner) = active;
+    }
+
+    /// The reader of this session hangs in a handler: the session is cut.
+    pub(crate) fn note_hung_reader(self: &Arc<Self>, active: &Active) {
+        let plugin = active.slot().map(|slot| slot.name.to_string()).unwrap_or_default();
+        tracing::error!(session = %self.id, %plugin, r#type = %active.route.spec.wire_type,
+            "an inline handler hangs; its session is cut");
+        self.kernel.counters.hung_readers.add();
+        self.advance(Phase::Closed);
+        self.end_all(CancelReason::Shutdown);
+        let session = Arc::clone(self);
+        self.kernel.runtime.spawn(async move {
+            // What was answered before gets a moment to leave.
+            let _gone = tokio::time::timeout(Duration::from_millis(500), session.sink.sent()).await;
+            session.sink.kill();
+            session.kernel.remove_session(&session);
+            if session.peer.is_stdio {
+                session.kernel.fail("an inline handler hangs on stdio");
+            }
+        });
+    }
+
+    // --- plugins
+
+    /// A plugin's own data for this session, made on first use.
+    pub(crate) fn plugin_state<T: Any + Send + Sync>(
+        &self,
+        plugin: usize,
+        make: impl FnOnce() -> T,
+    ) -> Arc<T> {
+        let key = (plugin, std::any::TypeId::of::<T>());
+        let known = || {
+            let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+            states.get(&key).cloned().and_then(|state| state.downcast::<T>().ok())
+        };
+        if let Some(state) = known() {
+            return state;
+        }
+        // Made without the lock: it is the plugin's code. Whoever comes second takes the first's.
+        let made = Arc::new(make());
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = states.entry(key).or_insert_with(|| Arc::clone(&made) as PluginState);
+        Arc::clone(state).downcast::<T>().unwrap_or(made)
+    }
+
+    /// This session's own instance of a plugin, built on first use.
+    pub(crate) fn instance(&self, slot: &Arc<PluginSlot>) -> Result<Arc<dyn Loaded>> {
+        let known = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(instance) = known.get(&slot.number) {
+            return Ok(Arc::clone(instance));
+        }
+        drop(known);
+        let built = crate::executor::build_instance(slot)?;
+        let mut instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Arc::clone(instances.entry(slot.number).or_insert(built)))
+    }
+
+    pub(crate) fn take_instances(&self) -> Vec<Arc<dyn Loaded>> {
+        let mut instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
+        instances.drain().map(|(_, instance)| instance).collect()
+    }
+
+    // --- the end
+
+    /// Takes no more requests and ends when idle, at `until` (monotonic) at the latest.
+    pub(crate) fn drain(&self, until: Duration) {
+        let mut deadline = self.drain_until.lock().unwrap_or_else(PoisonError::into_inner);
+        *deadline = Some(deadline.map_or(until, |earlier| earlier.min(until)));
+        drop(deadline);
+        self.advance(Phase::Draining);
+    }
+
+    fn drain_deadline(&self) -> Option<Duration> {
+        *self.drain_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.holds.load(Ordering::Acquire) == 0
+    }
+
+    /// Requests that have left the reader.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    async fn wait_changed(&self, done: impl Fn(&Self) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if done(self) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn now(&self) -> Time {
+        self.kernel.clock.now()
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps a session from closing while it lives; see [`SessionHandle::hold`](crate::dispatch::SessionHandle::hold).
+#[derive(Debug)]
+pub struct Hold(Arc<Session>);
+
+impl Hold {
+    pub(crate) fn new(session: &Arc<Session>) -> Self {
+        session.holds.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(session))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.holds.fetch_sub(1, Ordering::AcqRel);
+        self.0.changed.notify_waiters();
+    }
+}
