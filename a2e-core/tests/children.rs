@@ -234,6 +234,16 @@ async fn the_program_starts_with_no_signal_blocked_or_ignored() {
 }
 
 #[tokio::test]
+async fn the_program_inherits_no_descriptor_but_its_stdio() {
+    // `dup` makes one that every child of this process inherits.
+    let _open = nix::unistd::dup(std::fs::File::open("/dev/null").unwrap()).unwrap();
+    let supervisor = supervisor();
+    let mut child = supervisor.spawn(sh("echo $(ls /proc/$$/fd)")).await.unwrap();
+    let open = text(child.stdout.take()).await;
+    assert!(["0 1 2\n", "0 1 2 3\n"].contains(&open.as_str()), "3 is the pipe of `$()`: {open}");
+}
+
+#[tokio::test]
 async fn r20_more_children_than_allowed_are_refused() {
     let config =
         SupervisorConfig { guard: Some(guarded()), max_children: 2, ..SupervisorConfig::default() };

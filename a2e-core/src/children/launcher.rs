@@ -15,11 +15,11 @@ use std::thread::JoinHandle;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
-use tokio::process::Child as Process;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::command::{Command, StdinMode};
+use super::forked::{Forked, GuardLine, Lines};
 use super::sweep::known;
 use super::tree;
 use super::wire::{Block, GUARD_MARK, GUARD_WORD, WITH_STDIN, WITHOUT_STDIN, has_nul};
@@ -34,25 +34,6 @@ pub(super) struct Pipes {
     pub(super) stdin: Option<pipe::Sender>,
     pub(super) stdout: pipe::Receiver,
     pub(super) stderr: pipe::Receiver,
-}
-
-/// A process that was forked: the guard, or the program itself at level `group`.
-#[derive(Debug)]
-pub(super) struct Forked {
-    pub(super) process: Process,
-    pub(super) pid: i32,
-    /// `None` at level `group`.
-    pub(super) guard: Option<GuardLine>,
-}
-
-/// The host's end of the line to a guard.
-#[derive(Debug)]
-pub(super) struct GuardLine {
-    pub(super) socket: UnixStream,
-    /// Still to be written.
-    pub(super) block: Vec<u8>,
-    /// As `/proc` showed the guard when it was forked.
-    pub(super) seen: Option<tree::Process>,
 }
 
 /// What to do with the outcome of a launch.
@@ -112,7 +93,12 @@ fn fork_guard(guard: &Path, command: &Command) -> Result<(Forked, Pipes)> {
     send_mark(&ours, stdin.as_ref()).map_err(io_error)?;
     ours.set_nonblocking(true).map_err(io_error)?;
     let socket = UnixStream::from_std(ours).map_err(io_error)?;
-    forked.guard = Some(GuardLine { socket, block, seen: tree::Process::read(forked.pid) });
+    forked.guard = Some(GuardLine {
+        socket,
+        lines: Lines::default(),
+        block,
+        seen: tree::Process::read(forked.pid),
+    });
     Ok((forked, pipes))
 }
 

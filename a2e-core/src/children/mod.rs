@@ -28,6 +28,7 @@
 mod child;
 mod command;
 mod drain;
+mod forked;
 pub mod guard;
 mod launcher;
 mod monitor;
