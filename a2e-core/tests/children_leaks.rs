@@ -1,6 +1,14 @@
 //! The child supervisor: nothing is left in the host. One test, so that nobody else opens
 //! descriptors or starts processes meanwhile.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::wildcard_imports,
+    reason = "these are tests"
+)]
+
 mod guarded_host;
 
 use std::sync::Arc;

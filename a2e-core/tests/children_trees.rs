@@ -1,5 +1,13 @@
 //! The child supervisor: whatever happens, no descendant is left.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::wildcard_imports,
+    reason = "these are tests"
+)]
+
 mod guarded_host;
 
 use std::io::{BufRead, BufReader};
@@ -35,7 +43,7 @@ fn guard_of(child: &Child) -> Pid {
 async fn stop_ends_sessions_and_double_forks_too() {
     let supervisor = supervisor();
     let (child, token) = tree(&supervisor).await;
-    let exit = timeout(SECOND, child.stop(Duration::from_secs(60))).await.unwrap();
+    let exit = timeout(SECOND, child.stop(60 * SECOND)).await.unwrap();
     assert_eq!(exit.signal, Some(15));
     assert_eq!((carrying(&token), supervisor.live()), (vec![], 0));
 }

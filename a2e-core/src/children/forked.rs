@@ -59,9 +59,8 @@ impl Forked {
     }
 
     async fn next_of_group(&mut self) -> Option<Report> {
-        if self.process.id().is_none() {
-            return None;
-        }
+        // No id: it was waited for already.
+        self.process.id()?;
         let Ok(status) = self.process.wait().await else { return None };
         // The rest of the group. The id of the group is free for others only when none is left,
         // and then comes back only after all other ids were used.

@@ -93,12 +93,13 @@ impl Monitor {
                 Event::Report(report) => self.take_report(&mut course, report),
                 Event::Order(Some(Order::Signal(signal))) => self.signal(signal.to_nix()),
                 Event::Order(Some(Order::Stop(grace))) => self.ask(&mut course, grace),
-                Event::Order(Some(Order::Kill) | None) => self.end_tree(&mut course),
+                Event::Order(Some(Order::Kill) | None) | Event::HostStops(None) => {
+                    self.end_tree(&mut course);
+                }
                 Event::HostStops(Some(grace)) => {
                     course.host_stops = true;
                     self.ask(&mut course, grace);
                 }
-                Event::HostStops(None) => self.end_tree(&mut course),
                 Event::Deadline if course.stage == Stage::Asked => self.end_tree(&mut course),
                 Event::Deadline => {
                     self.forked.process.start_kill().ok();
