@@ -15,11 +15,11 @@ use std::thread::JoinHandle;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
-use tokio::process::Child as Process;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::command::{Command, StdinMode};
+use super::forked::{Forked, GuardLine, Lines};
 use super::sweep::known;
 use super::tree;
 use super::wire::{Block, GUARD_MARK, GUARD_WORD, WITH_STDIN, WITHOUT_STDIN, has_nul};
@@ -34,25 +34,6 @@ pub(super) struct Pipes {
     pub(super) stdin: Option<pipe::Sender>,
     pub(super) stdout: pipe::Receiver,
     pub(super) stderr: pipe::Receiver,
-}
-
-/// A process that was forked: the guard, or the program itself at level `group`.
-#[derive(Debug)]
-pub(super) struct Forked {
-    pub(super) process: Process,
-    pub(super) pid: i32,
-    /// `None` at level `group`.
-    pub(super) guard: Option<GuardLine>,
-}
-
-/// The host's end of the line to a guard.
-#[derive(Debug)]
-pub(super) struct GuardLine {
-    pub(super) socket: UnixStream,
-    /// Still to be written.
-    pub(super) block: Vec<u8>,
-    /// As `/proc` showed the guard when it was forked.
-    pub(super) seen: Option<tree::Process>,
 }
 
 /// What to do with the outcome of a launch.
@@ -95,6 +76,11 @@ fn fork_guard(guard: &Path, command: &Command) -> Result<(Forked, Pipes)> {
     let block = Block { cwd, env }.encode().map_err(fail)?;
     let (ours, theirs) = StdStream::pair().map_err(io_error)?;
     let (stdin, pipes, [stdout, stderr]) = pipes(command.stdin)?;
+    // The socket holds it until the guard reads it. Nothing can fail after the fork.
+    send_mark(&ours, stdin.as_ref()).map_err(io_error)?;
+    drop(stdin);
+    ours.set_nonblocking(true).map_err(io_error)?;
+    let socket = UnixStream::from_std(ours).map_err(io_error)?;
 
     let mut program = tokio::process::Command::new(guard);
     program.arg0("a2e").arg(GUARD_WORD).arg(std::process::id().to_string()).arg("--");
@@ -107,12 +93,12 @@ fn fork_guard(guard: &Path, command: &Command) -> Result<(Forked, Pipes)> {
         Some(nix::libc::E2BIG) => fail(&error.to_string()),
         _ => Error::runtime(format!("cannot start the guard `{}`: {error}", guard.display())),
     })?;
-
-    // If anything fails from here on, the guard, which has not begun, is killed with `forked`.
-    send_mark(&ours, stdin.as_ref()).map_err(io_error)?;
-    ours.set_nonblocking(true).map_err(io_error)?;
-    let socket = UnixStream::from_std(ours).map_err(io_error)?;
-    forked.guard = Some(GuardLine { socket, block, seen: tree::Process::read(forked.pid) });
+    forked.guard = Some(GuardLine {
+        socket,
+        lines: Lines::default(),
+        block,
+        seen: tree::Process::read(forked.pid),
+    });
     Ok((forked, pipes))
 }
 
@@ -124,8 +110,9 @@ fn fork_program(command: &Command) -> Result<(Forked, Pipes)> {
     program.stdin(stdin.map_or_else(Stdio::null, Stdio::from)).stdout(stdout).stderr(stderr);
     program.process_group(0);
     if let Some(cwd) = &command.cwd {
-        // The system has one error for a missing folder and a missing program.
-        std::fs::read_dir(cwd).map_err(|error| {
+        // The system has one error for a missing folder and a missing program. `.` asks for what
+        // entering asks for: a folder that may be searched.
+        std::fs::metadata(cwd.join(".")).map_err(|error| {
             Error::runtime(format!("cannot enter `{}`: {error}", cwd.display()))
         })?;
         program.current_dir(cwd);
@@ -173,7 +160,6 @@ fn send_mark(socket: &StdStream, stdin: Option<&PipeReader>) -> io::Result<()> {
     let rights = fds.as_ref().map(|fds| ControlMessage::ScmRights(fds));
     let mark = [if rights.is_some() { WITH_STDIN } else { WITHOUT_STDIN }];
     let rights: Vec<ControlMessage<'_>> = rights.into_iter().collect();
-    // A guard that died at once must not end the host with SIGPIPE.
     let flags = MsgFlags::MSG_NOSIGNAL;
     sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&mark)], &rights, flags, None)?;
     Ok(())

@@ -28,6 +28,7 @@
 mod child;
 mod command;
 mod drain;
+mod forked;
 pub mod guard;
 mod launcher;
 mod monitor;
@@ -90,9 +91,11 @@ pub struct SupervisorConfig {
     pub guard: Option<PathBuf>,
     /// Children that may live at the same time. Each takes five descriptors of the host.
     pub max_children: u32,
-    /// With a guard: make the host process the child subreaper, so that even a lost guard's
-    /// descendants are found. See the module `sweep` for what that means to an embedder that
-    /// starts processes by other means.
+    /// With a guard: make the host process the child subreaper, so that even what a guard that
+    /// was killed leaves behind is found. The price is for an embedder that starts processes by
+    /// other means too: their orphans come to the host, where nobody waits for them; and those
+    /// that left the host's session are killed when a guard older than they is lost. Such an
+    /// embedder turns this off; then only descendants in a lost guard's own session are found.
     pub adopt_orphans: bool,
 }
 

@@ -1,18 +1,17 @@
 //! The task that watches one child from launch to the last descendant.
 
-use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal as Number, killpg};
-use nix::unistd::Pid;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use nix::sys::signal::Signal as Number;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::child::{Exit, Order, State};
-use super::launcher::{Forked, GuardLine, Pipes};
-use super::sweep::{known, sweep};
-use super::wire::{END_TREE, MAX_LINE, Report};
+use super::forked::Forked;
+use super::launcher::Pipes;
+use super::sweep::sweep;
+use super::wire::{END_TREE, Report};
 use crate::error::Error;
 
 /// Longest time from fork to the guard's first line.
@@ -23,7 +22,8 @@ const KILL_BOUND: Duration = Duration::from_secs(5);
 /// What happens to one child next.
 enum Event {
     Order(Option<Order>),
-    HostStops(Duration),
+    /// `None`: the supervisor was dropped.
+    HostStops(Option<Duration>),
     Deadline,
     Report(Report),
     /// The guard is gone, or the program at level `group`.
@@ -66,7 +66,8 @@ struct Course {
     /// The host's stop was heard; it is not a second time.
     host_stops: bool,
     exit: Option<Exit>,
-    lines: Lines,
+    /// The guard said that there is no program, or how it ended: it was not lost.
+    is_accounted: bool,
 }
 
 impl Monitor {
@@ -77,7 +78,7 @@ impl Monitor {
             deadline: Some(Instant::now() + LAUNCH_BOUND),
             host_stops: false,
             exit: None,
-            lines: Lines::default(),
+            is_accounted: false,
         };
         if let Some(guard) = &mut self.forked.guard {
             // A guard that does not take it shows by its silence or its end.
@@ -87,13 +88,15 @@ impl Monitor {
             self.begun(&mut course, self.forked.pid.unsigned_abs());
         }
         loop {
-            match self.next(&mut course).await {
+            match self.next(&course).await {
                 Event::Closed => break,
                 Event::Report(report) => self.take_report(&mut course, report),
                 Event::Order(Some(Order::Signal(signal))) => self.signal(signal.to_nix()),
                 Event::Order(Some(Order::Stop(grace))) => self.ask(&mut course, grace),
-                Event::Order(Some(Order::Kill) | None) => self.end_tree(&mut course),
-                Event::HostStops(grace) => {
+                Event::Order(Some(Order::Kill) | None) | Event::HostStops(None) => {
+                    self.end_tree(&mut course);
+                }
+                Event::HostStops(Some(grace)) => {
                     course.host_stops = true;
                     self.ask(&mut course, grace);
                 }
@@ -104,16 +107,16 @@ impl Monitor {
                 }
             }
         }
-        self.finish(course.exit).await;
+        self.finish(course).await;
     }
 
     /// Cancel-safe: nothing is lost when the other branches win.
-    async fn next(&mut self, course: &mut Course) -> Event {
+    async fn next(&mut self, course: &Course) -> Event {
         let Self { forked, orders, host_stops, .. } = self;
         let is_mortal = matches!(course.stage, Stage::Starting | Stage::Running | Stage::Asked);
         let deadline = course.deadline;
         tokio::select! {
-            event = forked.next(&mut course.lines) => event,
+            report = forked.next() => report.map_or(Event::Closed, Event::Report),
             order = orders.recv(), if is_mortal => Event::Order(order),
             grace = stops(host_stops), if is_mortal && !course.host_stops => {
                 Event::HostStops(grace)
@@ -128,10 +131,11 @@ impl Monitor {
         match report {
             Report::Started(pid) => self.begun(course, pid),
             Report::Failed(errno, text) => {
+                course.is_accounted = true;
                 self.tell_started(Err(Error::runtime(text).with_detail("errno", errno)));
             }
             Report::Ended(exit) => {
-                course.exit = Some(exit);
+                (course.exit, course.is_accounted) = (Some(exit), true);
                 (course.stage, course.deadline) =
                     (Stage::Killed, Some(Instant::now() + KILL_BOUND));
                 self.state.send_replace(State::Ended(exit));
@@ -181,18 +185,18 @@ impl Monitor {
         }
     }
 
-    async fn finish(mut self, exit: Option<Exit>) {
+    async fn finish(mut self, course: Course) {
         // A guard that closed its socket has nothing left to do; a stuck one must not stay.
         self.forked.process.start_kill().ok();
         self.forked.process.wait().await.ok();
-        let how = exit.unwrap_or(Exit::killed());
+        let how = course.exit.unwrap_or(Exit::killed());
         let seen = self.forked.guard.as_ref().and_then(|guard| guard.seen);
         drop(self.forked);
         if let Some(started) = self.started.take() {
             let text = "the guard ended before it started the program";
             started.send(Err(Error::runtime(text))).ok();
         }
-        if let (None, Some(guard)) = (exit, seen) {
+        if let (false, Some(guard)) = (course.is_accounted, seen) {
             // Said at once; whatever is left is killed now.
             self.state.send_replace(State::Ended(how));
             let adopt_orphans = self.adopt_orphans;
@@ -203,89 +207,7 @@ impl Monitor {
     }
 }
 
-impl GuardLine {
-    /// A guard that does not take the byte is dead, which the reading side sees, or stuck, which
-    /// the deadline ends: so this never waits.
-    fn order(&self, byte: u8) {
-        self.socket.try_write(&[byte]).ok();
-    }
-}
-
-impl Forked {
-    /// What the process tells next.
-    async fn next(&mut self, lines: &mut Lines) -> Event {
-        let Some(guard) = &mut self.guard else { return self.next_of_group().await };
-        loop {
-            match lines.take() {
-                Line::Report(report) => return Event::Report(report),
-                Line::Foreign => return Event::Closed,
-                Line::Incomplete => {}
-            }
-            // An error is the reset that a guard leaves which ended with orders unread.
-            if !matches!(guard.socket.read_buf(&mut lines.buffer).await, Ok(1..)) {
-                return Event::Closed;
-            }
-        }
-    }
-
-    async fn next_of_group(&mut self) -> Event {
-        if self.process.id().is_none() {
-            return Event::Closed;
-        }
-        let Ok(status) = self.process.wait().await else { return Event::Closed };
-        // The rest of the group. The id of the group is free for others only when none is left,
-        // and then comes back only after all other ids were used.
-        killpg(Pid::from_raw(self.pid), Number::SIGKILL).ok();
-        Event::Report(Report::Ended(Exit { code: status.code(), signal: status.signal() }))
-    }
-
-    /// Does nothing when the process was waited for: its id may be another's.
-    fn signal_group(&self, signal: Number) {
-        if self.process.id().is_some() {
-            killpg(Pid::from_raw(self.pid), signal).ok();
-        }
-    }
-}
-
-impl Drop for Forked {
-    /// When a runtime is torn down, tasks are dropped where they stand. A guard sees its socket
-    /// close; a group has nobody else.
-    fn drop(&mut self) {
-        if self.guard.is_none() {
-            self.signal_group(Number::SIGKILL);
-        }
-        known().remove(&self.pid);
-    }
-}
-
-/// Bytes from a guard that are not a whole line yet; at most [`MAX_LINE`] and one read.
-#[derive(Default)]
-struct Lines {
-    buffer: Vec<u8>,
-}
-
-enum Line {
-    Report(Report),
-    Incomplete,
-    /// This is not what a guard writes.
-    Foreign,
-}
-
-impl Lines {
-    fn take(&mut self) -> Line {
-        let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') else {
-            return if self.buffer.len() > MAX_LINE { Line::Foreign } else { Line::Incomplete };
-        };
-        let line: Vec<u8> = self.buffer.drain(..=end).collect();
-        let report = line.strip_suffix(b"\n").and_then(Report::parse);
-        report.map_or(Line::Foreign, Line::Report)
-    }
-}
-
-/// Resolves when the host stops; a supervisor that was dropped gives no grace.
-async fn stops(host_stops: &mut watch::Receiver<Option<Duration>>) -> Duration {
-    match host_stops.wait_for(Option::is_some).await {
-        Ok(grace) => grace.unwrap_or_default(),
-        Err(_) => Duration::ZERO,
-    }
+/// Resolves when the host stops; with `None` when the supervisor was dropped.
+async fn stops(host_stops: &mut watch::Receiver<Option<Duration>>) -> Option<Duration> {
+    host_stops.wait_for(Option::is_some).await.ok().and_then(|grace| *grace)
 }

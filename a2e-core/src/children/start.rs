@@ -71,18 +71,18 @@ fn spawn(
     attributes.set_sigmask(&SigSet::empty())?;
     let actions = PosixSpawnFileActions::init()?;
 
-    let argv: Vec<CString> =
+    let words: Vec<CString> =
         std::iter::once(program.to_owned()).chain(args).map(text).collect::<nix::Result<_>>()?;
-    let mut envp = Vec::new();
+    let mut variables = Vec::new();
     for (name, value) in env {
-        envp.push(text([name, value].map(OsString::as_os_str).join(OsStr::new("=")))?);
+        variables.push(text([name, value].map(OsString::as_os_str).join(OsStr::new("=")))?);
     }
     let path = env.iter().find(|(name, _)| name == "PATH");
     let path = path.map_or(OsStr::new(DEFAULT_PATH), |(_, path)| path);
 
     let mut refusal = Errno::ENOENT;
     for candidate in candidates(program, path) {
-        match posix_spawn(&*text(candidate)?, &actions, &attributes, &argv, &envp) {
+        match posix_spawn(&*text(candidate)?, &actions, &attributes, &words, &variables) {
             // Looked for further, as `execvp` does, but a refusal is what is told at the end.
             Err(Errno::ENOENT | Errno::ENOTDIR) => {}
             Err(Errno::EACCES) => refusal = Errno::EACCES,
