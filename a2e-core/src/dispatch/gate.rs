@@ -45,6 +45,17 @@ struct State {
     queue: VecDeque<Job>,
 }
 
+impl State {
+    /// Counts a run in.
+    fn take(&mut self, job: &Job) {
+        if let Some(running) = self.running.get_mut(lane(job.run)) {
+            *running += 1;
+        }
+        job.call.0.session.note_running(1);
+        job.call.0.kernel.running.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
 fn lane(run: Run) -> usize {
     match run {
         Run::Inline | Run::Pool => 0,
@@ -101,7 +112,7 @@ impl Gate {
         // A request that another of the same plugin waits for must not wait for that one's permit.
         let is_awaited = job.call.0.ancestry_holds(job.slot.number);
         if is_awaited || (self.has_permit(&state, job.run) && job.may_run()) {
-            self.take(&mut state, &job);
+            state.take(&job);
             drop(state);
             job.launch();
             return Ok(());
@@ -125,14 +136,6 @@ impl Gate {
         running < self.permits.of(run)
     }
 
-    fn take(&self, state: &mut State, job: &Job) {
-        if let Some(running) = state.running.get_mut(lane(job.run)) {
-            *running += 1;
-        }
-        job.call.0.session.note_running(1);
-        job.call.0.kernel.running.fetch_add(1, Ordering::AcqRel);
-    }
-
     /// Starts what waits and may run now.
     pub(crate) fn pump(self: &Arc<Self>) {
         loop {
@@ -146,7 +149,7 @@ impl Gate {
                 // Dropped before it was started.
                 continue;
             }
-            self.take(&mut state, &job);
+            state.take(&job);
             drop(state);
             job.launch();
         }

@@ -113,7 +113,7 @@ impl Nested<'_> {
         let child = self.child(&route, &scanned, &id, sender);
         let body = Incoming::new(scanned.text, scanned.depth).to_body();
         let guard = CancelOnDrop(Arc::clone(&child));
-        child.session.list(&child)?;
+        child.session.list(&child);
         start_on_tokio(child, body);
         let reply = answer.await.unwrap_or_else(|_| Err(Error::internal("no answer was given")));
         drop(guard);

@@ -13,10 +13,10 @@ use crate::protocol::Deadline;
 pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// No request outlives this, whatever it asks for.
-const CEILING: Duration = Duration::from_secs(600);
+const CEILING: Duration = Duration::from_mins(10);
 
 /// The ceiling of types that wait for others, `…/await`.
-const AWAIT_CEILING: Duration = Duration::from_secs(3600);
+const AWAIT_CEILING: Duration = Duration::from_hours(1);
 
 /// Everything known about one message type.
 #[derive(Debug)]

@@ -69,64 +69,72 @@ fn drive(call: &Call, input: Input<'_>, mut step: usize, place: Place) {
         if call.0.is_cancelled() {
             return;
         }
-        let (handler, slot) = match resolve(entry, call) {
-            Ok(resolved) => resolved,
-            Err(error) => match note(call, step, Said::Broken(error), &entry.slot, flush) {
-                true => return,
-                false => {
-                    step += 1;
-                    continue;
-                }
-            },
-        };
-        PluginStats::add(&slot.stats.calls);
-        let Some(incoming) = input.incoming() else { return };
-        let work = match (&handler.door, handler.run) {
-            (Door::Sync(_), Run::Inline) => match run_inline(call, &handler, incoming, slot, flush)
-            {
-                Inline::Ended => return,
-                Inline::Said(said) => {
-                    if note(call, step, said, slot, flush) {
-                        return;
-                    }
-                    step += 1;
-                    continue;
-                }
-                Inline::Later(work) => Task::Later(work),
-            },
-            _ => Task::Handler(Arc::clone(&handler)),
-        };
-        match leave(call, &input, step, work, slot, place) {
-            Ok(()) => return,
-            Err(error) => {
-                if note(call, step, Said::Error(error), slot, flush) {
+        match ask(call, &input, step, entry, place, flush) {
+            Asked::Left => return,
+            Asked::Said(said) => {
+                if note(call, step, said, &entry.slot, flush) {
                     return;
                 }
-                step += 1;
             }
         }
+        step += 1;
     }
-    let (fold, is_one_way) = (route.spec.fold, route.spec.is_one_way);
-    let verdict = call.0.chain().conclude(fold, is_one_way);
+    let verdict = call.0.chain().conclude(route.spec.fold, route.spec.is_one_way);
     call.0.conclude(verdict, flush);
 }
 
-/// The handler of this step, in the instance of this session where it has its own.
-fn resolve<'r>(
-    entry: &'r RouteHandler,
+/// What came of asking one handler.
+enum Asked {
+    /// The request has ended or goes on elsewhere.
+    Left,
+    Said(Said),
+}
+
+fn ask(
     call: &Call,
-) -> Result<(Arc<Handler>, &'r Arc<PluginSlot>)> {
+    input: &Input<'_>,
+    step: usize,
+    entry: &RouteHandler,
+    place: Place,
+    flush: Flush,
+) -> Asked {
+    let handler = match resolve(entry, call) {
+        Ok(handler) => handler,
+        Err(error) => return Asked::Said(Said::Broken(error)),
+    };
+    let slot = &entry.slot;
+    PluginStats::add(&slot.stats.calls);
+    let Some(incoming) = input.incoming() else {
+        return Asked::Said(Said::Error(Error::internal("the line is gone")));
+    };
+    let task = if handler.run == Run::Inline {
+        match run_inline(call, &handler, incoming, slot, flush) {
+            Inline::Ended => return Asked::Left,
+            Inline::Said(said) => return Asked::Said(said),
+            Inline::Later(work) => Task::Later(work),
+        }
+    } else {
+        Task::Handler(handler)
+    };
+    match leave(call, input, step, task, slot, place) {
+        Ok(()) => Asked::Left,
+        Err(error) => Asked::Said(Said::Error(error)),
+    }
+}
+
+/// The handler of this step, in the instance of this session where it has its own.
+fn resolve(entry: &RouteHandler, call: &Call) -> Result<Arc<Handler>> {
     let slot = &entry.slot;
     if let SlotState::Failed(reason) = slot.state() {
         let text = format!("plugin `{}` failed: {reason}", slot.name);
         return Err(Error::new(ErrorCode::Unavailable, text));
     }
     if slot.scope == PluginScope::Host {
-        return Ok((Arc::clone(&entry.handler), slot));
+        return Ok(Arc::clone(&entry.handler));
     }
     let instance = call.0.session.instance(slot)?;
     match instance.handlers().get(entry.index) {
-        Some(handler) => Ok((Arc::clone(handler), slot)),
+        Some(handler) => Ok(Arc::clone(handler)),
         None => Err(Error::internal("this session's instance declares other handlers")),
     }
 }
@@ -272,7 +280,7 @@ fn leave(
         call.0.chain().body.clone_from(&body);
     }
     if place == Place::Reader {
-        call.0.session.list(&call.0)?;
+        call.0.session.list(&call.0);
     }
     let run = match &task {
         Task::Handler(handler) => handler.run,

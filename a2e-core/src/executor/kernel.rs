@@ -293,7 +293,7 @@ impl Kernel {
         let work = move || {
             for slot in &slots {
                 super::load::contained(&slot.name, "session_ended", || {
-                    slot.instance.session_ended(&id)
+                    slot.instance.session_ended(&id);
                 });
             }
             for instance in instances {

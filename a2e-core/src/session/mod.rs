@@ -163,12 +163,11 @@ impl Session {
     // --- requests in flight
 
     /// Lists a request that leaves the reader, so that it can be cancelled and times out.
-    pub(crate) fn list(self: &Arc<Self>, active: &Arc<Active>) -> Result<()> {
+    pub(crate) fn list(self: &Arc<Self>, active: &Arc<Active>) {
         active.is_listed.store(true, Ordering::Release);
         self.in_flight_bytes.fetch_add(active.input_bytes, Ordering::AcqRel);
         self.in_flight.insert(active.id.as_str().into(), Arc::clone(active));
         self.be_watched();
-        Ok(())
     }
 
     /// Forgets a request that has ended.
@@ -283,10 +282,10 @@ impl Session {
             return state;
         }
         // Made without the lock: it is the plugin's code. Whoever comes second takes the first's.
-        let made = Arc::new(make());
+        let fresh = Arc::new(make());
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = states.entry(key).or_insert_with(|| Arc::clone(&made) as PluginState);
-        Arc::clone(state).downcast::<T>().unwrap_or(made)
+        let state = states.entry(key).or_insert_with(|| Arc::clone(&fresh) as PluginState);
+        Arc::clone(state).downcast::<T>().unwrap_or(fresh)
     }
 
     /// This session's own instance of a plugin, built on first use.

@@ -234,12 +234,11 @@ impl Reader {
             return self.refuse(&route.spec.wire_type, "", &refusal, scanned.text.len());
         }
         let made;
-        let id = match id {
-            Some(id) => id,
-            None => {
-                made = kernel.ids.next_id();
-                made.as_str()
-            }
+        let id = if let Some(id) = id {
+            id
+        } else {
+            made = kernel.ids.next_id();
+            made.as_str()
         };
         let deadline_us = route.limit(&scanned.timeout).map_or(NEVER, |limit| {
             let limit = u64::try_from(limit.as_micros()).unwrap_or(NEVER);
@@ -365,10 +364,8 @@ async fn finish_session(session: &Arc<Session>, end: End) {
         }
     }
     session.advance(Phase::Draining);
-    let reason = match session.sink.is_dead() {
-        true => CancelReason::ClientGone,
-        false => CancelReason::Shutdown,
-    };
+    let is_gone = session.sink.is_dead();
+    let reason = if is_gone { CancelReason::ClientGone } else { CancelReason::Shutdown };
     session.end_all(reason);
     kernel.session_ended(session).await;
     // What a plugin said while it let go of the session still leaves.
