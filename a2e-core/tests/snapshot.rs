@@ -1,5 +1,12 @@
 //! Snapshots on a real disk: damage, crashes, full disks, shared folders.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may panic; clippy's own exception does not reach the functions beside the tests"
+)]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -40,6 +40,8 @@
 
 mod file;
 mod log;
+mod place;
+mod queue;
 mod record;
 mod scan;
 #[cfg(test)]

@@ -216,7 +216,9 @@ fn push_text(out: &mut Vec<u8>, text: &str) {
         text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or_default()
     };
     out.push(b'"');
-    if kept.bytes().all(|byte| matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\') {
+    // Looks at every byte instead of stopping early: that is a loop of wide instructions.
+    let is_odd = |byte: u8| !matches!(byte, 0x20..=0x7e) | (byte == b'"') | (byte == b'\\');
+    if !kept.bytes().fold(false, |any, byte| any | is_odd(byte)) {
         push(out, kept);
     } else {
         push_escaped(out, kept);
