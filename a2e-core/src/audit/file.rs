@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::AuditConfig;
+use super::place::PathLock;
 
 /// `path.index`, the name of a rotated file.
 pub(super) fn rotated(path: &Path, index: u32) -> PathBuf {
@@ -40,12 +41,13 @@ pub(super) struct AuditFile {
     max_bytes: u64,
     backups: u32,
     rotations: u64,
+    failed_rotations: u64,
     /// The last write ended inside a line and could not be taken back.
     is_mid_line: bool,
     /// Whether another process holds the configured path.
     is_beside: bool,
     /// `<path>.lock`, held until the end. A file of its own, because `path` is renamed by rotation.
-    _lock: Option<File>,
+    _lock: Option<PathLock>,
 }
 
 impl AuditFile {
@@ -60,6 +62,7 @@ impl AuditFile {
             max_bytes,
             backups: config.backup_count,
             rotations: 0,
+            failed_rotations: 0,
             is_mid_line: false,
             is_beside: false,
             _lock: None,
@@ -67,7 +70,7 @@ impl AuditFile {
     }
 
     /// With the lock that makes the path its own.
-    pub(super) fn holding(self, lock: File) -> Self {
+    pub(super) fn holding(self, lock: PathLock) -> Self {
         Self { _lock: Some(lock), ..self }
     }
 
@@ -84,8 +87,9 @@ impl AuditFile {
         &self.path
     }
 
-    pub(super) fn rotations(&self) -> u64 {
-        self.rotations
+    /// How many rotations went well, and how many did not.
+    pub(super) fn rotations(&self) -> (u64, u64) {
+        (self.rotations, self.failed_rotations)
     }
 
     /// Writes lines, rotating between them where the file would pass its limit.
@@ -101,6 +105,7 @@ impl AuditFile {
                     // Better a file that is too large than a record that is lost.
                     let more = self.max_bytes.max(rest.len() as u64);
                     self.limit = self.size.saturating_add(more);
+                    self.failed_rotations += 1;
                     tracing::warn!(path = %self.path.display(), %error, "audit file cannot be rotated");
                 }
                 continue;
@@ -168,8 +173,11 @@ impl AuditFile {
     /// The new file is opened before anything moves, so a failure leaves us with the old one. Older
     /// files move up only as far as the first free number: a rotation that was interrupted costs nothing.
     fn rotate(&mut self) -> io::Result<()> {
-        let next = with_suffix(&self.path, "new");
-        let file = append_options().create(true).truncate(false).open(&next)?;
+        let next = with_suffix(&self.path, "rotating");
+        if next.exists() {
+            fs::remove_file(&next)?;
+        }
+        let file = append_options().create_new(true).open(&next)?;
         let is_taken = |index: &u32| rotated(&self.path, *index).exists();
         let last = (1..self.backups).take_while(is_taken).count();
         for index in (1..=u32::try_from(last).unwrap_or(0)).rev() {

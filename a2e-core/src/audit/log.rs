@@ -8,7 +8,12 @@ use crate::{Error, Result};
 /// Where the host's audit records go. Shared by reference; all calls are safe from any thread.
 ///
 /// What cannot be written stays in memory, up to 1 MiB; beyond that records are dropped and
-/// counted. Writing is tried again, at most every 100 ms, when the next record comes.
+/// counted. Writing is tried again, at most every 100 ms, when the next record comes; the dropped
+/// ones are then named by a line `{"gap":{"first":…,"last":…,"lost":…,"reason":"…"},…}` in their
+/// place. A line that was written in part is cut off again, so the file always ends with a whole one.
+///
+/// The file is followed: once a second the log looks whether its path was moved or removed, and
+/// then begins a new file there.
 ///
 /// The host must ignore or handle `SIGXFSZ` if a file size limit may be set for it: the system's
 /// default for that signal is to end the process, before we learn of the failed write.
@@ -89,6 +94,7 @@ impl AuditLog {
                 lost: 0,
                 failing: None,
                 rotations: 0,
+                failed_rotations: 0,
                 found: Vec::new(),
             },
             Queue::status,

@@ -136,6 +136,8 @@ pub struct AuditStatus {
     pub failing: Option<String>,
     /// Files put aside since this log was opened.
     pub rotations: u64,
+    /// Rotations that did not work; the file grows past its limit meanwhile.
+    pub failed_rotations: u64,
     /// What was found wrong in the existing files when the log was opened.
     pub found: Vec<String>,
 }

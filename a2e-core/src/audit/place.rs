@@ -38,7 +38,7 @@ impl AuditFile {
             }
             _ => {}
         }
-        match take_lock(path)? {
+        match PathLock::take(path)? {
             Some(lock) => Self::open_own(config, lock),
             None => Self::open_beside(config),
         }
@@ -52,7 +52,7 @@ impl AuditFile {
         Ok((Self::new(file, path.to_owned(), 0, &config), found))
     }
 
-    fn open_own(config: &AuditConfig, lock: File) -> io::Result<(Self, Found)> {
+    fn open_own(config: &AuditConfig, lock: PathLock) -> io::Result<(Self, Found)> {
         let path = &config.path;
         let mut scan = Scan::default();
         let mut unread = None;
@@ -98,15 +98,31 @@ impl AuditFile {
     }
 }
 
-/// The lock of this path; none when a live host holds it, or where the file system has no locks.
-fn take_lock(path: &Path) -> io::Result<Option<File>> {
-    let lock = append_options().create(true).open(with_suffix(path, "lock"))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => {
-            tracing::warn!(path = %path.display(), %error, "audit file cannot be locked");
-            Ok(None)
+/// The lock of a path, until dropped.
+#[derive(Debug)]
+pub(super) struct PathLock(File);
+
+impl PathLock {
+    /// None when a live host holds it, or where the file system has no locks.
+    fn take(path: &Path) -> io::Result<Option<Self>> {
+        let lock = append_options().create(true).open(with_suffix(path, "lock"))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(Self(lock))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => {
+                tracing::warn!(path = %path.display(), %error, "audit file cannot be locked");
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Drop for PathLock {
+    /// Closing is not enough: a child that another thread is just starting has the file open, too,
+    /// until its program begins.
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "audit file cannot be unlocked");
         }
     }
 }

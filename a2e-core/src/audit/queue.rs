@@ -41,6 +41,7 @@ pub(super) struct Queue {
     written: AtomicU64,
     lost: AtomicU64,
     rotations: AtomicU64,
+    failed_rotations: AtomicU64,
     /// The first `seq` that this log gives.
     first: u64,
     /// Guards the text of the last failure, while it lasts.
@@ -96,6 +97,7 @@ impl Queue {
             written: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             rotations: AtomicU64::new(0),
+            failed_rotations: AtomicU64::new(0),
             first: next_seq,
             failure: Mutex::new(None),
             now_us: AtomicU64::new(0),
@@ -106,10 +108,13 @@ impl Queue {
 
     pub(super) fn append(&self, record: &AuditRecord<'_>) {
         let mut front = lock(&self.front);
-        if front.is_full() && !self.must_wait() {
+        while front.is_full() && !self.must_wait() {
             drop(front);
-            self.commit(false);
+            let is_written = self.commit(false);
             front = lock(&self.front);
+            if !is_written {
+                break;
+            }
         }
         // Only under the lock of the front, so that `seq` follows the order of the lines.
         let seq = self.appended.load(Ordering::Relaxed).saturating_add(1);
@@ -188,7 +193,9 @@ impl Queue {
         }
         let progress = writer.file.write(writer.batch.get(writer.done..).unwrap_or_default());
         writer.done += progress.done;
-        self.rotations.store(writer.file.rotations(), Ordering::Relaxed);
+        let (rotations, failed) = writer.file.rotations();
+        self.rotations.store(rotations, Ordering::Relaxed);
+        self.failed_rotations.store(failed, Ordering::Relaxed);
         if let Some(error) = progress.error {
             self.retry_us.store(now_us.saturating_add(RETRY_US), Ordering::Relaxed);
             if !self.is_failing.swap(true, Ordering::Release) {
@@ -226,6 +233,7 @@ impl Queue {
             lost,
             failing: lock(&self.failure).clone(),
             rotations: self.rotations.load(Ordering::Relaxed),
+            failed_rotations: self.failed_rotations.load(Ordering::Relaxed),
             found: self.found.clone(),
         }
     }

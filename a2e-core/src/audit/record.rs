@@ -217,8 +217,8 @@ fn push_text(out: &mut Vec<u8>, text: &str) {
     };
     out.push(b'"');
     // Looks at every byte instead of stopping early: that is a loop of wide instructions.
-    let is_odd = |byte: u8| !matches!(byte, 0x20..=0x7e) | (byte == b'"') | (byte == b'\\');
-    if !kept.bytes().fold(false, |any, byte| any | is_odd(byte)) {
+    let is_plain = |byte: u8| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
+    if kept.bytes().fold(true, |all, byte| all & is_plain(byte)) {
         push(out, kept);
     } else {
         push_escaped(out, kept);

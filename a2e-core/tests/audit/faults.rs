@@ -1,7 +1,8 @@
 //! Disks that take no more, and limits of the operating system, in a child process.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use a2e_core::audit::scan;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -33,10 +34,21 @@ fn child() {
     let log = open(Path::new(&path));
     let path = log.status().path.unwrap();
     println!("\npath={}", path.display());
-    for record in 0..20_000 {
+    for record in (0..).take_while(|_| std::env::var_os("A2E_AUDIT_ENDLESS").is_some()) {
         log.append(&at(record));
-        log.commit();
+        assert!(log.commit());
+        println!("acknowledged={}", log.status().written);
     }
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for record in 0..10_000 {
+                    log.append(&at(record));
+                    log.commit();
+                }
+            });
+        }
+    });
     println!("failing={}", log.status().failing.unwrap_or_default());
     let found = scan(&path).unwrap();
     assert!(found.is_clean(), "a failing write leaves whole lines: {found:?}");
@@ -118,4 +130,34 @@ fn r54_another_process_writes_beside_a_held_path() {
     assert!(beside.starts_with(path.to_str().unwrap()));
     assert_eq!(scan(beside).unwrap().records, 20_001);
     assert_eq!(scan(&path).unwrap().records, 1);
+}
+
+#[test]
+fn r52_kill_9_loses_no_acknowledged_record() {
+    let (_folder, path) = folder();
+    let mut before = 0;
+    for round in 0..20_u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "faults::child", "--nocapture"])
+            .env("A2E_AUDIT_CHILD", &path)
+            .env("A2E_AUDIT_ENDLESS", "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut last = None;
+        for _ in 0..30 + round * 17 {
+            last = lines.next();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let last = lines.last().or(last).unwrap();
+        let acknowledged: u64 = last.strip_prefix("acknowledged=").unwrap().parse().unwrap();
+        drop(open(&path));
+        let found = scan(&path).unwrap();
+        assert!(found.is_clean(), "{found:?}");
+        let new = found.records - before;
+        assert!((acknowledged..=acknowledged + 1).contains(&new), "{new} {acknowledged}");
+        before = found.records;
+    }
 }
