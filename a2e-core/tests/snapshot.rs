@@ -77,6 +77,8 @@ fn every_store_saves_loads_lists_and_deletes() {
         assert_eq!(store.keys(Some(&PluginName::from("counter"))).unwrap(), [key()]);
         let empty = StateKey::new("", "state", None);
         assert!(store.save(&empty, &state(1)).is_err() && store.load(&empty).is_err());
+        let absurd = StateKey::new("counter", "k".repeat(100_000), None);
+        assert!(store.save(&absurd, &state(1)).is_err());
     }
 }
 

@@ -18,7 +18,7 @@
 //! `crc` is the CRC-32C (Castagnoli), as eight lower-case hex digits, of the bytes of the line from
 //! its first up to, but not including, `,"crc":"`; it is always the last field. `seq` starts at 1,
 //! grows by one in file order, and goes on across rotated files and restarts.
-//! [`verify_line`] and [`scan`] check both.
+//! [`verify_line`] and [`scan()`] check both.
 //!
 //! ```
 //! use a2e_core::audit::{AuditConfig, AuditLog, AuditRecord, Outcome};
