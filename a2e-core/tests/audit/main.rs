@@ -10,6 +10,7 @@
 mod cost;
 mod faults;
 mod rotation;
+mod steps;
 
 use std::fs;
 use std::io::Write;

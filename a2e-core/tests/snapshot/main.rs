@@ -7,6 +7,8 @@
     reason = "a test may panic; clippy's own exception does not reach the functions beside the tests"
 )]
 
+mod steps;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
