@@ -6,9 +6,10 @@ use std::process::Command;
 
 use a2e_core::audit::{AuditConfig, AuditLog, scan_rotated};
 
-use crate::{at, folder, open, write};
+use crate::{at, beside, folder, open, write};
 
-const CALLS: &str = "openat,write,ftruncate,unlink,rename,renameat,renameat2";
+const CALLS: [&str; 7] =
+    ["openat", "write", "ftruncate", "unlink", "rename", "renameat", "renameat2"];
 
 fn config(path: &Path) -> AuditConfig {
     AuditConfig { max_bytes: 600, backup_count: 50, ..AuditConfig::new(path) }
@@ -19,23 +20,27 @@ fn config(path: &Path) -> AuditConfig {
 fn child() {
     let Ok(path) = std::env::var("A2E_AUDIT_STEPS") else { return };
     let Ok(log) = AuditLog::open(config(Path::new(&path))) else { return };
-    let mut acknowledged = 0;
+    let acknowledged = Path::new(&path).with_file_name("acknowledged");
     for record in 1..=6 {
         log.append(&at(record * 1_000));
         if log.commit() {
-            acknowledged = record;
+            fs::write(&acknowledged, record.to_string()).unwrap();
         }
     }
     log.commit_now();
-    fs::write(Path::new(&path).with_file_name("acknowledged"), acknowledged.to_string()).ok();
 }
 
-/// Runs the child with this done to the n-th call of its thread; says whether it made as many.
-fn run(path: &Path, what: &str, number: u32) -> bool {
+/// Runs the child with this done to the n-th such call that touches its files; says whether it made as many.
+fn run(path: &Path, call: &str, what: &str, number: u32) -> bool {
     let log = path.with_file_name("calls");
-    let output = Command::new("strace")
+    let mut strace = Command::new("strace");
+    strace.arg("-P").arg(path);
+    for suffix in ["lock", "rotating", "1", "2", "3", "4", "5", "6", "7", "8", "9"] {
+        strace.arg("-P").arg(beside(path, suffix));
+    }
+    let output = strace
         .args(["-f", "-o", log.to_str().unwrap()])
-        .args(["-e", &format!("inject={CALLS}:{what}:when={number}")])
+        .args(["-e", &format!("inject={call}:{what}:when={number}")])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "steps::child", "--nocapture", "--test-threads=1"])
         .env("A2E_AUDIT_STEPS", path)
@@ -50,21 +55,28 @@ fn each_step(what: &str) {
         println!("skipped: no strace here");
         return;
     }
-    for number in 1.. {
-        let (_folder, path) = folder();
-        write(&AuditLog::open(config(&path)).unwrap(), 3);
-        if !run(&path, what, number) {
-            assert!(number > 15, "{number}");
-            return;
-        }
-        let acknowledged = fs::read_to_string(path.with_file_name("acknowledged"));
-        let acknowledged: u64 = acknowledged.map_or(0, |text| text.parse().unwrap_or(0));
-        write(&open(&path), 1);
-        let found = scan_rotated(&path, 50).unwrap();
-        assert!(found.is_clean(), "{what}, call {number}: {found:?}");
-        assert_eq!((found.first_seq, found.lost), (Some(1), 0));
-        assert!(found.records >= 3 + acknowledged + 1, "{what}, call {number}: {found:?}");
+    let mut steps = 0;
+    for call in CALLS {
+        steps += (1..).take_while(|number| step(call, what, *number)).count();
     }
+    assert!(steps > 20, "{steps}");
+}
+
+/// One life of a log with this fault; says whether it came that far.
+fn step(call: &str, what: &str, number: u32) -> bool {
+    let (_folder, path) = folder();
+    write(&AuditLog::open(config(&path)).unwrap(), 3);
+    if !run(&path, call, what, number) {
+        return false;
+    }
+    let acknowledged = fs::read_to_string(path.with_file_name("acknowledged"));
+    let acknowledged: u64 = acknowledged.map_or(0, |text| text.parse().unwrap_or(0));
+    write(&open(&path), 1);
+    let found = scan_rotated(&path, 50).unwrap();
+    assert!(found.is_clean(), "{call} {number}: {what}: {found:?}");
+    assert_eq!((found.first_seq, found.lost), (Some(1), 0));
+    assert!(found.records > 3 + acknowledged, "{call} {number}: {what}: {found:?}");
+    true
 }
 
 #[test]
