@@ -1,5 +1,6 @@
 //! The audit on a real disk: modes, restarts, torn tails, shared paths; rotation and faults in their own files.
 
+#![cfg(feature = "host")]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

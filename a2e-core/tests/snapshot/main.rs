@@ -1,5 +1,6 @@
 //! Snapshots on a real disk: damage, crashes, full disks, shared folders.
 
+#![cfg(feature = "host")]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

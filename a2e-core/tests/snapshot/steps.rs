@@ -61,7 +61,7 @@ fn each_step(what: &str) {
     }
     let mut steps = 0;
     for call in CALLS {
-        steps += (1..).take_while(|number| step(call, what, *number)).count();
+        steps += (1..1_000).take_while(|number| step(call, what, *number)).count();
     }
     assert!(steps > 12, "{steps}");
 }
