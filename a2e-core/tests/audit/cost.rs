@@ -11,7 +11,7 @@ use crate::{at, folder};
 #[ignore = "a measurement, not a test"]
 fn cost() {
     let (_folder, path) = folder();
-    let log = AuditLog::open(AuditConfig { max_bytes: 0, ..AuditConfig::new(&path) }).unwrap();
+    let log = AuditLog::open(AuditConfig::new(&path)).unwrap();
     let clock = SystemClock::new();
     for batch in [1_u32, 16, 64] {
         // The best of some rounds: what else the machine does is not what we ask.
