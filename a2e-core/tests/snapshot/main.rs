@@ -1,5 +1,15 @@
 //! Snapshots on a real disk: damage, crashes, full disks, shared folders.
 
+#![cfg(feature = "host")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may panic; clippy's own exception does not reach the functions beside the tests"
+)]
+
+mod steps;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -70,6 +80,8 @@ fn every_store_saves_loads_lists_and_deletes() {
         assert_eq!(store.keys(Some(&PluginName::from("counter"))).unwrap(), [key()]);
         let empty = StateKey::new("", "state", None);
         assert!(store.save(&empty, &state(1)).is_err() && store.load(&empty).is_err());
+        let absurd = StateKey::new("counter", "k".repeat(100_000), None);
+        assert!(store.save(&absurd, &state(1)).is_err());
     }
 }
 
