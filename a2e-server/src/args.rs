@@ -8,8 +8,10 @@ use clap::{Args, Parser, Subcommand};
 /// A2E: the environment that an AI agent lives in.
 #[derive(Debug, Parser)]
 #[command(name = "a2e", version, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done · 1 refused or problems found · 2 usage · 70 internal\n\
-    Logs go to stderr; A2E_LOG sets what is logged (for example `debug` or `a2e_core=trace`).")]
+#[command(
+    after_help = "Exit codes: 0 done · 1 refused or problems found · 2 usage · 70 internal\n\
+    Logs go to stderr; A2E_LOG sets what is logged (for example `debug` or `a2e_core=trace`)."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -28,12 +30,14 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Where it listens: --stdio and --listen, else `listen` of the file, else its \
+#[command(
+    after_help = "Where it listens: --stdio and --listen, else `listen` of the file, else its \
     `transport` and `server`.\nNothing given: stdio if stdin is not a terminal, else \
     tcp://127.0.0.1:8765.\nWithout a file: read-only tools over the current directory, memory in RAM, \
     demo tools.\n\n\
     Examples:\n  a2e serve --stdio < session.ndjson\n  \
-    a2e serve -c a2e.yaml --listen unix:///run/user/1000/a2e/a2e.sock --listen tcp://127.0.0.1:8765")]
+    a2e serve -c a2e.yaml --listen unix:///run/user/1000/a2e/a2e.sock --listen tcp://127.0.0.1:8765"
+)]
 pub(crate) struct ServeArgs {
     /// The configuration (YAML)
     #[arg(short, long, value_name = "FILE", env = "A2E_CONFIG")]
@@ -50,11 +54,13 @@ pub(crate) struct ServeArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Without --to and --spawn a host is started inside this process, as `a2e serve` \
+#[command(
+    after_help = "Without --to and --spawn a host is started inside this process, as `a2e serve` \
     would.\n\nExamples:\n  a2e call tool/list/req\n  \
     a2e call tool/call/req '{\"tool_name\":\"read_file\",\"arguments\":{\"path\":\"README.md\"}}'\n  \
     a2e call ping --to unix:///run/user/1000/a2e/a2e.sock\n  \
-    a2e call tool/list/req --spawn 'a2e serve --stdio -c a2e.yaml'")]
+    a2e call tool/list/req --spawn 'a2e serve --stdio -c a2e.yaml'"
+)]
 pub(crate) struct CallArgs {
     /// The message type, for example tool/call/req
     #[arg(value_name = "TYPE")]

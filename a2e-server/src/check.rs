@@ -9,8 +9,7 @@ use crate::stdout::{print, print_json};
 
 pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
     let problems = problems(args)?;
-    let has_error =
-        problems.iter().any(|problem| problem.is_error() || args.strict);
+    let has_error = problems.iter().any(|problem| problem.is_error() || args.strict);
     if args.json {
         print_json(&problems)?;
     } else {

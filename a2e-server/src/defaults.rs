@@ -27,8 +27,9 @@ fn without_file() -> Result<HostConfig, Failure> {
     let mut config = HostConfig::new();
     for class in registry.classes() {
         let Some(settings) = class.default_settings else { continue };
-        let settings: serde_json::Map<String, serde_json::Value> = serde_json::from_str(settings)
-            .map_err(|error| Failure::internal(format_args!("{}: {error}", class.cls)))?;
+        let settings: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(settings)
+                .map_err(|error| Failure::internal(format_args!("{}: {error}", class.cls)))?;
         let mut name = class.capability.to_owned();
         while config.get_plugin(&name).is_some() {
             // Two classes of one capability: the later one is named by its class as well.

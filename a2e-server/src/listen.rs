@@ -25,7 +25,8 @@ pub(crate) struct Listener {
 
 enum Kind {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    /// The file goes with the listener.
+    Unix(UnixListener, #[expect(dead_code, reason = "kept for its drop")] SocketFile),
 }
 
 impl Listener {
@@ -38,7 +39,9 @@ impl Listener {
             ListenAddr::Tcp { host, port } => Kind::Tcp(bind_tcp(host, *port).await?),
             ListenAddr::Unix(path) => bind_unix(path).await?,
             other => {
-                let text = format!("`{other}` is not served by this version; use tcp://, unix:// or stdio");
+                let text = format!(
+                    "`{other}` is not served by this version; use tcp://, unix:// or stdio"
+                );
                 return Err(Failure::refused(text));
             }
         };
@@ -99,7 +102,9 @@ impl Listener {
 async fn bind_tcp(host: &str, port: u16) -> Result<TcpListener, Failure> {
     TcpListener::bind((host, port)).await.map_err(|error| {
         let why = match error.kind() {
-            io::ErrorKind::AddrInUse => "another program listens there; choose another port".to_owned(),
+            io::ErrorKind::AddrInUse => {
+                "another program listens there; choose another port".to_owned()
+            }
             _ => error.to_string(),
         };
         Failure::refused(format_args!("cannot listen at tcp://{host}:{port}: {why}"))

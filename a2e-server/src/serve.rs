@@ -53,6 +53,8 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let addresses = addresses(args, &config)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::internal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::internal)?;
+    // A file size limit must show as a failed write, not end the host: the signal is taken and ignored.
+    let _file_size = signal(SignalKind::from_raw(nix::libc::SIGXFSZ)).map_err(Failure::internal)?;
     // Bound before anything is loaded, so that an address in use costs nothing.
     let mut listeners = Vec::new();
     for address in addresses.iter().filter(|address| **address != ListenAddr::Stdio) {
@@ -151,7 +153,9 @@ fn addresses(
         addresses = config.addresses(std::io::stdin().is_terminal());
     }
     if addresses.is_empty() {
-        return Err(Failure::refused("`transport: direct` is for hosts inside a program; use --listen"));
+        return Err(Failure::refused(
+            "`transport: direct` is for hosts inside a program; use --listen",
+        ));
     }
     for address in &addresses {
         if let Some(problem) = config.check_address(address) {

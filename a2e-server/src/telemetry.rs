@@ -81,7 +81,9 @@ fn write_lines(queue: &Receiver<Line>, dropped: &AtomicU64) {
             Line::Text(text) => {
                 let lost = dropped.swap(0, Ordering::Relaxed);
                 if lost > 0 {
-                    let text = format!("{{\"level\":\"WARN\",\"message\":\"{lost} log lines dropped\"}}\n");
+                    let text = format!(
+                        "{{\"level\":\"WARN\",\"message\":\"{lost} log lines dropped\"}}\n"
+                    );
                     let _gone = stderr.write_all(text.as_bytes());
                 }
                 // A closed stderr loses logs, which is its owner's wish.

@@ -332,7 +332,7 @@ impl Kernel {
         if let Some(children) = &self.children {
             children.shutdown(Duration::from_millis(200)).await;
         }
-        if !self.audit.close() {
+        if !self.audit.commit_now() {
             tracing::error!("the last audit records could not be written");
         }
         self.watchdog.stop();
