@@ -204,6 +204,11 @@ impl Reader {
             return;
         }
         let session = Arc::clone(&self.session);
+        // Before all else, also while the session ends: whatever is answered under an id in flight
+        // would end that call for its sender.
+        if let Some(first) = id.and_then(|id| session.find(id)) {
+            return self.meet_again(&first, &envelope.kind, &scanned);
+        }
         let refusal = match session.gate() {
             Ok(()) => match self.table.get(&envelope.kind) {
                 Some(route) => {
@@ -217,22 +222,24 @@ impl Reader {
         self.refuse(&envelope.kind, id.unwrap_or_default(), &refusal, line.len());
     }
 
+    /// A line under the id of a request in flight: a repeat of it, or another request.
+    fn meet_again(&self, first: &Active, kind: &str, scanned: &Scanned<'_>) {
+        let is_repeat = first.input_bytes == scanned.text.len()
+            && first.fingerprint == self.hasher.hash_one(scanned.text);
+        if is_repeat {
+            return self.session.kernel.counters.repeated.add();
+        }
+        let text = "this id is in use by another request of the session";
+        let refusal =
+            Error::new(ErrorCode::DuplicateRequest, text).with_detail("id", first.id.as_str());
+        self.refuse(kind, "", &refusal, scanned.text.len());
+    }
+
     /// Starts a request. From here on it gets exactly one answer.
     fn accept(&mut self, route: &Arc<Route>, scanned: &Scanned<'_>, id: Option<&str>) {
         let session = Arc::clone(&self.session);
         let kernel = Arc::clone(&session.kernel);
         let fingerprint = self.hasher.hash_one(scanned.text);
-        if let Some(first) = id.and_then(|id| session.find(id)) {
-            let is_repeat =
-                first.fingerprint == fingerprint && first.input_bytes == scanned.text.len();
-            if is_repeat {
-                return kernel.counters.repeated.add();
-            }
-            let text = "this id is in use by another request of the session";
-            let refusal = Error::new(ErrorCode::DuplicateRequest, text)
-                .with_detail("id", id.unwrap_or_default());
-            return self.refuse(&route.spec.wire_type, "", &refusal, scanned.text.len());
-        }
         let made;
         let id = if let Some(id) = id {
             id
@@ -284,7 +291,14 @@ impl Session {
     /// Answers something that is not accepted with an error, and records it.
     pub(super) fn refuse(&self, kind: &str, req_id: &str, error: &Error, input_bytes: usize) {
         let now = self.now();
-        let fields = error_body(error, "");
+        // Under the id of a request in flight it would end that one for its sender.
+        let is_in_use = !req_id.is_empty() && self.find(req_id).is_some();
+        let fields = if is_in_use {
+            error_body(&error.clone().with_detail("id", req_id), "")
+        } else {
+            error_body(error, "")
+        };
+        let req_id = if is_in_use { "" } else { req_id };
         self.kernel.counters.refused.add();
         self.sink.append(|out| {
             let before = out.len();
