@@ -87,8 +87,12 @@ impl Reader {
             if session.sink.is_dead() || session.phase() == Phase::Closed {
                 return End::Lost;
             }
-            // Hold back a peer that does not read, or that has too much in flight.
-            if session.sink.is_full() && !unless_draining(&session, session.sink.room()).await {
+            // Hold back a peer that does not read, or that has too much in flight. Lines that were
+            // read before stand in the buffer, so they are looked at again before the next read.
+            if session.sink.is_full() {
+                if unless_draining(&session, session.sink.room()).await {
+                    continue;
+                }
                 return self.why();
             }
             if session.has_too_many_bytes() {
@@ -96,9 +100,10 @@ impl Reader {
                     session.wait_changed(|it| !it.has_too_many_bytes() || it.sink.is_dead()).await;
                     true
                 };
-                if !unless_draining(&session, fits).await {
-                    return self.why();
+                if unless_draining(&session, fits).await {
+                    continue;
                 }
+                return self.why();
             }
             self.lines.prepare(last_read);
             let read = tokio::select! {
