@@ -39,6 +39,8 @@ pub(crate) struct PluginSlot {
     pub(crate) stats: PluginStats,
     /// Guards the state alone.
     state: Mutex<SlotState>,
+    /// Why its saved state was not restored or not saved, the last time.
+    state_problem: Mutex<Option<String>>,
 }
 
 /// What happened to a plugin's calls.
@@ -83,6 +85,7 @@ impl PluginSlot {
             gate,
             stats: PluginStats::default(),
             state: Mutex::new(SlotState::Serving),
+            state_problem: Mutex::new(None),
             config,
         }
     }
@@ -94,6 +97,15 @@ impl PluginSlot {
 
     pub(crate) fn state(&self) -> SlotState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is wrong with its saved state, as of the last restore or save.
+    pub(crate) fn state_problem(&self) -> Option<String> {
+        self.state_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_state_problem(&self, problem: Option<String>) {
+        *self.state_problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 
     /// Takes the plugin out of service; the reason is shown in status.
