@@ -2,6 +2,7 @@
 
 mod auth;
 mod bad_lines;
+mod deadlines;
 mod ending;
 mod events;
 mod gone;
@@ -9,8 +10,12 @@ mod hangs;
 mod ids;
 mod lines;
 mod load;
+mod loading;
+mod nested;
 mod panics;
 mod plugins;
 mod probe;
+mod routing;
 mod slow_reader;
+mod snapshots;
 mod support;
