@@ -1,5 +1,6 @@
 //! Integration tests.
 
+mod audit;
 mod auth;
 mod bad_lines;
 mod deadlines;
@@ -15,6 +16,7 @@ mod nested;
 mod panics;
 mod plugins;
 mod probe;
+mod properties;
 mod routing;
 mod slow_reader;
 mod snapshots;
