@@ -252,11 +252,12 @@ async fn play(steps: &[Step], in_one_piece: bool) {
         text.push_str(&line);
         text.push('\n');
         if !in_one_piece {
-            // The session may have ended by now; what it does not read any more is not accepted.
-            if host.executor().status().sessions == 0 {
+            session.send_bytes(text.as_bytes()).await;
+            text.clear();
+            if matches!(step, Step::Shutdown) {
+                // The host may close at any moment now.
                 break;
             }
-            tokio::task::yield_now().await;
         }
     }
     session.send_bytes(text.as_bytes()).await;
