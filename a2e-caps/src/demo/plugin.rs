@@ -6,13 +6,13 @@ use a2e_core::codec::RawJson;
 use a2e_core::dispatch::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin, Run};
 use a2e_core::protocol::ErrorCode;
-use a2e_core::{Clock, Error, Result, Time, register_plugin};
+use a2e_core::{Clock, Error, Time, register_plugin};
 use serde::Deserialize;
 
 use super::request::{DemoCall, Name};
 use super::tools::{self, Tool};
 use crate::tools::contract::{
-    ListFilter, ToolCallResponse, ToolListRequest, ToolListResponse, ToolResult,
+    ListFilter, ToolCallResponse, ToolDefinition, ToolListRequest, ToolListResponse, ToolResult,
 };
 
 /// The settings of the demo.
@@ -43,23 +43,24 @@ pub enum EchoRun {
 pub struct DemoToolPlugin {
     run: Run,
     clock: Arc<dyn Clock>,
+    definitions: Vec<ToolDefinition>,
 }
 
 impl DemoToolPlugin {
-    fn new(config: DemoConfig, host: &Host) -> Result<Self> {
+    fn new(config: &DemoConfig, host: &Host) -> Self {
         let run = match config.run {
             EchoRun::Inline => Run::Inline,
             EchoRun::Pool => Run::Pool,
             EchoRun::Blocking => Run::Blocking,
             EchoRun::Future => Run::Future,
         };
-        Ok(Self { run, clock: Arc::clone(host.clock()) })
+        Self { run, clock: Arc::clone(host.clock()), definitions: tools::definitions() }
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "the shape of a handler")]
     fn list(&self, request: ToolListRequest, _call: &Call) -> Answer<ToolListResponse> {
         let filter = ListFilter::of(&request);
-        let mut tools = tools::definitions();
-        tools.retain(|tool| filter.selects(tool));
+        let tools = self.definitions.iter().filter(|tool| filter.selects(tool)).cloned().collect();
         Ok(ToolListResponse { tools }.into())
     }
 
@@ -111,8 +112,8 @@ impl Plugin for DemoToolPlugin {
 }
 
 fn reply(tool: Tool, data: RawJson, started: Time, now: Time) -> ToolCallResponse {
-    let took = u64::try_from(now.since(started).as_millis()).unwrap_or(u64::MAX);
-    let data = ToolResult { duration_ms: took, ..ToolResult::success(tool.name(), data) };
+    let duration_ms = u64::try_from(now.since(started).as_millis()).unwrap_or(u64::MAX);
+    let data = ToolResult { duration_ms, ..ToolResult::success(tool.name(), data) };
     ToolCallResponse { data, created_at: now.wall.as_secs_f64() }
 }
 
