@@ -127,7 +127,7 @@ register_plugin!(
     cls = "a2e.caps.demo.plugin.DemoToolPlugin",
     capability = "tools",
     config = DemoConfig,
-    build = DemoToolPlugin::new,
+    build = |config: DemoConfig, host: &Host| Ok(DemoToolPlugin::new(&config, host)),
     default_settings = Some("{}"),
     about = "tools that need nothing: echo, sleep, fail, stream"
 );
