@@ -13,7 +13,9 @@ fn lines() -> Vec<(&'static str, Vec<u8>)> {
             .to_string()
             .into_bytes()
     };
-    let rows: Vec<_> = (0..1100).map(|n| json!({ "id": n, "name": format!("row {n}"), "score": 0.5, "tags": ["a", "b"] })).collect();
+    let rows: Vec<_> = (0..1100)
+        .map(|n| json!({ "id": n, "name": format!("row {n}"), "score": 0.5, "tags": ["a", "b"] }))
+        .collect();
     vec![
         ("200 B", line(json!({ "text": "x".repeat(100) }))),
         ("4 KiB", line(json!({ "text": "x".repeat(4000) }))),
@@ -29,9 +31,14 @@ fn codec(criterion: &mut Criterion) {
         group.bench_with_input(BenchmarkId::new("check", name), &line, |bencher, line| {
             bencher.iter(|| scan(black_box(line)).is_ok());
         });
-        group.bench_with_input(BenchmarkId::new("serde_json value", name), &line, |bencher, line| {
-            bencher.iter(|| serde_json::from_slice::<serde_json::Value>(black_box(line)).is_ok());
-        });
+        group.bench_with_input(
+            BenchmarkId::new("serde_json value", name),
+            &line,
+            |bencher, line| {
+                bencher
+                    .iter(|| serde_json::from_slice::<serde_json::Value>(black_box(line)).is_ok());
+            },
+        );
         let value: serde_json::Value = serde_json::from_slice(&line).unwrap_or_default();
         let text = value.get("arguments").map(ToString::to_string).unwrap_or_default();
         let raw = RawJson::parse(text);

@@ -21,7 +21,8 @@ fn main() {
         file.display().to_string()
     };
     for (size, window) in [(200, 64), (200, 1), (4096, 64), (65_536, 16)] {
-        let mut group = criterion.benchmark_group(format!("end_to_end/{size} B/{window} in flight"));
+        let mut group =
+            criterion.benchmark_group(format!("end_to_end/{size} B/{window} in flight"));
         group.throughput(Throughput::Elements(COUNT as u64));
         let request = echo_request(size);
         for echo in ["__echo_batches", "__echo_lines"] {
@@ -45,7 +46,14 @@ fn main() {
         let address = format!("unix://{}", path.display());
         let file = config("unix", "inline", true);
         let args = ["__host", "serve", "--listen", &address, "-c", &file];
-        measure(&mut group, "unix", "a2e inline", Server::over_unix(&args, &path), &request, window);
+        measure(
+            &mut group,
+            "unix",
+            "a2e inline",
+            Server::over_unix(&args, &path),
+            &request,
+            window,
+        );
         group.finish();
     }
     criterion.final_summary();

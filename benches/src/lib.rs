@@ -12,7 +12,8 @@ use std::time::Duration;
 
 /// A request of the echo tool, about `size` bytes as a line.
 pub fn echo_request(size: usize) -> Vec<u8> {
-    let head = r#"{"type":"tool/call/req","id":"00000000","tool_name":"echo","arguments":{"text":""#;
+    let head =
+        r#"{"type":"tool/call/req","id":"00000000","tool_name":"echo","arguments":{"text":""#;
     let tail = "\"}}\n";
     let filler = "x".repeat(size.saturating_sub(head.len() + tail.len()));
     format!("{head}{filler}{tail}").into_bytes()
@@ -100,7 +101,12 @@ impl Server {
             .expect("the server starts");
         let input = child.stdin.take().expect("a pipe");
         let output = child.stdout.take().expect("a pipe");
-        Self { child, input: Some(Box::new(input)), output: Box::new(output), block: vec![0; 64 * 1024] }
+        Self {
+            child,
+            input: Some(Box::new(input)),
+            output: Box::new(output),
+            block: vec![0; 64 * 1024],
+        }
     }
 
     /// Starts this executable in a role, talked to over the Unix socket that it listens at.
@@ -113,7 +119,12 @@ impl Server {
             })
             .expect("the server listens");
         let input = stream.try_clone().expect("a second handle");
-        Self { child, input: Some(Box::new(input)), output: Box::new(stream), block: vec![0; 64 * 1024] }
+        Self {
+            child,
+            input: Some(Box::new(input)),
+            output: Box::new(stream),
+            block: vec![0; 64 * 1024],
+        }
     }
 
     fn command(args: &[&str]) -> Command {
@@ -137,7 +148,8 @@ impl Server {
             }
             let read = self.output.read(&mut self.block).expect("the server answers");
             assert!(read > 0, "the server has ended");
-            answered += memchr::memchr_iter(b'\n', self.block.get(..read).unwrap_or_default()).count();
+            answered +=
+                memchr::memchr_iter(b'\n', self.block.get(..read).unwrap_or_default()).count();
         }
     }
 }
