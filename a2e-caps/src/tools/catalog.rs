@@ -166,12 +166,11 @@ impl<'a> Builder<'a> {
     fn add(&mut self, provider: &Arc<dyn ToolProvider>, owner: &PluginName) {
         let ask = || {
             let tools = provider.tools();
-            let tools = tools.into_iter().map(|tool| (provider.run(&tool.name), tool)).collect();
+            let tools = tools.into_iter().map(|tool| (provider.run(&tool.name), tool));
+            let tools: Vec<(Run, ToolDefinition)> = tools.collect();
             (provider.generation(), tools, provider.withheld())
         };
-        let asked: Result<(u64, Vec<(Run, ToolDefinition)>, Vec<(String, Error)>), _> =
-            catch_unwind(AssertUnwindSafe(ask));
-        let Ok((generation, tools, withheld)) = asked else {
+        let Ok((generation, tools, withheld)) = catch_unwind(AssertUnwindSafe(ask)) else {
             return self.refuse("*", owner, "its provider panicked when asked what it offers");
         };
         self.catalog.providers.push((Arc::clone(provider), generation));

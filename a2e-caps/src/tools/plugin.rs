@@ -75,6 +75,7 @@ impl ToolPlugin {
         Ok(Self { catalogs: Catalogs::new(host, own), host: host.clone(), max_result_bytes })
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "the shape of a handler")]
     fn list(&self, request: ToolListRequest, _call: &Call) -> Answer<ToolListResponse> {
         let catalog = self.catalog();
         if catalog.tools.len() <= INLINE_TOOLS {

@@ -24,7 +24,7 @@ pub(super) fn finish(tool: &str, output: ToolOutput, max_bytes: usize) -> Result
     let size = wire_len(data.get());
     let summary = output.summary.map(bounded_summary);
     let mut result =
-        ToolResult { exit_code, summary, ..ToolResult::success(tool.to_owned(), data) };
+        ToolResult { summary, exit_code, ..ToolResult::success(tool.to_owned(), data) };
     result.truncated = Some(output.is_truncated);
     if let Some((code, text)) = output.failure {
         result.success = false;

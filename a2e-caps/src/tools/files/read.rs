@@ -94,7 +94,7 @@ pub(super) fn run(roots: &Roots, call: &ToolCall, budget: usize) -> Result<ToolO
     let is_part = part.next.is_some();
     let part = Part {
         path: arguments.path,
-        content: part.content,
+        content: part.text,
         encoding: part.encoding,
         size,
         offset: arguments.offset,
@@ -104,7 +104,7 @@ pub(super) fn run(roots: &Roots, call: &ToolCall, budget: usize) -> Result<ToolO
 }
 
 struct Content {
-    content: String,
+    text: String,
     encoding: &'static str,
     /// Where to read on.
     next: Option<u64>,
@@ -119,9 +119,9 @@ fn by_bytes(mut file: File, offset: u64, limit: u64, budget: usize) -> std::io::
     let has_more = bytes.len() > wanted;
     bytes.truncate(wanted);
     let whole = bytes.len();
-    let (content, encoding, used) = encoded(bytes, budget, has_more);
+    let (text, encoding, used) = encoded(bytes, budget, has_more);
     let next = (has_more || used < whole).then(|| offset.saturating_add(used as u64));
-    Ok(Content { content, encoding, next })
+    Ok(Content { text, encoding, next })
 }
 
 /// The bytes as text if they are one, else as base64, cut to the budget; and how many were used.
@@ -154,7 +154,7 @@ fn by_lines(
         Lines { reader: BufReader::with_capacity(64 * 1024, file), call, failed, read: 0 };
     for _ in 0..offset {
         if !lines.skip()? {
-            return Ok(Content { content: String::new(), encoding: "utf-8", next: None });
+            return Ok(Content { text: String::new(), encoding: "utf-8", next: None });
         }
     }
     let (mut bytes, mut count) = (Vec::new(), 0_u64);
@@ -185,8 +185,8 @@ fn by_lines(
         }
     }
     let next = (is_cut || lines.has_more()?).then(|| offset.saturating_add(count));
-    let (content, encoding, _) = encoded(bytes, budget, ends_in_line);
-    Ok(Content { content, encoding, next })
+    let (text, encoding, _) = encoded(bytes, budget, ends_in_line);
+    Ok(Content { text, encoding, next })
 }
 
 struct Lines<'a> {

@@ -46,9 +46,10 @@ impl Roots {
             let name = full.file_name().unwrap_or(OsStr::new("root")).to_string_lossy();
             let is_free = |name: &str| roots.iter().all(|root| root.name != name);
             let mut numbered = (2_u32..).map(|number| format!("{name}-{number}"));
-            let name = match is_free(&name) {
-                true => name.clone().into_owned(),
-                false => numbered.find(|name| is_free(name)).unwrap_or_default(),
+            let name = if is_free(&name) {
+                name.clone().into_owned()
+            } else {
+                numbered.find(|name| is_free(name)).unwrap_or_default()
             };
             roots.push(Root { name, dir });
         }
