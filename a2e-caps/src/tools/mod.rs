@@ -12,6 +12,8 @@
 
 mod catalog;
 mod clean;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod contract;
 mod fields;
 mod files;

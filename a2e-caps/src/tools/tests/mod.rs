@@ -1,6 +1,8 @@
 //! The plugin through a whole host.
 
 mod calls;
+#[cfg(feature = "client")]
+mod client;
 mod files;
 mod links;
 mod providers;
