@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Number, Value};
 
-use super::protocol::JsonObject;
+use super::json::JsonObject;
 
 /// Members sorted by name, arrays as they are, one text for each number.
 ///

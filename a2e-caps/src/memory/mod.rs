@@ -38,6 +38,7 @@
 //! ```
 
 mod config;
+mod json;
 mod key;
 mod plugin;
 mod protocol;
@@ -49,13 +50,16 @@ mod text;
 mod tier;
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod store_tests;
 #[cfg(test)]
 mod tests;
 
 pub use config::{Backend, MemoryConfig};
+pub use json::JsonObject;
 pub use protocol::{
-    JsonObject, MemoryEntry, MemoryForgetRequest, MemoryForgetResponse, MemoryInitRequest,
-    MemoryInitResponse, MemoryRetrieveRequest, MemoryRetrieveResponse, MemoryStoreRequest,
-    MemoryStoreResponse, MemoryTier,
+    MemoryEntry, MemoryForgetRequest, MemoryForgetResponse, MemoryInitRequest, MemoryInitResponse,
+    MemoryRetrieveRequest, MemoryRetrieveResponse, MemoryStoreRequest, MemoryStoreResponse,
+    MemoryTier,
 };

@@ -9,7 +9,8 @@ use a2e_core::snapshot::State;
 use a2e_core::{Error, Result, Time};
 use serde::{Deserialize, Serialize};
 
-use super::protocol::{JsonObject, MemoryEntry, MemoryTier};
+use super::json::JsonObject;
+use super::protocol::{MemoryEntry, MemoryTier};
 use super::shelves::{Owner, Partition};
 use super::store::Lasting;
 use super::tier::Entry;
