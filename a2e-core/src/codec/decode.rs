@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::raw::RawJson;
+use super::scan::Scanned;
 use crate::Error;
 
 thread_local! {
@@ -26,6 +27,11 @@ pub struct Incoming<'a> {
 }
 
 impl<'a> Incoming<'a> {
+    /// The line that a check went over.
+    pub fn of(scanned: &Scanned<'a>) -> Self {
+        Self::new(scanned.text, scanned.depth)
+    }
+
     /// A line that [`scan`](super::scan::scan) accepted, with its nesting.
     pub(crate) fn new(text: &'a str, depth: u8) -> Self {
         Self { text, depth }
@@ -58,6 +64,11 @@ impl Body {
     /// The same, borrowed.
     pub fn as_incoming(&self) -> Incoming<'_> {
         Incoming { text: &self.text, depth: self.depth }
+    }
+
+    /// The whole line: one JSON object, checked.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Length in bytes.
