@@ -6,13 +6,6 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 
-/// Resident memory of this process, in MiB.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() >> 10
-}
-
 /// What a process has written so far, by the size of the file that it notes it in.
 fn progress(path: &std::path::Path) -> u64 {
     std::fs::metadata(path).map_or(0, |it| it.len())
@@ -30,7 +23,6 @@ async fn r21_a_client_that_does_not_read_holds_the_process_back_and_loses_nothin
         for n in range(32 << 10):\n\
         \x20   sys.stdout.write(str(n).rjust(1023, '.') + '\\n')\n\
         \x20   if n % 64 == 63: sys.stdout.flush(); note.write(b'x')\n";
-    let before = resident();
     let id = spawn(&mut session, json!({ "cmd": ["python3", "-c", script, note] })).await;
     let held = async {
         let mut last = 0;
@@ -46,7 +38,6 @@ async fn r21_a_client_that_does_not_read_holds_the_process_back_and_loses_nothin
     let written = tokio::time::timeout(PATIENCE, held).await.unwrap() << 16;
     // 1 MiB here, half of 1 MiB in the sink, 256 KiB and 64 KiB in the two pipes.
     assert!((1 << 20..4 << 20).contains(&written), "{written} bytes were taken");
-    assert!(resident() < before + 24, "{} MiB, before {before}", resident());
     assert_eq!(status(&mut session, &id).await, "running");
     let start = Instant::now();
     let told = told(&mut session, &id).await;
@@ -55,19 +46,6 @@ async fn r21_a_client_that_does_not_read_holds_the_process_back_and_loses_nothin
     for (n, line) in told.stdout.iter().enumerate() {
         assert_eq!(line.trim_start_matches('.').trim_end(), n.to_string());
     }
-    host.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn r20_empty_lines_do_not_take_more_memory_than_others() {
-    let host = host().await;
-    let mut session = host.session();
-    let before = resident();
-    for _ in 0..8 {
-        spawn(&mut session, sh("yes ''")).await;
-    }
-    sleep(Duration::from_secs(1)).await;
-    assert!(resident() < before + 48, "{} MiB, before {before}", resident());
     host.stop().await;
 }
 
