@@ -12,7 +12,7 @@ use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;
 use crate::protocol::{Event, Message, SessionId};
 use crate::session::{Hold, Session};
-use crate::{Error, Result};
+use crate::{Error, Result, Time};
 
 /// The request that a handler works on. Cheap to clone.
 #[derive(Clone)]
@@ -72,6 +72,11 @@ impl Call {
     /// The request's type.
     pub fn wire_type(&self) -> &str {
         &self.0.route.spec.wire_type
+    }
+
+    /// When the request was accepted; for an inline handler that is now, without a clock read.
+    pub fn accepted_at(&self) -> Time {
+        self.0.accepted
     }
 
     /// Time that is left; `None` when the request never ends by itself.
