@@ -16,8 +16,9 @@ const MAX_SHOWN: usize = 1024;
 /// session it has to fit into 0.7 s (R17).
 const SESSION_GRACE: Duration = Duration::from_millis(200);
 
-/// How long the last words of a killed process may take to be told before the kill is answered.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the last words of a killed process may take to be told before the kill is answered. A
+/// client that does not read sees no answer either; a slow one gets all in order.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// A process, from its launch until it is forgotten. Dropping it kills what still runs.
 #[derive(Debug)]
@@ -173,8 +174,7 @@ impl Process {
         exit
     }
 
-    /// Waits until a killed process is gone and its end is told. A client that does not read is
-    /// waited for a second only.
+    /// Waits until a killed process is gone, and until its end is told or [`LAST_WORDS`] are over.
     pub(super) async fn killed(&self) {
         self.reach(|life| life.is_gone).await;
         timeout(LAST_WORDS, self.told()).await.ok();

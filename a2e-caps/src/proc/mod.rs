@@ -49,6 +49,8 @@
 //! ```
 
 mod child;
+#[cfg(feature = "client")]
+mod client;
 mod input;
 mod launch;
 mod lines;
@@ -59,4 +61,6 @@ mod pump;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "client")]
+pub use client::{Output, ProcClient, ProcError, Process};
 pub use plugin::ProcConfig;

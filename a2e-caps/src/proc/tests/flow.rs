@@ -55,7 +55,7 @@ async fn r26_a_flood_of_output_does_not_hold_up_the_requests_of_its_session() {
     let mut session = host.session();
     let mut other = host.session();
     let id = spawn(&mut session, sh("yes")).await;
-    let mut slowest = Duration::ZERO;
+    let (mut slowest, mut others) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..100 {
         let start = Instant::now();
         let pong = session.call("ping", json!({})).await;
@@ -64,14 +64,15 @@ async fn r26_a_flood_of_output_does_not_hold_up_the_requests_of_its_session() {
         slowest = slowest.max(start.elapsed());
         let start = Instant::now();
         other.call("ping", json!({})).await;
-        assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+        others = others.max(start.elapsed());
     }
-    println!("slowest ping beside `yes`: {slowest:?}");
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    println!("slowest ping beside `yes`: {slowest:?}, of another session {others:?}");
+    // Half a megabyte of events stands before each answer, and a test reads slowly.
+    assert!(slowest < PATIENCE && others < PATIENCE, "{slowest:?} {others:?}");
     assert_eq!(status(&mut session, &id).await, "running");
     assert_eq!(kill(&mut session, &id, "SIGTERM").await["ok"], true);
-    let others = session.others();
-    assert_eq!(others.last().unwrap()["stream_type"], "killed");
+    let events = session.others();
+    assert_eq!(events.last().unwrap()["stream_type"], "killed");
     host.stop().await;
 }
 

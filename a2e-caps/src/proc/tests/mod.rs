@@ -2,6 +2,8 @@
 
 #![allow(clippy::print_stdout, reason = "measured figures, shown with --nocapture")]
 
+#[cfg(feature = "client")]
+mod client;
 mod ends;
 mod flow;
 mod input;
