@@ -1,1 +1,10 @@
 //! Integration tests.
+
+mod bad_lines;
+mod ending;
+mod lines;
+mod load;
+mod plugins;
+mod probe;
+mod slow_reader;
+mod support;

@@ -28,6 +28,7 @@ pub(super) struct Services {
     pub(super) store: Option<Arc<dyn SnapshotStore>>,
     pub(super) children: Option<Arc<Supervisor>>,
     pub(super) drain: Duration,
+    pub(super) stall: Duration,
 }
 
 /// One event that happened so many times.
@@ -91,13 +92,15 @@ pub(crate) struct Kernel {
     unloaded: Mutex<Vec<(PluginName, String, String)>>,
     failure: watch::Sender<Option<String>>,
     drain: Duration,
+    /// How long a reader may take nothing.
+    stall: Duration,
 }
 
 impl Kernel {
     pub(super) fn new(config: HostConfig, services: Services) -> Result<Arc<Self>> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::internal("a host needs a running tokio"))?;
-        let Services { audit, clock, store, children, drain } = services;
+        let Services { audit, clock, store, children, drain, stall } = services;
         let audits_to_log = config.audit.mode != AuditMode::Off && config.audit.path.is_none();
         Ok(Arc::new(Self {
             pool: WorkerPool::new(config.limits.max_workers),
@@ -124,6 +127,7 @@ impl Kernel {
             unloaded: Mutex::default(),
             failure: watch::Sender::new(None),
             drain,
+            stall,
         }))
     }
 
@@ -245,7 +249,7 @@ impl Kernel {
             Arc::clone(&self.audit),
             self.runtime.clone(),
             self.config.limits.max_outbound_bytes,
-            !peer.is_stdio,
+            (!peer.is_stdio).then_some(self.stall),
         );
         let session = Session::new(self, id.clone(), peer, sink);
         self.sessions.insert(id, Arc::clone(&session));

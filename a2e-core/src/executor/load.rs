@@ -93,14 +93,15 @@ async fn build(
     Ok(PluginSlot::new(Parts { number, config, descriptor, instance, host, gate }))
 }
 
-/// `permits` of the configuration, or as many as there are threads and places in a session.
+/// `permits` of the configuration, or as many as there are threads and places in the host. Futures
+/// of one session are bounded by its own limit, so that it cannot take every place of a plugin.
 fn permits(kernel: &Kernel, config: &PluginConfig) -> Permits {
     let limits = &kernel.config.limits;
     let set = config.metadata.permits;
     Permits {
         pool: set.unwrap_or(limits.max_workers),
         blocking: set.unwrap_or(limits.max_workers),
-        future: set.unwrap_or(limits.max_in_flight),
+        future: set.unwrap_or(limits.max_in_flight_host),
     }
 }
 
