@@ -37,6 +37,8 @@
 //! {"type":"memory/retrieve/resp","req_id":"3","entries":[{"key":{"city":"Oslo"},…}],"total":1}
 //! ```
 
+#[cfg(feature = "client")]
+mod client;
 mod config;
 mod json;
 mod key;
@@ -56,6 +58,8 @@ mod store_tests;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "client")]
+pub use client::{Memory, MemoryError};
 pub use config::{Backend, MemoryConfig};
 pub use json::JsonObject;
 pub use protocol::{

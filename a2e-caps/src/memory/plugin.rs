@@ -95,7 +95,8 @@ impl MemoryPlugin {
         Ok(Self(Arc::new(Shared {
             store: Mutex::new(Store::new(config)),
             clock: Arc::clone(host.clock()),
-            max_reply: host.config().limits.max_line_bytes / 2,
+            // What is not ASCII grows to three times its bytes when it is written.
+            max_reply: host.config().limits.max_line_bytes / 3,
         })))
     }
 

@@ -24,6 +24,13 @@ pub struct MemoryInitRequest {
     pub metadata: BTreeMap<String, RawJson>,
 }
 
+impl Default for MemoryInitRequest {
+    fn default() -> Self {
+        let (scope, metadata) = (BTreeMap::new(), BTreeMap::new());
+        Self { namespace: default_namespace(), scope, metadata }
+    }
+}
+
 /// The memory that was opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryInitResponse {
@@ -85,6 +92,21 @@ pub struct MemoryRetrieveRequest {
     pub min_score: f64,
 }
 
+impl Default for MemoryRetrieveRequest {
+    /// No condition; the id of the memory is to be filled in.
+    fn default() -> Self {
+        Self {
+            memory_id: String::new(),
+            keys: Vec::new(),
+            query: String::new(),
+            tags: Vec::new(),
+            tier: None,
+            limit: default_limit(),
+            min_score: 0.0,
+        }
+    }
+}
+
 /// The entries that were found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemoryRetrieveResponse {
@@ -93,7 +115,7 @@ pub struct MemoryRetrieveResponse {
     #[serde(default)]
     pub entries: Vec<MemoryEntry>,
     /// How many were found, also those beyond `limit` and those that would have made the reply larger
-    /// than half of the host's `max_line_bytes`.
+    /// than the host's `max_line_bytes`.
     #[serde(default, deserialize_with = "number::integer")]
     pub total: usize,
 }
@@ -112,6 +134,13 @@ pub struct MemoryForgetRequest {
     /// Where; `None` (on the wire `""`) is everywhere.
     #[serde(default = "episodic", with = "tier_or_all")]
     pub tier: Option<MemoryTier>,
+}
+
+impl Default for MemoryForgetRequest {
+    /// Nothing; the id of the memory is to be filled in.
+    fn default() -> Self {
+        Self { memory_id: String::new(), keys: Vec::new(), tags: Vec::new(), tier: episodic() }
+    }
 }
 
 /// What was removed.

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 mod answers;
 mod reach;
 mod refusals;
+#[cfg(feature = "client")]
+mod typed;
 
 const CLS: &str = "a2e.caps.memory.plugin.MemoryPlugin";
 

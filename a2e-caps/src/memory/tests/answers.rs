@@ -141,3 +141,18 @@ async fn forget_takes_keys_or_tags_of_one_tier_or_all() {
     }
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r18_what_was_nested_as_deep_as_may_be_comes_back() {
+    let host = host().await;
+    let (mut session, memory) = agent(&host, "a").await;
+    // A message may be 127 deep; the entry stands at depth 3 in it.
+    let nested = (0..124).fold(json!(1), |inner, _| json!([inner]));
+    let key = (0..124).fold(json!(1), |inner, _| json!({ "k": inner }));
+    let reply =
+        store(&mut session, &memory, json!([{ "key": key, "content": nested, "tier": "x" }]));
+    assert_eq!(reply.await["errors"], json!([]));
+    let reply = retrieve(&mut session, &memory, json!({ "keys": [key], "query": "1" })).await;
+    assert_eq!((&reply["entries"][0]["content"], &reply["total"]), (&nested, &json!(1)));
+    host.stop().await;
+}
