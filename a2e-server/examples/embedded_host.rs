@@ -15,8 +15,11 @@ use serde_json::json;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     a2e_caps::link();
-    let config = HostConfig::new()
-        .plugin(PluginConfig::new("demo", "tools", "a2e.caps.demo.plugin.DemoToolPlugin"));
+    let config = HostConfig::new().plugin(PluginConfig::new(
+        "demo",
+        "tools",
+        "a2e.caps.demo.plugin.DemoToolPlugin",
+    ));
     let host = Executor::builder(config).start().await?;
 
     let client = Client::connect(host.connect(), Options::new("embedded")).await?;

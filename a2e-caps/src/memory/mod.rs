@@ -18,6 +18,9 @@
 //! in particular: its episodic entries are its session's own and end with it. The agent id is the one
 //! in force when the memory is opened.
 //!
+//! In its session, a memory may also be named by its namespace in place of its id, as long as the session
+//! has opened that namespace in one scope only; a session that is written down beforehand needs that.
+//!
 //! An entry is found by its key, an object. Two keys are equal when their JSON is: the order of members
 //! does not matter, the order in arrays does, and `1`, `1.0` and `1e0` are one number (integers of more
 //! than 64 bits compare as floats). Storing under an equal key replaces the whole entry, its times too;

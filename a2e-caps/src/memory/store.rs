@@ -19,6 +19,18 @@ struct SessionMemory {
     memories: HashMap<Box<str>, Arc<Partition>>,
 }
 
+impl SessionMemory {
+    /// The partition of a memory: by its id, or by its namespace while the session has opened that
+    /// namespace in one scope only. So a session that is written down beforehand can use a memory.
+    fn find(&self, id: &str) -> Option<&Arc<Partition>> {
+        self.memories.get(id).or_else(|| {
+            let mut named = self.memories.values().filter(|partition| partition.namespace == id);
+            let first = named.next()?;
+            named.all(|other| other == first).then_some(first)
+        })
+    }
+}
+
 /// Everything that is remembered.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -230,7 +242,7 @@ impl Store {
     }
 
     fn place(&self, session: &SessionId, id: &str) -> Result<Place> {
-        let partition = self.sessions.get(session).and_then(|it| it.memories.get(id));
+        let partition = self.sessions.get(session).and_then(|it| it.find(id));
         let partition = partition.cloned().ok_or_else(|| {
             let text = "this session has no memory of that id; `memory/init/req` opens one";
             Error::new(ErrorCode::MemoryNotFound, text)

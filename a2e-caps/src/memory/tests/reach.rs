@@ -134,3 +134,24 @@ async fn r50_a_restart_keeps_what_outlives_sessions_and_clear_forgets_it() {
     assert_eq!(keys(&retrieve(&mut session, &memory, json!({})).await), ["new"]);
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r65_a_namespace_names_a_memory_of_its_own_session_alone() {
+    let host = TestHost::start(config(json!({}))).await;
+    let (mut first, mut second) = (host.session(), host.session());
+    let entries = json!([{ "key": { "k": 1 }, "content": "c", "tier": "working" }]);
+    let store = json!({ "memory_id": "trips", "entries": entries });
+    assert_eq!(first.call_error("memory/store/req", store.clone()).await, "memory_not_found");
+    first.call("memory/init/req", json!({ "namespace": "trips" })).await;
+    assert_eq!(first.call("memory/store/req", store.clone()).await["errors"], json!([]));
+    let found = first.call("memory/retrieve/req", json!({ "memory_id": "trips" })).await;
+    assert_eq!(found["total"], 1);
+    assert_eq!(second.call_error("memory/store/req", store.clone()).await, "memory_not_found");
+    first.call("memory/init/req", json!({ "namespace": "trips", "scope": { "team": "a" } })).await;
+    assert_eq!(
+        first.call_error("memory/store/req", store).await,
+        "memory_not_found",
+        "two are meant"
+    );
+    host.stop().await;
+}
