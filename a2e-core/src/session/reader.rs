@@ -154,7 +154,8 @@ impl Reader {
                     self.refuse("", "", &refusal, limit);
                 }
             }
-            if session.sink.is_full() || session.has_too_many_bytes() {
+            let is_cut = session.phase() == Phase::Closed;
+            if is_cut || session.sink.is_full() || session.has_too_many_bytes() {
                 break;
             }
             match self.lines.next_item() {
@@ -386,7 +387,7 @@ async fn finish_session(session: &Arc<Session>, end: End) {
         }
     }
     session.advance(Phase::Draining);
-    let is_gone = session.sink.is_dead();
+    let is_gone = end == End::Lost || session.sink.is_dead();
     let reason = if is_gone { CancelReason::ClientGone } else { CancelReason::Shutdown };
     session.end_all(reason);
     kernel.session_ended(session).await;
