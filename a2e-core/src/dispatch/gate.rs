@@ -190,6 +190,8 @@ pub(crate) struct Ticket {
     gate: Arc<Gate>,
     run: Run,
     state: AtomicU8,
+    /// Which worker pool was in use when it was launched.
+    pool: usize,
     session: Arc<Session>,
     kernel: Arc<Kernel>,
 }
@@ -200,6 +202,7 @@ impl Ticket {
             gate: Arc::clone(&job.slot.gate),
             run: job.run,
             state: AtomicU8::new(RUNNING),
+            pool: job.call.0.kernel.pool.replacements(),
             session: Arc::clone(&job.call.0.session),
             kernel: Arc::clone(&job.call.0.kernel),
         })
@@ -212,7 +215,7 @@ impl Ticket {
             ABANDONED => {
                 self.gate.stuck.fetch_sub(1, Ordering::AcqRel);
                 if self.run == Run::Pool {
-                    self.kernel.pool.note_freed();
+                    self.kernel.pool.note_freed(self.pool);
                 }
             }
             _ => {}
@@ -236,7 +239,7 @@ impl Ticket {
         }
         self.kernel.counters.stuck_runs.add();
         if self.run == Run::Pool {
-            self.kernel.pool.note_stuck();
+            self.kernel.pool.note_stuck(self.pool);
         }
         self.gate.give_back(self);
     }
