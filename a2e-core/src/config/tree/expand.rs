@@ -3,25 +3,30 @@
 //! The default stands in for a variable that is unset or empty. `$$` is a literal `$`; a `$` before
 //! anything but `{` or `$` stands for itself. Keys are left alone.
 
-use super::Position;
-use super::node::{Data, Node, Origin};
+use crate::config::Position;
+use crate::config::tree::node::{Data, Node, Origin};
 
 /// Looks up a variable of the environment.
-pub(super) type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
+pub(in crate::config) type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// What a value may grow to; a larger one has no place in a registry.
 const MAX_TEXT: usize = 1 << 20;
 
 /// A value whose variable is missing or whose reference is malformed.
-pub(super) struct Failure {
-    pub(super) at: Position,
-    pub(super) path: String,
-    pub(super) reason: String,
+pub(in crate::config) struct Failure {
+    pub(in crate::config) at: Position,
+    pub(in crate::config) path: String,
+    pub(in crate::config) reason: String,
 }
 
 /// Expands every text below the node, which stands at `path`. A failed value is left broken, so
 /// that the checks do not complain of it a second time.
-pub(super) fn expand(node: &mut Node, path: &str, env: &Env<'_>, failures: &mut Vec<Failure>) {
+pub(in crate::config) fn expand(
+    node: &mut Node,
+    path: &str,
+    env: &Env<'_>,
+    failures: &mut Vec<Failure>,
+) {
     match &mut node.data {
         Data::Text(text, origin) if text.contains('$') => match expand_text(text, env) {
             Ok(expanded) => {

@@ -10,16 +10,16 @@ use serde_json::{Map, Value};
 
 /// A key that the struct at its place does not have.
 #[derive(Debug)]
-pub(super) struct Unknown {
-    pub(super) path: String,
-    pub(super) fields: &'static [&'static str],
+pub(in crate::config) struct Unknown {
+    pub(in crate::config) path: String,
+    pub(in crate::config) fields: &'static [&'static str],
 }
 
 /// Why a value does not fit, and where.
 #[derive(Debug)]
-pub(super) struct WalkError {
-    pub(super) path: String,
-    pub(super) message: String,
+pub(in crate::config) struct WalkError {
+    pub(in crate::config) path: String,
+    pub(in crate::config) message: String,
 }
 
 impl WalkError {
@@ -48,7 +48,7 @@ impl de::Error for WalkError {
 
 /// One value on the way through the tree.
 #[derive(Clone)]
-pub(super) struct Walk<'a> {
+pub(in crate::config) struct Walk<'a> {
     value: &'a Value,
     path: String,
     unknown: &'a RefCell<Vec<Unknown>>,
@@ -56,7 +56,7 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// The settings as a whole.
-    pub(super) fn top(value: &'a Value, unknown: &'a RefCell<Vec<Unknown>>) -> Self {
+    pub(in crate::config) fn top(value: &'a Value, unknown: &'a RefCell<Vec<Unknown>>) -> Self {
         Self { value, path: String::new(), unknown }
     }
 

@@ -1,15 +1,19 @@
 //! Checks a plugin's own settings against its config type.
 
+#[cfg(test)]
+mod tests;
+mod walk;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::plugin::META_KEYS;
-use super::problem::{did_you_mean, is_secret_key};
-use super::walk::{Unknown, Walk, WalkError};
-use super::{PluginConfig, Position, Problem, Severity};
+use crate::config::plugin::META_KEYS;
+use crate::config::problem::{did_you_mean, is_secret_key};
+use crate::config::settings::walk::{Unknown, Walk, WalkError};
+use crate::config::{PluginConfig, Position, Problem, Severity};
 
 /// What the host tells every plugin besides its settings; a config type need not know these.
 const CONTRACT_KEYS: [&str; 4] = ["name", "type", "audit_log", "session_id"];

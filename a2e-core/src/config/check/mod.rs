@@ -1,20 +1,24 @@
 //! From the tree of the file to the checked form: one function per section, every problem noted.
 
+mod network;
+pub(in crate::config) mod section;
+mod values;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::host::{AuditConfig, AuditMode, AuditOnError, HostConfig};
-use super::host::{SessionIdSource, SnapshotMode, SnapshotStoreConfig};
-use super::network::network;
-use super::node::{Data, Node};
-use super::problem::Findings;
-use super::section::Section;
-use super::{PluginConfig, Secret, limits, plugin};
+use crate::config::check::network::network;
+use crate::config::check::section::Section;
+use crate::config::host::{AuditConfig, AuditMode, AuditOnError, HostConfig};
+use crate::config::host::{SessionIdSource, SnapshotMode, SnapshotStoreConfig};
+use crate::config::problem::Findings;
+use crate::config::tree::node::{Data, Node};
+use crate::config::{PluginConfig, Secret, limits, plugin};
 
 /// The longest time that a setting of the host may name: ten years.
 const MAX_SECONDS: f64 = 315_360_000.0;
 /// Checks a whole file; what is wrong is left at its default and noted.
-pub(super) fn check(root: &Node, findings: &Findings, file: &str) -> HostConfig {
+pub(in crate::config) fn check(root: &Node, findings: &Findings, file: &str) -> HostConfig {
     let mut config = HostConfig::default();
     let entries: &[_] = match &root.data {
         Data::Map(entries) => entries,

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::host::{HostConfig, HttpPaths, ServerConfig, Tls, TransportConfig};
-use super::listen::check_host;
-use super::node::Data;
-use super::section::Section;
-use super::{ListenAddr, Position};
+use crate::config::check::section::Section;
+use crate::config::host::{HostConfig, HttpPaths, ServerConfig, Tls, TransportConfig};
+use crate::config::listen::check_host;
+use crate::config::tree::node::Data;
+use crate::config::{ListenAddr, Position};
 
 const TRANSPORTS: [(&str, Kind); 4] = [
     ("http", Kind::Http),
@@ -26,7 +26,7 @@ enum Kind {
 type Place = (ListenAddr, Position, String);
 
 /// Reads `server`, `transport` and `listen`; gives the addresses that result, with their places.
-pub(super) fn network(top: &mut Section<'_>, config: &mut HostConfig) -> Vec<Place> {
+pub(in crate::config) fn network(top: &mut Section<'_>, config: &mut HostConfig) -> Vec<Place> {
     let mut server_at = None;
     if let Some(section) = top.section("server") {
         let place = section.entries().iter().find(|entry| entry.key == "host");

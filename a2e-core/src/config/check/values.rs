@@ -4,13 +4,13 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::node::{Data, Node, Origin};
-use super::problem::did_you_mean;
-use super::section::Section;
+use crate::config::check::section::Section;
+use crate::config::problem::did_you_mean;
+use crate::config::tree::node::{Data, Node, Origin};
 
 impl<'a> Section<'a> {
     /// A text; `None` when it is absent or something else, which is then noted.
-    pub(super) fn text(&mut self, key: &'static str) -> Option<&'a str> {
+    pub(in crate::config) fn text(&mut self, key: &'static str) -> Option<&'a str> {
         let node = self.get(key)?;
         match &node.data {
             Data::Text(text, _) if is_one_line(text) => return Some(text),
@@ -24,7 +24,7 @@ impl<'a> Section<'a> {
     }
 
     /// A text that is not empty.
-    pub(super) fn word(&mut self, key: &'static str) -> Option<&'a str> {
+    pub(in crate::config) fn word(&mut self, key: &'static str) -> Option<&'a str> {
         let text = self.text(key)?;
         if let (true, Some(node)) = (text.trim().is_empty(), self.get(key)) {
             self.error(node, key, "must not be empty", None);
@@ -34,12 +34,12 @@ impl<'a> Section<'a> {
     }
 
     /// A path of the file system.
-    pub(super) fn file(&mut self, key: &'static str) -> Option<PathBuf> {
+    pub(in crate::config) fn file(&mut self, key: &'static str) -> Option<PathBuf> {
         self.word(key).map(PathBuf::from)
     }
 
     /// A switch.
-    pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
+    pub(in crate::config) fn flag(&mut self, key: &'static str) -> Option<bool> {
         let node = self.get(key)?;
         let value = match &node.data {
             Data::Bool(value) => Some(*value),
@@ -60,7 +60,11 @@ impl<'a> Section<'a> {
     }
 
     /// A whole number within bounds.
-    pub(super) fn integer(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Option<i64> {
+    pub(in crate::config) fn integer(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<i64>,
+    ) -> Option<i64> {
         let node = self.get(key)?;
         let value = match &node.data {
             Data::Number(number) => number.as_i64(),
@@ -78,13 +82,18 @@ impl<'a> Section<'a> {
     }
 
     /// Puts a whole number within bounds where it belongs; leaves the default otherwise.
-    pub(super) fn set(&mut self, key: &'static str, range: RangeInclusive<i64>, slot: &mut usize) {
+    pub(in crate::config) fn set(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<i64>,
+        slot: &mut usize,
+    ) {
         let value = self.integer(key, range).and_then(|value| usize::try_from(value).ok());
         *slot = value.unwrap_or(*slot);
     }
 
     /// A time span in seconds, with fractions, within bounds.
-    pub(super) fn seconds(
+    pub(in crate::config) fn seconds(
         &mut self,
         key: &'static str,
         range: RangeInclusive<f64>,
@@ -108,7 +117,7 @@ impl<'a> Section<'a> {
     }
 
     /// One of several words.
-    pub(super) fn choice<T: Copy>(
+    pub(in crate::config) fn choice<T: Copy>(
         &mut self,
         key: &'static str,
         words: &[(&'static str, T)],

@@ -7,15 +7,15 @@ use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use serde_saphyr::{Options, Spanned};
 
-use super::Position;
-use super::node::{Data, Entry, Node, Origin};
+use crate::config::Position;
+use crate::config::tree::node::{Data, Entry, Node, Origin};
 
 /// Why the text is no YAML that we read.
 #[derive(Debug)]
-pub(super) struct SyntaxError {
-    pub(super) at: Position,
-    pub(super) message: String,
-    pub(super) hint: Option<String>,
+pub(in crate::config) struct SyntaxError {
+    pub(in crate::config) at: Position,
+    pub(in crate::config) message: String,
+    pub(in crate::config) hint: Option<String>,
 }
 
 /// Nodes and anchors of one file, far above what a registry needs; the default of the crate lets an
@@ -28,7 +28,7 @@ const MAX_TEXT: usize = 4 << 20;
 const MAX_DEPTH: usize = 24;
 
 /// Reads the text of one document; an empty one is `Null`.
-pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
+pub(in crate::config) fn parse(text: &str) -> Result<Node, SyntaxError> {
     if let Some(at) = find_control(text) {
         let message = "control character in the file".to_owned();
         return Err(SyntaxError { at, message, hint: None });
@@ -67,7 +67,7 @@ fn find_control(text: &str) -> Option<Position> {
 }
 
 /// The place just after a text.
-pub(super) fn end_of(text: &str) -> Position {
+pub(in crate::config) fn end_of(text: &str) -> Position {
     let line = text.matches('\n').count() + 1;
     let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     Position { line: small(line as u64), column: small(column as u64) }

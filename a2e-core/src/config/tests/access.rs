@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::tests::{good, load};
-use super::{HostConfig, ListenAddr, Secret, Tls};
+use crate::config::tests::{good, load};
+use crate::config::{HostConfig, ListenAddr, Secret, Tls};
 
 #[test]
 fn a_secret_shows_in_no_problem_and_no_debug_text() {

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{HostConfig, PluginConfig, Severity, did_you_mean, settings_problems};
+use crate::config::{HostConfig, PluginConfig, Severity, did_you_mean, settings_problems};
 
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(default)]

@@ -13,7 +13,7 @@ pub struct Position {
 
 /// How a text stood in the file, which decides whether it may also be read as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(in crate::config) enum Origin {
     /// Without quotes and without a reference.
     Plain,
     /// In quotes, or as a block.
@@ -26,14 +26,14 @@ pub(super) enum Origin {
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) data: Data,
-    pub(super) at: Position,
+pub(in crate::config) struct Node {
+    pub(in crate::config) data: Data,
+    pub(in crate::config) at: Position,
 }
 
 /// What a value is.
 #[derive(Clone, Debug)]
-pub(super) enum Data {
+pub(in crate::config) enum Data {
     Null,
     /// A value that could not be read, which is noted; no further word about it.
     Broken,
@@ -46,21 +46,21 @@ pub(super) enum Data {
 
 /// A key of a map with its value.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) at: Position,
-    pub(super) node: Node,
+pub(in crate::config) struct Entry {
+    pub(in crate::config) key: String,
+    pub(in crate::config) at: Position,
+    pub(in crate::config) node: Node,
 }
 
 impl Node {
     /// The value under a key, if this is a map that has it.
-    pub(super) fn entry(&self, key: &str) -> Option<&Node> {
+    pub(in crate::config) fn entry(&self, key: &str) -> Option<&Node> {
         let Data::Map(map) = &self.data else { return None };
         map.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
     /// What it is, for messages; texts are shown only where they are no secret and not expanded.
-    pub(super) fn describe(&self, is_secret: bool) -> String {
+    pub(in crate::config) fn describe(&self, is_secret: bool) -> String {
         match &self.data {
             Data::Null | Data::Broken => "null".to_owned(),
             Data::List(_) => "a list".to_owned(),
@@ -77,7 +77,7 @@ impl Node {
 
     /// The value as JSON. A text that was one unquoted reference becomes a number or boolean where it
     /// reads exactly as we would write one.
-    pub(super) fn to_json(&self) -> Value {
+    pub(in crate::config) fn to_json(&self) -> Value {
         match &self.data {
             Data::Null | Data::Broken => Value::Null,
             Data::Bool(value) => Value::Bool(*value),

@@ -1,10 +1,12 @@
 //! What the values of a file become, and what no file may do.
 
+mod access;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::*;
+use crate::config::*;
 
 pub(super) fn load(text: &str) -> Result<Loaded, ConfigErrors> {
     HostConfig::from_str("t.yaml", text, &|key| match key {
@@ -198,7 +200,7 @@ proptest! {
         insert in "[-:{}\\[\\]#&*!|>'\"%@`$a0~ \n\t]{0,8}",
     ) {
         let mut chars: Vec<char> =
-            include_str!("../../../tests/data/configs/good/ours.yaml").chars().collect();
+            include_str!("../../../../tests/data/configs/good/ours.yaml").chars().collect();
         let start = place.min(chars.len());
         let end = (start + length).min(chars.len());
         chars.splice(start..end, insert.chars());

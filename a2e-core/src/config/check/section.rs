@@ -1,11 +1,11 @@
 //! Reads the keys of one map of the file, notes every mistake and remembers which keys are known.
 
-use super::Position;
-use super::node::{Data, Entry, Node};
-use super::problem::{Findings, Spot, did_you_mean, is_secret_key};
+use crate::config::Position;
+use crate::config::problem::{Findings, Spot, did_you_mean, is_secret_key};
+use crate::config::tree::node::{Data, Entry, Node};
 
 /// One map of the file while it is checked. A key that is null counts as absent.
-pub(super) struct Section<'a> {
+pub(in crate::config) struct Section<'a> {
     findings: &'a Findings,
     plugin: Option<&'a str>,
     /// The whole path, for programs.
@@ -19,44 +19,48 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// The map at the top of the file.
-    pub(super) fn root(findings: &'a Findings, at: Position, entries: &'a [Entry]) -> Self {
+    pub(in crate::config) fn root(
+        findings: &'a Findings,
+        at: Position,
+        entries: &'a [Entry],
+    ) -> Self {
         let (path, label) = (String::new(), String::new());
         Self { findings, plugin: None, path, label, at, entries, known: Vec::new() }
     }
 
     /// From here on messages name the plugin.
-    pub(super) fn set_plugin(&mut self, name: &'a str) {
+    pub(in crate::config) fn set_plugin(&mut self, name: &'a str) {
         self.plugin = Some(name);
         self.label.clear();
     }
 
-    pub(super) fn at(&self) -> Position {
+    pub(in crate::config) fn at(&self) -> Position {
         self.at
     }
 
-    pub(super) fn path(&self) -> &str {
+    pub(in crate::config) fn path(&self) -> &str {
         &self.path
     }
 
-    pub(super) fn entries(&self) -> &'a [Entry] {
+    pub(in crate::config) fn entries(&self) -> &'a [Entry] {
         self.entries
     }
 
     /// The value of a key, which is known from now on.
-    pub(super) fn get(&mut self, key: &'static str) -> Option<&'a Node> {
+    pub(in crate::config) fn get(&mut self, key: &'static str) -> Option<&'a Node> {
         self.known.push(key);
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
         (!matches!(entry.node.data, Data::Null | Data::Broken)).then_some(&entry.node)
     }
 
     /// Whether a value stands there, right or wrong.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(in crate::config) fn has(&self, key: &str) -> bool {
         let mut entries = self.entries.iter();
         entries.any(|entry| entry.key == key && !matches!(entry.node.data, Data::Null))
     }
 
     /// The text under `name`, without a judgement.
-    pub(super) fn name(&self) -> Option<&'a str> {
+    pub(in crate::config) fn name(&self) -> Option<&'a str> {
         let entry = self.entries.iter().find(|entry| entry.key == "name")?;
         match &entry.node.data {
             Data::Text(text, _) => Some(text),
@@ -65,24 +69,36 @@ impl<'a> Section<'a> {
     }
 
     /// A place below this map.
-    pub(super) fn spot(&self, at: Position, key: &str) -> Spot<'a> {
+    pub(in crate::config) fn spot(&self, at: Position, key: &str) -> Spot<'a> {
         Spot { at, plugin: self.plugin, path: join(&self.path, key) }
     }
 
     /// Notes an error about a key's value.
-    pub(super) fn error(&self, node: &Node, key: &str, message: &str, hint: Option<String>) {
+    pub(in crate::config) fn error(
+        &self,
+        node: &Node,
+        key: &str,
+        message: &str,
+        hint: Option<String>,
+    ) {
         let message = format!("{}: {message}", join(&self.label, key));
         self.findings.error(self.spot(node.at, key), message, hint);
     }
 
     /// Notes a warning about a key's value.
-    pub(super) fn warning(&self, at: Position, key: &str, message: &str, hint: Option<String>) {
+    pub(in crate::config) fn warning(
+        &self,
+        at: Position,
+        key: &str,
+        message: &str,
+        hint: Option<String>,
+    ) {
         let message = format!("{}: {message}", join(&self.label, key));
         self.findings.warning(self.spot(at, key), message, hint);
     }
 
     /// Notes that a required key is not there.
-    pub(super) fn missing(&self, key: &str) {
+    pub(in crate::config) fn missing(&self, key: &str) {
         let message = match self.label.as_str() {
             "" => format!("missing key {key:?}"),
             label => format!("{label}: missing key {key:?}"),
@@ -90,19 +106,30 @@ impl<'a> Section<'a> {
         self.findings.error(self.spot(self.at, key), message, None);
     }
 
-    pub(super) fn wrong(&self, node: &Node, key: &str, expected: &str, hint: Option<String>) {
+    pub(in crate::config) fn wrong(
+        &self,
+        node: &Node,
+        key: &str,
+        expected: &str,
+        hint: Option<String>,
+    ) {
         let found = node.describe(is_secret_key(key));
         self.error(node, key, &format!("expected {expected}, found {found}"), hint);
     }
 
     /// A map below this one.
-    pub(super) fn section(&mut self, key: &'static str) -> Option<Section<'a>> {
+    pub(in crate::config) fn section(&mut self, key: &'static str) -> Option<Section<'a>> {
         let node = self.get(key)?;
         self.map_of(node, key, "a map")
     }
 
     /// A value as a map, at a path below this one.
-    pub(super) fn map_of(&self, node: &'a Node, key: &str, expected: &str) -> Option<Section<'a>> {
+    pub(in crate::config) fn map_of(
+        &self,
+        node: &'a Node,
+        key: &str,
+        expected: &str,
+    ) -> Option<Section<'a>> {
         let Data::Map(entries) = &node.data else {
             self.wrong(node, key, expected, None);
             return None;
@@ -119,7 +146,7 @@ impl<'a> Section<'a> {
     }
 
     /// A list.
-    pub(super) fn list(&mut self, key: &'static str) -> Option<&'a [Node]> {
+    pub(in crate::config) fn list(&mut self, key: &'static str) -> Option<&'a [Node]> {
         let node = self.get(key)?;
         let Data::List(list) = &node.data else {
             let is_one = matches!(node.data, Data::Text(..) | Data::Map(_));
@@ -131,7 +158,7 @@ impl<'a> Section<'a> {
     }
 
     /// Warns of every key that was never asked for. `elsewhere` are keys that belong in a map below.
-    pub(super) fn finish(self, elsewhere: &[(&str, &str)]) {
+    pub(in crate::config) fn finish(self, elsewhere: &[(&str, &str)]) {
         for entry in self.entries {
             if self.known.contains(&entry.key.as_str()) {
                 continue;
