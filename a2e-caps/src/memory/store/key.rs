@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Number, Value};
 
-use super::json::JsonObject;
+use crate::memory::json::JsonObject;
 
 /// Members sorted by name, arrays as they are, one text for each number.
 ///
 /// # Errors
 /// When a text in it has no characters (a lone surrogate), or a number no finite value.
-pub(super) fn canonical(key: &JsonObject) -> Result<Arc<str>, NoCanonicalForm> {
+pub(in crate::memory) fn canonical(key: &JsonObject) -> Result<Arc<str>, NoCanonicalForm> {
     let value: Value = key.raw().decode().map_err(|_| NoCanonicalForm)?;
     let mut out = String::with_capacity(key.raw().get().len());
     write(&value, &mut out);
@@ -20,7 +20,7 @@ pub(super) fn canonical(key: &JsonObject) -> Result<Arc<str>, NoCanonicalForm> {
 
 /// The key is JSON, but nothing that can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoCanonicalForm;
+pub(in crate::memory) struct NoCanonicalForm;
 
 impl fmt::Display for NoCanonicalForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

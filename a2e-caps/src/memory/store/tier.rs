@@ -7,19 +7,19 @@ use std::time::Duration;
 use a2e_core::Time;
 
 use super::key::{NoCanonicalForm, canonical};
-use super::protocol::MemoryEntry;
+use crate::memory::protocol::MemoryEntry;
 
 /// An entry as it is kept.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(in crate::memory) struct Entry {
     /// The canonical form of its key.
-    pub(super) id: Arc<str>,
+    pub(in crate::memory) id: Arc<str>,
     /// What was stored, with its times set.
-    pub(super) wire: MemoryEntry,
+    pub(in crate::memory) wire: MemoryEntry,
     /// When it ends, on the monotonic scale.
-    pub(super) end: Option<Duration>,
+    pub(in crate::memory) end: Option<Duration>,
     /// What it counts against the bounds.
-    pub(super) bytes: usize,
+    pub(in crate::memory) bytes: usize,
 }
 
 impl Entry {
@@ -27,7 +27,10 @@ impl Entry {
     ///
     /// # Errors
     /// When its key cannot be compared.
-    pub(super) fn new(mut wire: MemoryEntry, now: Time) -> Result<Self, NoCanonicalForm> {
+    pub(in crate::memory) fn new(
+        mut wire: MemoryEntry,
+        now: Time,
+    ) -> Result<Self, NoCanonicalForm> {
         let id = canonical(&wire.key)?;
         let wall = now.wall.as_secs_f64();
         wire.created_at.get_or_insert(wall);
@@ -51,14 +54,14 @@ fn bytes_of(wire: &MemoryEntry) -> usize {
 
 /// Which entries `memory/forget` means.
 #[derive(Debug, Default)]
-pub(super) struct Doomed {
-    pub(super) ids: Vec<Arc<str>>,
-    pub(super) tags: BTreeSet<String>,
+pub(in crate::memory) struct Doomed {
+    pub(in crate::memory) ids: Vec<Arc<str>>,
+    pub(in crate::memory) tags: BTreeSet<String>,
 }
 
 /// The entries of one owner, bounded by whoever calls [`Tier::put`].
 #[derive(Debug, Default)]
-pub(super) struct Tier {
+pub(in crate::memory) struct Tier {
     /// By place; the lowest is the oldest.
     entries: BTreeMap<u64, Arc<Entry>>,
     places: HashMap<Arc<str>, u64>,
@@ -68,20 +71,20 @@ pub(super) struct Tier {
 }
 
 impl Tier {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::memory) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::memory) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::memory) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Removes what has ended.
-    pub(super) fn purge(&mut self, now: Duration) {
+    pub(in crate::memory) fn purge(&mut self, now: Duration) {
         while let Some(&(end, place)) = self.ends.first()
             && end <= now
         {
@@ -90,7 +93,7 @@ impl Tier {
     }
 
     /// How many bytes `put` would free: of the entry that is replaced, or of the oldest in a full tier.
-    pub(super) fn freed_by(&self, id: &str, limit: usize) -> usize {
+    pub(in crate::memory) fn freed_by(&self, id: &str, limit: usize) -> usize {
         let replaced = self.places.get(id).and_then(|place| self.entries.get(place));
         let oldest = || self.entries.values().next().filter(|_| self.len() >= limit);
         replaced.or_else(oldest).map_or(0, |entry| entry.bytes)
@@ -98,7 +101,7 @@ impl Tier {
 
     /// Stores an entry. An entry of the same key is replaced and keeps its place; else the oldest leave
     /// until the tier has at most `limit`.
-    pub(super) fn put(&mut self, entry: Arc<Entry>, limit: usize) {
+    pub(in crate::memory) fn put(&mut self, entry: Arc<Entry>, limit: usize) {
         let place = if let Some(place) = self.places.get(&entry.id).copied() {
             self.remove(place);
             place
@@ -118,12 +121,12 @@ impl Tier {
     }
 
     /// Every entry, oldest first.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Entry>> {
+    pub(in crate::memory) fn all(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.entries.values()
     }
 
     /// The entries of these ids, oldest first.
-    pub(super) fn of_ids<'a>(
+    pub(in crate::memory) fn of_ids<'a>(
         &self,
         ids: impl IntoIterator<Item = &'a Arc<str>>,
     ) -> impl Iterator<Item = &Arc<Entry>> {
@@ -133,7 +136,7 @@ impl Tier {
     }
 
     /// Removes the entries that are meant; returns how many.
-    pub(super) fn forget(&mut self, doomed: &Doomed) -> usize {
+    pub(in crate::memory) fn forget(&mut self, doomed: &Doomed) -> usize {
         let mut places: BTreeSet<u64> =
             doomed.ids.iter().filter_map(|id| self.places.get(id).copied()).collect();
         if !doomed.tags.is_empty() {

@@ -9,11 +9,11 @@ use a2e_core::snapshot::State;
 use a2e_core::{Error, Result, Time};
 use serde::{Deserialize, Serialize};
 
-use super::json::JsonObject;
-use super::protocol::{MemoryEntry, MemoryTier};
+use super::Lasting;
 use super::shelves::{Owner, Partition};
-use super::store::Lasting;
 use super::tier::Entry;
+use crate::memory::json::JsonObject;
+use crate::memory::protocol::{MemoryEntry, MemoryTier};
 
 /// The version of [`Saved`].
 const VERSION: u32 = 1;
@@ -53,7 +53,10 @@ struct SavedEntry {
 ///
 /// # Errors
 /// When it is larger than a snapshot may be, which the bounds of the store exclude.
-pub(super) fn save(lasting: &Lasting<Arc<Entry>, Arc<Partition>>, now: Time) -> Result<State> {
+pub(in crate::memory) fn save(
+    lasting: &Lasting<Arc<Entry>, Arc<Partition>>,
+    now: Time,
+) -> Result<State> {
     let (semantic, episodic) = lasting;
     let entries = |list: &[Arc<Entry>]| list.iter().map(|it| save_entry(it, now)).collect();
     let mut saved = Saved { semantic: entries(semantic), episodic: Vec::new() };
@@ -76,7 +79,7 @@ pub(super) fn save(lasting: &Lasting<Arc<Entry>, Arc<Partition>>, now: Time) -> 
 ///
 /// # Errors
 /// When the state has another version, or a text in it is not the JSON that it should be.
-pub(super) fn restore(state: &State, now: Time) -> Result<Lasting<Entry, Partition>> {
+pub(in crate::memory) fn restore(state: &State, now: Time) -> Result<Lasting<Entry, Partition>> {
     if state.version() != VERSION {
         let text = format!(
             "memory has state of version {}; this program reads {VERSION}",

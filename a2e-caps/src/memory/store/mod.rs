@@ -1,5 +1,16 @@
 //! The in-RAM store: whose memory is whose, and what everything together may take. Time is passed in.
 
+pub(super) mod key;
+#[cfg(test)]
+mod model_tests;
+pub(super) mod rank;
+pub(super) mod saved;
+pub(super) mod shelves;
+#[cfg(test)]
+mod tests;
+pub(super) mod text;
+pub(super) mod tier;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +18,10 @@ use std::time::Duration;
 use a2e_core::protocol::{ErrorCode, SessionId};
 use a2e_core::{Error, Result};
 
-use super::config::MemoryConfig;
-use super::protocol::MemoryTier;
-use super::shelves::{Partition, Shelves};
-use super::tier::{Doomed, Entry, Tier};
+use crate::memory::config::MemoryConfig;
+use crate::memory::protocol::MemoryTier;
+use shelves::{Partition, Shelves};
+use tier::{Doomed, Entry, Tier};
 
 #[derive(Debug, Default)]
 struct SessionMemory {
@@ -33,7 +44,7 @@ impl SessionMemory {
 
 /// Everything that is remembered.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(in crate::memory) struct Store {
     limits: MemoryConfig,
     sessions: HashMap<SessionId, SessionMemory>,
     /// What the working tiers of all sessions count.
@@ -44,13 +55,13 @@ pub(super) struct Store {
 
 /// What a search would look through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Weight {
-    pub(super) entries: usize,
-    pub(super) bytes: usize,
+pub(in crate::memory) struct Weight {
+    pub(in crate::memory) entries: usize,
+    pub(in crate::memory) bytes: usize,
 }
 
 impl Store {
-    pub(super) fn new(limits: MemoryConfig) -> Self {
+    pub(in crate::memory) fn new(limits: MemoryConfig) -> Self {
         Self {
             sessions: HashMap::new(),
             working_bytes: 0,
@@ -61,7 +72,7 @@ impl Store {
     }
 
     /// What everything counts, in bytes; never above `max_bytes`.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::memory) fn bytes(&self) -> usize {
         self.working_bytes + self.episodic.bytes() + self.semantic.bytes()
     }
 
@@ -69,7 +80,7 @@ impl Store {
     ///
     /// # Errors
     /// `memory_full` when the session has too many, or the host has no room for its names.
-    pub(super) fn open(
+    pub(in crate::memory) fn open(
         &mut self,
         session: &SessionId,
         id: &str,
@@ -91,7 +102,7 @@ impl Store {
     }
 
     /// The session has ended: its memories close, its working entries go.
-    pub(super) fn close(&mut self, session: &SessionId) {
+    pub(in crate::memory) fn close(&mut self, session: &SessionId) {
         let Some(memory) = self.sessions.remove(session) else { return };
         self.working_bytes -= memory.working.bytes();
         memory.memories.values().for_each(|partition| self.episodic.close(partition));
@@ -101,7 +112,7 @@ impl Store {
     ///
     /// # Errors
     /// `memory_not_found`.
-    pub(super) fn weigh(
+    pub(in crate::memory) fn weigh(
         &self,
         session: &SessionId,
         id: &str,
@@ -123,7 +134,7 @@ impl Store {
     ///
     /// # Errors
     /// `memory_not_found`, or `memory_full` when it finds no room; nothing has changed then.
-    pub(super) fn put(
+    pub(in crate::memory) fn put(
         &mut self,
         session: &SessionId,
         id: &str,
@@ -146,7 +157,7 @@ impl Store {
     ///
     /// # Errors
     /// `memory_not_found`.
-    pub(super) fn collect(
+    pub(in crate::memory) fn collect(
         &mut self,
         session: &SessionId,
         id: &str,
@@ -169,7 +180,7 @@ impl Store {
     ///
     /// # Errors
     /// `memory_not_found`.
-    pub(super) fn forget(
+    pub(in crate::memory) fn forget(
         &mut self,
         session: &SessionId,
         id: &str,
@@ -182,7 +193,7 @@ impl Store {
     }
 
     /// Forgets every entry; open memories stay open.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::memory) fn clear(&mut self) {
         for memory in self.sessions.values_mut() {
             memory.working = Tier::default();
         }
@@ -192,14 +203,17 @@ impl Store {
     }
 
     /// Forgets the working entries of a session.
-    pub(super) fn clear_session(&mut self, session: &SessionId) {
+    pub(in crate::memory) fn clear_session(&mut self, session: &SessionId) {
         if let Some(memory) = self.sessions.get_mut(session) {
             self.working_bytes -= std::mem::take(&mut memory.working).bytes();
         }
     }
 
     /// What outlives sessions: the semantic entries, and the partitions of agents, longest unused first.
-    pub(super) fn lasting(&mut self, now: Duration) -> Lasting<Arc<Entry>, Arc<Partition>> {
+    pub(in crate::memory) fn lasting(
+        &mut self,
+        now: Duration,
+    ) -> Lasting<Arc<Entry>, Arc<Partition>> {
         self.episodic.purge(now);
         self.semantic.purge(now);
         (self.semantic.all().cloned().collect(), self.episodic.of_agents())
@@ -207,7 +221,7 @@ impl Store {
 
     /// Puts back what [`lasting`](Self::lasting) gave, into an empty store. What the bounds of now have
     /// no room for is left out: the oldest entries, the partitions that were unused for the longest.
-    pub(super) fn refill(&mut self, (semantic, shelves): Lasting<Entry, Partition>) {
+    pub(in crate::memory) fn refill(&mut self, (semantic, shelves): Lasting<Entry, Partition>) {
         self.semantic = self.newest(semantic, MemoryTier::Semantic, self.limits.max_bytes.get());
         let mut room = self.limits.max_bytes.get() - self.semantic.bytes();
         let mut kept = Vec::new();
@@ -302,7 +316,7 @@ impl Store {
 }
 
 /// Semantic entries, and entries by partition.
-pub(super) type Lasting<E, P> = (Vec<E>, Vec<(P, Vec<E>)>);
+pub(in crate::memory) type Lasting<E, P> = (Vec<E>, Vec<(P, Vec<E>)>);
 
 /// Where the entries of one memory are.
 struct Place {

@@ -9,30 +9,30 @@ use a2e_core::protocol::SessionId;
 use a2e_core::{Result, Time};
 use serde_json::json;
 
-use super::config::MemoryConfig;
-use super::json::JsonObject;
-use super::protocol::{MemoryEntry, MemoryTier};
+use super::Store;
 use super::shelves::{Owner, Partition};
-use super::store::Store;
 use super::tier::Entry;
 use super::{rank, saved, text};
+use crate::memory::config::MemoryConfig;
+use crate::memory::json::JsonObject;
+use crate::memory::protocol::{MemoryEntry, MemoryTier};
 
-pub(super) const TIERS: [MemoryTier; 3] = MemoryTier::ALL;
+pub(in crate::memory) const TIERS: [MemoryTier; 3] = MemoryTier::ALL;
 
-pub(super) fn limits(settings: serde_json::Value) -> MemoryConfig {
+pub(in crate::memory) fn limits(settings: serde_json::Value) -> MemoryConfig {
     serde_json::from_value(settings).unwrap()
 }
 
-pub(super) fn session(number: usize) -> SessionId {
+pub(in crate::memory) fn session(number: usize) -> SessionId {
     SessionId::from(format!("session {number}"))
 }
 
-pub(super) fn of_agent(agent: &str) -> Partition {
+pub(in crate::memory) fn of_agent(agent: &str) -> Partition {
     let owner = Owner::Agent(agent.to_owned());
     Partition { owner, namespace: "default".to_owned(), scope: BTreeMap::new() }
 }
 
-pub(super) fn at(seconds: u64) -> Time {
+pub(in crate::memory) fn at(seconds: u64) -> Time {
     Time { mono: Duration::from_secs(seconds), wall: Duration::from_secs(1_000_000 + seconds) }
 }
 
@@ -41,7 +41,7 @@ fn entry(key: impl Into<serde_json::Value>, tier: MemoryTier, now: Time) -> Entr
 }
 
 /// An entry with a content of so many bytes.
-pub(super) fn sized(
+pub(in crate::memory) fn sized(
     key: impl Into<serde_json::Value>,
     tier: MemoryTier,
     bytes: usize,
@@ -53,7 +53,7 @@ pub(super) fn sized(
     Entry::new(MemoryEntry { ttl, ..MemoryEntry::new(key, content, tier) }, now).unwrap()
 }
 
-pub(super) fn keys(
+pub(in crate::memory) fn keys(
     store: &mut Store,
     of: usize,
     tier: Option<MemoryTier>,
@@ -66,11 +66,16 @@ pub(super) fn keys(
         .collect()
 }
 
-pub(super) fn open(store: &mut Store, number: usize, agent: &str) {
+pub(in crate::memory) fn open(store: &mut Store, number: usize, agent: &str) {
     store.open(&session(number), "m", of_agent(agent), Duration::ZERO).unwrap();
 }
 
-pub(super) fn put(store: &mut Store, number: usize, entry: Entry, now: Time) -> Result<()> {
+pub(in crate::memory) fn put(
+    store: &mut Store,
+    number: usize,
+    entry: Entry,
+    now: Time,
+) -> Result<()> {
     store.put(&session(number), "m", entry, now.mono)
 }
 

@@ -4,12 +4,12 @@ use a2e_core::Result;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::json::JsonObject;
+use super::Store;
 use super::key::canonical;
-use super::protocol::MemoryTier;
-use super::store::Store;
-use super::store_tests::{TIERS, at, keys, limits, of_agent, open, put, session, sized};
+use super::tests::{TIERS, at, keys, limits, of_agent, open, put, session, sized};
 use super::tier::Doomed;
+use crate::memory::json::JsonObject;
+use crate::memory::protocol::MemoryTier;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -112,7 +112,7 @@ fn apply(store: &mut Store, op: &Op, now: u64) -> Result<usize> {
 fn check_against_model(ops: &[Op]) -> Result<(), TestCaseError> {
     let limits =
         json!({ "working_limit": LIMIT, "episodic_limit": LIMIT, "semantic_limit": LIMIT });
-    let mut store = Store::new(super::store_tests::limits(limits));
+    let mut store = Store::new(super::tests::limits(limits));
     let (mut model, mut now) = (Model::default(), 0);
     (0..3).for_each(|number| open(&mut store, number, AGENTS[number]));
     for op in ops {

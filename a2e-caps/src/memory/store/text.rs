@@ -5,37 +5,37 @@ use std::ops::ControlFlow;
 
 /// The words of a query, in lower case.
 #[derive(Debug)]
-pub(super) struct Words(Vec<String>);
+pub(in crate::memory) struct Words(Vec<String>);
 
 impl Words {
     /// Splits a query at white space.
-    pub(super) fn of(query: &str) -> Self {
+    pub(in crate::memory) fn of(query: &str) -> Self {
         Self(query.split_whitespace().map(|word| lower(word).into_owned()).collect())
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::memory) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Starts a search in one entry.
-    pub(super) fn search(&self) -> Search<'_> {
+    pub(in crate::memory) fn search(&self) -> Search<'_> {
         Search { missing: self.0.iter().map(String::as_str).collect() }
     }
 }
 
 /// The words that one entry has not shown yet.
 #[derive(Debug)]
-pub(super) struct Search<'a> {
+pub(in crate::memory) struct Search<'a> {
     missing: Vec<&'a str>,
 }
 
 impl Search<'_> {
-    pub(super) fn is_done(&self) -> bool {
+    pub(in crate::memory) fn is_done(&self) -> bool {
         self.missing.is_empty()
     }
 
     /// Looks in plain text.
-    pub(super) fn text(&mut self, text: &str) {
+    pub(in crate::memory) fn text(&mut self, text: &str) {
         if !self.is_done() {
             let text = lower(text);
             self.missing.retain(|word| !text.contains(word));
@@ -43,7 +43,7 @@ impl Search<'_> {
     }
 
     /// Looks in every text (member names too), number and literal of a JSON value.
-    pub(super) fn json(&mut self, json: &str) {
+    pub(in crate::memory) fn json(&mut self, json: &str) {
         each_scalar(json, |scalar| {
             self.text(scalar);
             if self.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -10,22 +10,22 @@ use super::tier::{Entry, Tier};
 
 /// Whose episodic entries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Partition {
-    pub(super) owner: Owner,
-    pub(super) namespace: String,
-    pub(super) scope: BTreeMap<String, String>,
+pub(in crate::memory) struct Partition {
+    pub(in crate::memory) owner: Owner,
+    pub(in crate::memory) namespace: String,
+    pub(in crate::memory) scope: BTreeMap<String, String>,
 }
 
 /// An agent that has said who it is, or a session whose agent has not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Owner {
+pub(in crate::memory) enum Owner {
     Agent(String),
     Session(SessionId),
 }
 
 impl Partition {
     /// The bytes of its names.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::memory) fn len(&self) -> usize {
         let owner = match &self.owner {
             Owner::Agent(agent) => agent.len(),
             Owner::Session(session) => session.as_str().len(),
@@ -48,7 +48,7 @@ struct Shelf {
 /// Every partition. Open ones are bounded by the sessions and the memories that each may open; idle
 /// ones (nobody has them open) by `most_idle`.
 #[derive(Debug)]
-pub(super) struct Shelves {
+pub(in crate::memory) struct Shelves {
     all: HashMap<Arc<Partition>, Shelf>,
     /// The one that has been closed for the longest comes first.
     idle: BTreeMap<u64, Arc<Partition>>,
@@ -60,7 +60,7 @@ pub(super) struct Shelves {
 }
 
 impl Shelves {
-    pub(super) fn new(most_idle: usize) -> Self {
+    pub(in crate::memory) fn new(most_idle: usize) -> Self {
         Self {
             all: HashMap::new(),
             idle: BTreeMap::new(),
@@ -72,25 +72,25 @@ impl Shelves {
     }
 
     /// What entries and names count.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::memory) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// What [`drop_idle`](Self::drop_idle) could free.
-    pub(super) fn idle_bytes(&self) -> usize {
+    pub(in crate::memory) fn idle_bytes(&self) -> usize {
         self.idle.values().map(|it| it.len() + self.tier(it).map_or(0, Tier::bytes)).sum()
     }
 
-    pub(super) fn contains(&self, partition: &Partition) -> bool {
+    pub(in crate::memory) fn contains(&self, partition: &Partition) -> bool {
         self.all.contains_key(partition)
     }
 
-    pub(super) fn tier(&self, partition: &Partition) -> Option<&Tier> {
+    pub(in crate::memory) fn tier(&self, partition: &Partition) -> Option<&Tier> {
         self.all.get(partition).map(|shelf| &shelf.tier)
     }
 
     /// Works on the entries of a partition and counts what that changes.
-    pub(super) fn change<R>(
+    pub(in crate::memory) fn change<R>(
         &mut self,
         partition: &Partition,
         work: impl FnOnce(&mut Tier) -> R,
@@ -103,7 +103,7 @@ impl Shelves {
     }
 
     /// A memory opens on this partition.
-    pub(super) fn open(&mut self, partition: &Arc<Partition>) {
+    pub(in crate::memory) fn open(&mut self, partition: &Arc<Partition>) {
         if !self.contains(partition) {
             self.bytes += partition.len();
         }
@@ -113,7 +113,7 @@ impl Shelves {
     }
 
     /// A memory on this partition closes.
-    pub(super) fn close(&mut self, partition: &Arc<Partition>) {
+    pub(in crate::memory) fn close(&mut self, partition: &Arc<Partition>) {
         let Some(closed) = self.all.get_mut(partition) else { return };
         closed.open = closed.open.saturating_sub(1);
         if closed.open > 0 {
@@ -132,7 +132,7 @@ impl Shelves {
     }
 
     /// Drops the partition that has been closed for the longest; false when all are open.
-    pub(super) fn drop_idle(&mut self) -> bool {
+    pub(in crate::memory) fn drop_idle(&mut self) -> bool {
         let Some((_, oldest)) = self.idle.pop_first() else { return false };
         self.dropped += 1;
         tracing::warn!(
@@ -144,7 +144,7 @@ impl Shelves {
     }
 
     /// Removes what has ended, and idle partitions in which nothing is left.
-    pub(super) fn purge(&mut self, now: Duration) {
+    pub(in crate::memory) fn purge(&mut self, now: Duration) {
         for shelf in self.all.values_mut() {
             let before = shelf.tier.bytes();
             shelf.tier.purge(now);
@@ -154,7 +154,7 @@ impl Shelves {
     }
 
     /// Forgets every entry; open partitions stay open.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::memory) fn clear(&mut self) {
         for shelf in self.all.values_mut() {
             self.bytes -= std::mem::take(&mut shelf.tier).bytes();
         }
@@ -162,7 +162,7 @@ impl Shelves {
     }
 
     /// The partitions of agents that have entries, longest unused first.
-    pub(super) fn of_agents(&self) -> Vec<(Arc<Partition>, Vec<Arc<Entry>>)> {
+    pub(in crate::memory) fn of_agents(&self) -> Vec<(Arc<Partition>, Vec<Arc<Entry>>)> {
         let mut shelves: Vec<_> = self.all.iter().collect();
         shelves.retain(|it| matches!(it.0.owner, Owner::Agent(_)) && !it.1.tier.is_empty());
         shelves.sort_unstable_by_key(|it| (it.1.open > 0, it.1.closed_at));
@@ -171,7 +171,7 @@ impl Shelves {
     }
 
     /// Puts back an idle partition, as the one that was closed last.
-    pub(super) fn put_back(&mut self, partition: Partition, tier: Tier) {
+    pub(in crate::memory) fn put_back(&mut self, partition: Partition, tier: Tier) {
         let partition = Arc::new(partition);
         self.bytes += partition.len() + tier.bytes();
         self.closings += 1;

@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::protocol::MemoryEntry;
 use super::text::Words;
 use super::tier::Entry;
+use crate::memory::protocol::MemoryEntry;
 
 /// The conditions of a search; an empty one is met by all. Those of keys and tier were met when the
 /// entries were collected, and count for the score.
 #[derive(Debug)]
-pub(super) struct Wanted {
-    pub(super) by_key: bool,
-    pub(super) by_tier: bool,
-    pub(super) tags: BTreeSet<String>,
-    pub(super) words: Words,
-    pub(super) min_score: f64,
+pub(in crate::memory) struct Wanted {
+    pub(in crate::memory) by_key: bool,
+    pub(in crate::memory) by_tier: bool,
+    pub(in crate::memory) tags: BTreeSet<String>,
+    pub(in crate::memory) words: Words,
+    pub(in crate::memory) min_score: f64,
 }
 
 impl Wanted {
@@ -50,24 +50,24 @@ impl Wanted {
 
 /// How much of what was found is wanted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cut {
-    pub(super) entries: usize,
+pub(in crate::memory) struct Cut {
+    pub(in crate::memory) entries: usize,
     /// A first entry is given even when it alone is more.
-    pub(super) bytes: usize,
+    pub(in crate::memory) bytes: usize,
 }
 
 /// A search that has collected what it looks through.
 #[derive(Debug)]
-pub(super) struct Search {
+pub(in crate::memory) struct Search {
     /// In the order of tiers and insertion.
-    pub(super) entries: Vec<Arc<Entry>>,
-    pub(super) wanted: Wanted,
-    pub(super) cut: Cut,
+    pub(in crate::memory) entries: Vec<Arc<Entry>>,
+    pub(in crate::memory) wanted: Wanted,
+    pub(in crate::memory) cut: Cut,
 }
 
 impl Search {
     /// An upper bound of the bytes that [`run`](Self::run) reads and the reply copies.
-    pub(super) fn cost(&self) -> usize {
+    pub(in crate::memory) fn cost(&self) -> usize {
         let (sum, largest) = self
             .entries
             .iter()
@@ -78,7 +78,7 @@ impl Search {
 
     /// The best entries, best first, and how many were found. Entries of one score stay in their
     /// order. Stops early when `goes_on` says so; the result is of no use then.
-    pub(super) fn run(self, goes_on: impl Fn() -> bool) -> (Vec<MemoryEntry>, usize) {
+    pub(in crate::memory) fn run(self, goes_on: impl Fn() -> bool) -> (Vec<MemoryEntry>, usize) {
         let scored = self.entries.into_iter().take_while(|_| goes_on());
         let mut found: Vec<(f64, Arc<Entry>)> =
             scored.filter_map(|entry| Some((self.wanted.score(&entry)?, entry))).collect();
