@@ -51,6 +51,11 @@ impl WorkerPool {
         ThreadPoolBuilder::new()
             .num_threads(self.threads)
             .thread_name(|number| format!("a2e-worker-{number}"))
+            // Without a handler a panic that got this far would abort the process.
+            .panic_handler(|panic| {
+                let panic = super::contain::text_of(panic);
+                tracing::error!(panic, "a worker thread panicked");
+            })
             .build()
             .map_err(|error| Error::internal(format!("no worker threads: {error}")))
     }
