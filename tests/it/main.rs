@@ -6,5 +6,6 @@ mod lines;
 mod load;
 mod plugins;
 mod probe;
+mod process;
 mod slow_reader;
 mod support;
