@@ -7,7 +7,10 @@
     reason = "these are tests"
 )]
 
+mod children;
+mod clients;
 mod proc_fs;
 mod program;
+mod signals;
 mod stdio;
 mod wire;
