@@ -12,5 +12,6 @@ mod load;
 mod panics;
 mod plugins;
 mod probe;
+mod process;
 mod slow_reader;
 mod support;
