@@ -1,1 +1,53 @@
-//! Client library of A2E.
+//! The other end of A2E: connect to a host, call it, follow events, receive pushes.
+//!
+//! A [`Client`] speaks over any [`Connection`](a2e_core::transport::Connection): a child process, a
+//! Unix or TCP socket, or a host in the same program. It is cheap to clone and is used from many
+//! tasks at once; it knows messages and no capability. It never repeats a call by itself.
+//!
+//! ```
+//! use a2e_client::{Client, Options};
+//! use a2e_core::protocol::Ping;
+//! use a2e_core::{Executor, config::HostConfig};
+//!
+//! # let runtime = tokio::runtime::Runtime::new().unwrap();
+//! # runtime.block_on(async {
+//! let host = Executor::builder(HostConfig::new()).start().await.unwrap();
+//! let client = Client::connect(host.connect(), Options::new("doc")).await?;
+//!
+//! let pong = client.rpc(&Ping {}).await?;                       // a typed call
+//! let _guard = client.on_push("env/state/push", |message| {     // what comes unasked
+//!     eprintln!("{}", message.text());
+//! });
+//! assert!(pong.uptime_seconds >= 0.0);
+//! client.close().await;
+//! # Ok::<(), a2e_client::ClientError>(())
+//! # }).unwrap();
+//! ```
+//!
+//! What comes in is delivered by three tests in this order: the reply to a call that waits, an event
+//! of such a call, a handler of the message's type. What nobody takes is counted in [`Stats`].
+
+mod calling;
+mod client;
+mod connect;
+mod error;
+mod handshake;
+mod link;
+mod mailbox;
+mod message;
+mod options;
+mod outbox;
+mod pending;
+mod push;
+mod router;
+mod stats;
+mod transport;
+
+pub use calling::Calling;
+pub use client::Client;
+pub use error::{ClientError, Closed};
+pub use message::{EventMessage, Received};
+pub use options::{Bound, CallOptions, Options};
+pub use push::{PushStream, Subscription};
+pub use stats::Stats;
+pub use transport::{HostCommand, Stderr};

@@ -16,6 +16,7 @@ mod nested;
 mod panics;
 mod plugins;
 mod probe;
+mod process;
 mod properties;
 mod routing;
 mod slow_reader;

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::encode::{encode_int, encode_str};
+use serde::Serialize;
+
+use super::encode::{EncodeError, encode_fields, encode_int, encode_str};
 use super::scan::{Scanned, Slot};
 use crate::protocol::{ErrorCode, IdSource, VERSION};
 use crate::{Error, Time};
@@ -99,21 +101,69 @@ pub fn write_message(
     req_id: Option<&str>,
     fields: &[u8],
 ) {
-    out.extend_from_slice(br#"{"type":"#);
-    encode_str(wire_type, out);
-    out.extend_from_slice(br#","id":""#);
+    open_message(out, wire_type);
+    out.push(b'"');
     ids.append_to(out);
-    out.extend_from_slice(br#"","version":"1.0","ts":"#);
-    write_seconds(out, now.wall_us());
-    if let Some(req_id) = req_id {
-        out.extend_from_slice(br#","req_id":"#);
-        encode_str(req_id, out);
-    }
+    out.push(b'"');
+    close_envelope(out, now, req_id);
     if !fields.is_empty() {
         out.push(b',');
         out.extend_from_slice(fields);
     }
     out.extend_from_slice(b"}\n");
+}
+
+/// Appends one whole line under an id that the sender knows, as whoever waits for the answer must.
+/// `body` is a struct or map without the envelope's fields. On an error `out` is as before.
+///
+/// ```
+/// use a2e_core::{Time, codec::envelope::encode_message};
+/// let (mut line, now) = (Vec::new(), Time::default());
+/// encode_message(&mut line, "a1", now, "x/req", None, &serde_json::json!({ "n": 1 })).unwrap();
+/// assert_eq!(line, br#"{"type":"x/req","id":"a1","version":"1.0","ts":0.000000,"n":1}
+/// "#);
+/// ```
+///
+/// # Errors
+/// As [`encode_fields`].
+pub fn encode_message<T: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    id: &str,
+    now: Time,
+    wire_type: &str,
+    req_id: Option<&str>,
+    body: &T,
+) -> Result<(), EncodeError> {
+    let before = out.len();
+    open_message(out, wire_type);
+    encode_str(id, out);
+    close_envelope(out, now, req_id);
+    let bare = out.len();
+    out.push(b',');
+    if let Err(error) = encode_fields(body, out) {
+        out.truncate(before);
+        return Err(error);
+    }
+    if out.len() == bare + 1 {
+        out.truncate(bare);
+    }
+    out.extend_from_slice(b"}\n");
+    Ok(())
+}
+
+fn open_message(out: &mut Vec<u8>, wire_type: &str) {
+    out.extend_from_slice(br#"{"type":"#);
+    encode_str(wire_type, out);
+    out.extend_from_slice(br#","id":"#);
+}
+
+fn close_envelope(out: &mut Vec<u8>, now: Time, req_id: Option<&str>) {
+    out.extend_from_slice(br#","version":"1.0","ts":"#);
+    write_seconds(out, now.wall_us());
+    if let Some(req_id) = req_id {
+        out.extend_from_slice(br#","req_id":"#);
+        encode_str(req_id, out);
+    }
 }
 
 /// Appends microseconds as seconds with six decimals.

@@ -13,7 +13,7 @@ use super::contain::{catch, discard, text_of};
 use super::finish::{Flush, Terminal};
 use super::gate::Ticket;
 use super::route::RouteHandler;
-use super::slot::{PluginSlot, PluginStats, SlotState};
+use super::slot::{PluginSlot, PluginStats};
 use crate::codec::{Body, Incoming};
 use crate::plugin::{Door, EncodedWork, Ended, Handler, PluginScope, Run};
 use crate::protocol::ErrorCode;
@@ -126,8 +126,8 @@ fn ask(
 /// The handler of this step, in the instance of this session where it has its own.
 fn resolve(entry: &RouteHandler, call: &Call) -> Result<Arc<Handler>> {
     let slot = &entry.slot;
-    if let SlotState::Failed(reason) = slot.state() {
-        let text = format!("plugin `{}` failed: {reason}", slot.name);
+    if !slot.is_serving() {
+        let text = format!("plugin `{}` has failed", slot.name);
         return Err(Error::new(ErrorCode::Unavailable, text));
     }
     if slot.scope == PluginScope::Host {

@@ -13,7 +13,7 @@ use crate::audit::{AuditLog, AuditRecord};
 use crate::children::Supervisor;
 use crate::clock::Clock;
 use crate::config::{AuditMode, HostConfig};
-use crate::dispatch::{Gate, PluginSlot, RouteTable, SlotState, Watchdog, WorkerPool, discard};
+use crate::dispatch::{Gate, PluginSlot, RouteTable, Watchdog, WorkerPool, discard};
 use crate::plugin::Contributions;
 use crate::protocol::{IdSource, PluginName, SessionId};
 use crate::session::{ReplySink, Session, WrongTokens};
@@ -156,7 +156,7 @@ impl Kernel {
     /// Every plugin that takes messages.
     pub(crate) fn serving_plugins(&self) -> Vec<Arc<PluginSlot>> {
         let mut plugins = self.plugins();
-        plugins.retain(|slot| slot.state() == SlotState::Serving);
+        plugins.retain(|slot| slot.is_serving());
         plugins
     }
 

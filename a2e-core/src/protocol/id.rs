@@ -120,6 +120,11 @@ impl IdSource {
         out.extend_from_slice(&hex16(self.next.fetch_add(1, Ordering::Relaxed)));
     }
 
+    /// Whether an id is one of this source, by its prefix.
+    pub fn is_own(&self, id: &str) -> bool {
+        id.len() == 32 && id.as_bytes().starts_with(&self.prefix)
+    }
+
     /// The next id.
     pub fn next_id(&self) -> MessageId {
         let mut bytes = Vec::with_capacity(32);
@@ -157,6 +162,8 @@ mod tests {
         }
         assert_ne!(a, b);
         assert_eq!(a.as_str()[..16], b.as_str()[..16], "one process, one prefix");
+        assert!(source.is_own(a.as_str()) && !source.is_own(&a.as_str()[..31]));
+        assert!(!source.is_own(&random_hex().unwrap()));
     }
 
     #[test]

@@ -109,3 +109,34 @@ macro_rules! message {
         }
     };
 }
+
+/// What part a message has in an exchange, as far as its type tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Part of a request that is not answered yet, or of what it started: `…/event`.
+    Event,
+    /// Sent unasked: `…/push`.
+    Push,
+    /// A request or what answers one.
+    Final,
+}
+
+impl Role {
+    /// Reads the role off a wire type. The upper-case family writes `…_EVENT`.
+    ///
+    /// ```
+    /// use a2e_core::protocol::Role;
+    /// assert_eq!(Role::of("tool/event"), Role::Event);
+    /// assert_eq!(Role::of("env/state/push"), Role::Push);
+    /// assert_eq!(Role::of("tool/call/resp"), Role::Final);
+    /// ```
+    pub fn of(wire_type: &str) -> Self {
+        if wire_type.ends_with("/event") || wire_type.ends_with("_EVENT") {
+            Self::Event
+        } else if wire_type.ends_with("/push") {
+            Self::Push
+        } else {
+            Self::Final
+        }
+    }
+}

@@ -16,7 +16,7 @@ pub use control::{
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{Event, EventKind};
 pub use id::{IdSource, MessageId, PluginName, SessionId};
-pub use message::{Deadline, Fold, Message, NoReply, Request};
+pub use message::{Deadline, Fold, Message, NoReply, Request, Role};
 
 /// The protocol version that we emit; peers with another major number are refused.
 pub const VERSION: &str = "1.0";

@@ -143,13 +143,24 @@ impl Session {
         body: &T,
         req_id: Option<&str>,
     ) -> Result<(), EmitError> {
+        self.queue(wire_type, body, req_id)?;
+        self.flush_unless_reading();
+        Ok(())
+    }
+
+    /// As [`push`](Self::push), but left for the next flush.
+    pub(crate) fn queue<T: Serialize + ?Sized>(
+        self: &Arc<Self>,
+        wire_type: &str,
+        body: &T,
+        req_id: Option<&str>,
+    ) -> Result<(), EmitError> {
         let mut fields = Vec::with_capacity(128);
         encode_fields(body, &mut fields).map_err(|error| EmitError::Encode(error.to_string()))?;
         let now = self.kernel.clock.now();
         self.sink.append(|out| {
             write_message(out, &self.kernel.ids, now, wire_type, req_id, &fields);
         });
-        self.flush_unless_reading();
         Ok(())
     }
 

@@ -152,7 +152,10 @@ impl Reader {
                 LineItem::TooLong => {
                     let limit = session.kernel.config.limits.max_line_bytes;
                     let text = format!("a line is longer than {limit} bytes");
-                    self.refuse("", "", &Error::new(ErrorCode::LineTooLong, text), limit);
+                    // Its `req_id` was not read; by the limit a client knows which calls are meant.
+                    let refusal =
+                        Error::new(ErrorCode::LineTooLong, text).with_detail("limit", limit);
+                    self.refuse("", "", &refusal, limit);
                 }
             }
             let is_cut = session.phase() == Phase::Closed;

@@ -224,6 +224,17 @@ impl ReplySink {
         self.wait(|| !self.is_full()).await
     }
 
+    /// Whether pushes have to wait. They get half of the room: however much a plugin has to say,
+    /// the session is read on and its requests are answered.
+    pub(crate) fn is_full_for_pushes(&self) -> bool {
+        self.unsent() >= self.limit / 2
+    }
+
+    /// Waits until there is room for pushes; false when the connection is lost.
+    pub(crate) async fn room_for_pushes(&self) -> bool {
+        self.wait(|| !self.is_full_for_pushes()).await
+    }
+
     /// Waits until everything was taken by the transport; false when the connection is lost.
     pub(crate) async fn sent(self: &Arc<Self>) -> bool {
         self.flush();
