@@ -32,7 +32,7 @@ async fn a_request_ends_at_the_deadline_of_its_type() {
         let body = json!({ "probe": switch.key(), "timeout": timeout });
         let id = session.send(kind, body).await;
         switch.entered(1).await;
-        clock.advance(limit.unwrap_or(s(100_000)) - Duration::from_millis(1));
+        clock.advance(limit.unwrap_or(s(100_000)).saturating_sub(Duration::from_millis(1)));
         tokio::time::sleep(Duration::from_millis(60)).await;
         assert_eq!(host.executor().status().in_flight, 1, "{kind} {timeout}: not yet");
         if limit.is_some() {
@@ -121,9 +121,9 @@ async fn a_call_ends_cancelled_wherever_it_is() {
         let mut session = host.session();
         let id = session.send("script/all/req", json!({ "probe": switch.key() })).await;
         if noted == "cancelled" {
-            switch.noted("watching").await
+            switch.noted("watching").await;
         } else {
-            switch.entered(1).await
+            switch.entered(1).await;
         }
         session.send("cancel", json!({ "req_id": id })).await;
         let answer = session.reply_to(&id).await;

@@ -1,5 +1,13 @@
 //! Integration tests.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::format_collect,
+    reason = "a test fails by panicking, and its batches of lines are small"
+)]
+
 mod audit;
 mod auth;
 mod bad_lines;
