@@ -8,7 +8,6 @@ use dashmap::DashMap;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::TEARDOWN_LIMIT;
 use crate::audit::{AuditLog, AuditRecord};
 use crate::children::Supervisor;
 use crate::clock::Clock;
@@ -29,6 +28,7 @@ pub(super) struct Services {
     pub(super) children: Option<Arc<Supervisor>>,
     pub(super) drain: Duration,
     pub(super) stall: Duration,
+    pub(super) plugin_limit: Duration,
 }
 
 /// One event that happened so many times.
@@ -94,13 +94,15 @@ pub(crate) struct Kernel {
     drain: Duration,
     /// How long a reader may take nothing.
     stall: Duration,
+    /// How long a plugin may take in each part of its life.
+    pub(super) plugin_limit: Duration,
 }
 
 impl Kernel {
     pub(super) fn new(config: HostConfig, services: Services) -> Result<Arc<Self>> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::internal("a host needs a running tokio"))?;
-        let Services { audit, clock, store, children, drain, stall } = services;
+        let Services { audit, clock, store, children, drain, stall, plugin_limit } = services;
         let audits_to_log = config.audit.mode != AuditMode::Off && config.audit.path.is_none();
         Ok(Arc::new(Self {
             pool: WorkerPool::new(config.limits.max_workers),
@@ -128,6 +130,7 @@ impl Kernel {
             failure: watch::Sender::new(None),
             drain,
             stall,
+            plugin_limit,
         }))
     }
 
@@ -320,7 +323,7 @@ impl Kernel {
                 discard("state of a session", state);
             }
         };
-        if within(TEARDOWN_LIMIT, self.runtime.spawn_blocking(work)).await.is_none() {
+        if within(self.plugin_limit, self.runtime.spawn_blocking(work)).await.is_none() {
             tracing::error!(session = %session.id, "plugins did not let go of the session in time");
         }
         self.save_after_session().await;
@@ -363,8 +366,8 @@ impl Kernel {
             // A panic was caught and reported by then.
             let _joined = self.runtime.spawn_blocking(work).await;
         };
-        if within(TEARDOWN_LIMIT, gone).await.is_none() {
-            tracing::error!(plugin = %slot.name, "teardown took longer than 5 s; going on without it");
+        if within(self.plugin_limit, gone).await.is_none() {
+            tracing::error!(plugin = %slot.name, "teardown takes too long; going on without it");
         }
     }
 }
