@@ -60,6 +60,7 @@ impl Active {
             events.has_ended = true;
         }
         let reason = self.cancel_reason();
+        let was_listed = self.session.forget(self);
         match &self.target {
             Target::Client => self.answer(terminal, by, reason, now),
             Target::Caller(caller) => {
@@ -82,7 +83,9 @@ impl Active {
         {
             super::slot::PluginStats::add(&slot.stats.timeouts);
         }
-        self.session.forget(self);
+        if was_listed {
+            self.session.settle(self);
+        }
         if flush == Flush::Now {
             self.session.sink.flush();
         }
