@@ -63,6 +63,8 @@ pub(crate) struct Active {
     pub(crate) parent: Option<Arc<Active>>,
     /// Whether it is in the session's table.
     pub(crate) is_listed: AtomicBool,
+    /// Whether it was ever in the table: then no handler of it runs on the reader any more.
+    pub(crate) has_left: AtomicBool,
     /// When its first handler began, in monotonic microseconds; 0 while it waits.
     started_us: AtomicU64,
     /// When the handler of the current step is given up, in monotonic microseconds.
@@ -122,6 +124,7 @@ impl Active {
             target: Target::Client,
             parent: None,
             is_listed: AtomicBool::new(false),
+            has_left: AtomicBool::new(false),
             started_us: AtomicU64::new(0),
             step_deadline_us: AtomicU64::new(NEVER),
             events: Mutex::default(),

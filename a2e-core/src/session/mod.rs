@@ -176,6 +176,7 @@ impl Session {
     /// Lists a request that leaves the reader, so that it can be cancelled and times out.
     pub(crate) fn list(self: &Arc<Self>, active: &Arc<Active>) {
         active.is_listed.store(true, Ordering::Release);
+        active.has_left.store(true, Ordering::Release);
         self.in_flight_bytes.fetch_add(active.input_bytes, Ordering::AcqRel);
         self.in_flight.insert(active.id.as_str().into(), Arc::clone(active));
         self.be_watched();
