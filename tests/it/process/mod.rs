@@ -7,10 +7,13 @@
     reason = "these are tests"
 )]
 
+mod audit;
 mod children;
 mod clients;
+mod listen;
 mod proc_fs;
 mod program;
 mod signals;
+mod snapshots;
 mod stdio;
 mod wire;
