@@ -11,6 +11,7 @@ mod audit;
 mod children;
 mod clients;
 mod listen;
+mod load;
 mod proc_fs;
 mod program;
 mod signals;
