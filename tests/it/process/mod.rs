@@ -9,6 +9,7 @@
 
 mod audit;
 mod children;
+mod cli;
 mod clients;
 mod listen;
 mod load;
