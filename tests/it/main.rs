@@ -7,5 +7,7 @@ mod load;
 mod plugins;
 mod probe;
 mod process;
+mod registry;
 mod slow_reader;
 mod support;
+mod tidy;

@@ -7,8 +7,8 @@ use a2e_core::audit::{Scan, scan};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::program::{A2E, Host, PATIENCE, Place, a2e_at, until};
-use super::wire::{Wire, with_envelope};
+use super::support::program::{A2E, Host, PATIENCE, Place, a2e_at, until};
+use super::support::wire::{Wire, with_envelope};
 
 const CONFIG: &str = "
 audit: {enabled: true, mode: write, path: \"{}/audit.jsonl\"}

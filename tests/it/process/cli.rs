@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::program::{A2E, Host, PATIENCE, Place, a2e, outcome, workspace};
-use super::wire::Wire;
+use super::support::program::{A2E, Host, PATIENCE, Place, a2e, outcome, workspace};
+use super::support::wire::Wire;
 
 fn json_of(stdout: &str) -> Value {
     serde_json::from_str(stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"))

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::program::{Host, PATIENCE, Place, a2e, outcome};
-use super::wire::Wire;
+use super::support::program::{Host, PATIENCE, Place, a2e, outcome};
+use super::support::wire::Wire;
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
@@ -109,7 +109,7 @@ fn r61_another_users_process_is_not_served() {
     fs::set_permissions(place.path(""), Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(place.path("a2e.sock"), Permissions::from_mode(0o666)).unwrap();
     let program = place.path("a2e");
-    fs::copy(super::program::A2E, &program).unwrap();
+    fs::copy(super::support::program::A2E, &program).unwrap();
     let to = place.socket();
     let mut command = Command::new(&program);
     let (code, stdout, stderr) =

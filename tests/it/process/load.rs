@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::proc_fs::{cpu_ticks, descriptors, resident};
-use super::program::{A2E, Host, PATIENCE, Place, a2e_at, now, until};
-use super::wire::{Wire, with_envelope};
+use super::support::proc_fs::{cpu_ticks, descriptors, resident};
+use super::support::program::{A2E, Host, PATIENCE, Place, a2e_at, now, until};
+use super::support::wire::{Wire, with_envelope};
 
 const SECOND: Duration = Duration::from_secs(1);
 

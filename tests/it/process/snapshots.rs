@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::program::{A2E, Host, PATIENCE, Place, a2e_at, until};
-use super::wire::Wire;
+use super::support::program::{A2E, Host, PATIENCE, Place, a2e_at, until};
+use super::support::wire::Wire;
 
 const CONFIG: &str = "
 snapshot_store: {type: file, config: {root: \"{}/state\"}}

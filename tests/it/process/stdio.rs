@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::program::{Host, PATIENCE, Place, a2e, now, run, workspace};
-use super::wire::{Wire, is_terminal};
+use super::support::program::{Host, PATIENCE, Place, a2e, now, run, workspace};
+use super::support::wire::{Wire, is_terminal};
 
 const CONFIG: &str = "a2e-server/examples/minimal.yaml";
 const SESSION: &str = "a2e-server/examples/session.ndjson";
@@ -129,7 +129,8 @@ fn r15_a_stderr_that_nobody_reads_holds_nothing_up() {
     let start = now();
     wire.finish();
     assert!(wire.rest().is_empty());
-    let status = super::program::until_some(PATIENCE, "the end", || child.try_wait().unwrap());
+    let status =
+        super::support::program::until_some(PATIENCE, "the end", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
