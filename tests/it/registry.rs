@@ -1,5 +1,7 @@
 //! What a release links: a class that is missing here was left out by the linker or added unasked.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
+
 use std::process::Command;
 
 use serde_json::{Value, json};

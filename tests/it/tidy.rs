@@ -1,5 +1,7 @@
 //! Holds the tree to ARCHITECTURE.md and CONTRIBUTING.md, as far as a search of text can.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -139,7 +139,7 @@ async fn sixteen_payloads_of_a_mebibyte_at_once() {
             call.await.unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
-    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_mins(1), "{:?}", start.elapsed());
     close(host, clients).await;
 }
 

@@ -124,18 +124,19 @@ fn r50_a_full_disk_leaves_the_old_generation() {
 
 #[test]
 fn r50_a_damaged_snapshot_is_told_and_never_believed() {
-    fn torn(bytes: &mut Vec<u8>) {
-        bytes.truncate(bytes.len() / 2);
+    fn torn(bytes: Vec<u8>) -> Vec<u8> {
+        bytes[..bytes.len() / 2].to_vec()
     }
-    fn flipped(bytes: &mut Vec<u8>) {
+    fn flipped(mut bytes: Vec<u8>) -> Vec<u8> {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
+        bytes
     }
-    fn foreign(bytes: &mut Vec<u8>) {
-        *bytes = b"not a snapshot at all".to_vec();
+    fn foreign(_: Vec<u8>) -> Vec<u8> {
+        b"not a snapshot at all".to_vec()
     }
-    fn empty(bytes: &mut Vec<u8>) {
-        bytes.clear();
+    fn empty(_: Vec<u8>) -> Vec<u8> {
+        Vec::new()
     }
     for damage in [torn, flipped, foreign, empty] {
         let place = Place::new();
@@ -144,13 +145,8 @@ fn r50_a_damaged_snapshot_is_told_and_never_believed() {
         remember(&place, &config, "a", "newer");
         let current = snapshots(&place).pop().unwrap();
         let previous = current.with_extension("snap.prev");
-        let harm = |path: &Path| {
-            let mut bytes = fs::read(path).unwrap();
-            damage(&mut bytes);
-            fs::write(path, bytes).unwrap();
-        };
         // The current one is damaged: the previous one is taken, and that is said.
-        harm(&current);
+        fs::write(&current, damage(fs::read(&current).unwrap())).unwrap();
         let kept = fs::read(&previous).unwrap();
         let is_newer = String::from_utf8_lossy(&kept).contains("newer");
         let (mut host, mut wire) = Host::stdio(&["-c", &config]);
