@@ -92,8 +92,8 @@ async fn r21_a_flood_of_pushes_does_not_stop_the_reading_of_its_session() {
 
     let pushed = session.reply_to(&flood).await["pushed"].as_u64().unwrap();
     session.reply_to(&count).await;
-    let pushes = session.others().into_iter().filter(|it| it["type"] == "flood/push").count();
-    assert_eq!(pushes as u64, pushed, "all that was taken was sent");
+    let came = session.others().into_iter().filter(|it| it["type"] == "flood/push").count();
+    assert_eq!(came as u64, pushed, "all that was taken was sent");
     // Half of 1 MiB in the sink, and what went to the pipe at once.
     assert!((30..=60).contains(&pushed), "{pushed}");
     host.stop().await;

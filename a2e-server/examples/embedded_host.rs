@@ -4,6 +4,8 @@
 //! cargo run --example embedded_host
 //! ```
 
+#![allow(clippy::print_stderr, reason = "an example tells what it does")]
+
 use std::time::Duration;
 
 use a2e_caps::tools::client::ToolClient;

@@ -4,6 +4,8 @@
 //! cargo run --example push_events
 //! ```
 
+#![allow(clippy::print_stderr, reason = "an example tells what it does")]
+
 use std::time::Duration;
 
 use a2e_client::{Client, Options};

@@ -1,5 +1,7 @@
 //! The command line.
 
+#![allow(clippy::doc_markdown, reason = "these comments are the text of --help")]
+
 use std::path::PathBuf;
 
 use a2e_core::config::ListenAddr;

@@ -38,15 +38,14 @@ fn problems(args: &CheckArgs) -> Result<Vec<Problem>, Failure> {
     let registry = Registry::linked().map_err(Failure::internal)?;
     let mut problems = loaded.warnings;
     for plugin in loaded.config.enabled_plugins() {
-        match registry.find(&plugin.cls) {
-            Some(class) => problems.extend((class.check)(plugin)),
-            None => {
-                let text = format!("no plugin class `{}` is linked into this program", plugin.cls);
-                let nearest = registry.nearest(&plugin.cls).join(", ");
-                let hint = (!nearest.is_empty()).then_some(nearest);
-                problems.push(plugin.cls_problem(Severity::Error, text, hint));
-            }
+        if let Some(class) = registry.find(&plugin.cls) {
+            problems.extend((class.check)(plugin));
+            continue;
         }
+        let text = format!("no plugin class `{}` is linked into this program", plugin.cls);
+        let nearest = registry.nearest(&plugin.cls).join(", ");
+        let hint = (!nearest.is_empty()).then_some(nearest);
+        problems.push(plugin.cls_problem(Severity::Error, text, hint));
     }
     problems.sort_by_key(|problem| (problem.line, problem.column));
     Ok(problems)

@@ -135,23 +135,57 @@ impl Server {
     }
 
     /// Sends `count` requests, at most `window` unanswered at a time, and waits for every answer.
+    ///
+    /// One thread does both, as tight as can be, while a whole window fits into a pipe; a larger one is
+    /// written by a second thread, or both sides would wait for each other.
     pub fn exchange(&mut self, request: &[u8], count: usize, window: usize) {
         let full = request.repeat(window);
         let input = self.input.as_mut().expect("the server takes input");
-        let (mut sent, mut answered) = (0, 0);
-        while answered < count {
-            let free = (window - (sent - answered)).min(count - sent);
-            if free > 0 {
-                let bytes = full.get(..free * request.len()).unwrap_or_default();
-                input.write_all(bytes).expect("the server reads");
+        let (output, block) = (&mut self.output, &mut self.block);
+        if full.len() <= PIPE / 2 {
+            let mut sent = 0;
+            let mut answered = 0;
+            while answered < count {
+                let free = (window - (sent - answered)).min(count - sent);
+                input
+                    .write_all(full.get(..free * request.len()).unwrap_or_default())
+                    .expect("sent");
                 sent += free;
+                answered += answers(output, block);
             }
-            let read = self.output.read(&mut self.block).expect("the server answers");
-            assert!(read > 0, "the server has ended");
-            answered +=
-                memchr::memchr_iter(b'\n', self.block.get(..read).unwrap_or_default()).count();
+            return;
         }
+        std::thread::scope(|scope| {
+            let (free, slots) = std::sync::mpsc::sync_channel(window);
+            for _ in 0..window {
+                free.send(()).expect("room for a window");
+            }
+            scope.spawn(move || {
+                for () in slots.iter().take(count) {
+                    input.write_all(request).expect("the server reads");
+                }
+            });
+            let mut answered = 0;
+            while answered < count {
+                let now = answers(output, block);
+                answered += now;
+                for _ in 0..now {
+                    // The writer is through when nobody takes these.
+                    let _writer_is_through = free.try_send(());
+                }
+            }
+        });
     }
+}
+
+/// What a pipe holds on Linux unless told otherwise.
+const PIPE: usize = 64 * 1024;
+
+/// Waits for some output and counts the lines that end in it.
+fn answers(output: &mut Box<dyn ReadEnd>, block: &mut [u8]) -> usize {
+    let read = output.read(block).expect("the server answers");
+    assert!(read > 0, "the server has ended");
+    memchr::memchr_iter(b'\n', block.get(..read).unwrap_or_default()).count()
 }
 
 impl Drop for Server {

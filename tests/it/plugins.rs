@@ -10,6 +10,13 @@ pub(crate) mod script;
 /// Panics when it is dropped, until it is disarmed.
 pub(crate) struct Bomb(pub(crate) bool);
 
+impl Bomb {
+    /// Whether it was armed.
+    pub(crate) fn disarm(&mut self) -> bool {
+        std::mem::take(&mut self.0)
+    }
+}
+
 impl Drop for Bomb {
     fn drop(&mut self) {
         assert!(!self.0 || std::thread::panicking(), "{}", SECRET);

@@ -1,11 +1,13 @@
 //! What the kernel's tests share: hosts, a client that sees raw lines, audit records, the end of a scenario.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use a2e_core::Executor;
 use a2e_core::config::{AuditMode, HostConfig, PluginConfig};
 use a2e_core::executor::{HostStatus, PluginStatus};
-use a2e_core::testing::{TestHost, TestSession};
+use a2e_core::testing::{ManualClock, TestHost, TestSession};
 use a2e_core::transport::{Connection, Peer, from_pipes, from_unix};
 use serde_json::{Value, json};
 use tokio::net::unix::pipe;
@@ -42,6 +44,13 @@ pub(crate) fn audited(mut config: HostConfig, path: &Path) -> HostConfig {
     config.audit.mode = AuditMode::Write;
     config.audit.path = Some(path.to_owned());
     config
+}
+
+/// A host whose time stands still until the test moves it.
+pub(crate) async fn clocked(config: HostConfig) -> (TestHost, Arc<ManualClock>) {
+    let clock = ManualClock::new();
+    let builder = Executor::builder(config).clock(clock.clone());
+    (TestHost::build(builder).await.unwrap(), clock)
 }
 
 /// The records of an audit file, without the lines between them.

@@ -44,20 +44,10 @@
 mod client;
 mod config;
 mod json;
-mod key;
 mod plugin;
 mod protocol;
-mod rank;
-mod saved;
-mod shelves;
 mod store;
-mod text;
-mod tier;
 
-#[cfg(test)]
-mod model_tests;
-#[cfg(test)]
-mod store_tests;
 #[cfg(test)]
 mod tests;
 

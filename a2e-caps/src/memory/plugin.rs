@@ -11,17 +11,17 @@ use a2e_core::{Clock, Error, Result, register_plugin};
 
 use super::config::MemoryConfig;
 use super::json::JsonObject;
-use super::key::canonical;
 use super::protocol::{
     MemoryEntry, MemoryForgetRequest, MemoryForgetResponse, MemoryInitRequest, MemoryInitResponse,
     MemoryRetrieveRequest, MemoryRetrieveResponse, MemoryStoreRequest, MemoryStoreResponse,
 };
-use super::rank::{Cut, Search, Wanted};
-use super::saved;
-use super::shelves::{Owner, Partition};
 use super::store::Store;
-use super::text::Words;
-use super::tier::{Doomed, Entry};
+use super::store::key::canonical;
+use super::store::rank::{Cut, Search, Wanted};
+use super::store::saved;
+use super::store::shelves::{Owner, Partition};
+use super::store::text::Words;
+use super::store::tier::{Doomed, Entry};
 
 /// Longest query, in bytes: each of its words is looked for in each entry.
 const MAX_QUERY: usize = 1024;

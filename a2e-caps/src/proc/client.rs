@@ -1,27 +1,20 @@
 //! Typed calls for `proc/*`, and processes as handles that collect their own output.
 
-use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use a2e_client::{Client, ClientError, Received, Subscription};
+use a2e_client::{Client, ClientError, Subscription};
 use a2e_core::protocol::Message;
-use tokio::sync::Notify;
 
 use super::protocol::{
     KillRequest, KillSignal, ProcessInfo, ReadEvent, SpawnRequest, StatusRequest, StreamType,
     WriteRequest,
 };
+use super::routes::{Queue, Routes, Spawning, is_end};
 
 /// Bytes of output that wait in a [`Process`] unless
 /// [`with_buffer`](ProcClient::with_buffer) says otherwise.
 const BUFFER: usize = 8 << 20;
-
-/// What a waiting event costs beside its text, roughly.
-const EVENT_COST: usize = 192;
-
-/// Processes whose output came before their spawn reply was seen.
-const MAX_UNCLAIMED: usize = 64;
 
 /// Why a call about a process failed.
 #[derive(Clone, Debug)]
@@ -76,7 +69,7 @@ impl ProcClient {
 
     /// As [`new`](Self::new), with the bytes of output that may wait in each [`Process`].
     pub fn with_buffer(client: &Client, bytes: usize) -> Self {
-        let routes = Arc::new(Routes { bound: bytes, ..Routes::default() });
+        let routes = Arc::new(Routes::new(bytes));
         let deliver = Arc::clone(&routes);
         let subscription = client.on_push(ReadEvent::TYPE, move |message| deliver.take(message));
         Self { client: client.clone(), routes, _subscription: subscription }
@@ -184,7 +177,7 @@ impl Process {
 
     /// Lines that were lost because they were not taken in time.
     pub fn dropped(&self) -> u64 {
-        self.queue.lock().dropped
+        self.queue.dropped()
     }
 
     /// Everything that it still writes, and its end.
@@ -238,138 +231,6 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.routes.lock().queues.remove(&self.id);
+        self.routes.forget(&self.id);
     }
-}
-
-fn is_end(event: &ReadEvent) -> bool {
-    event.data.code.is_some() || event.stream_type == StreamType::Killed
-}
-
-/// Which process takes which event.
-#[derive(Debug, Default)]
-struct Routes {
-    bound: usize,
-    table: Mutex<Table>,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    queues: HashMap<String, Arc<Queue>>,
-    /// Queues of processes whose spawn reply was not seen yet; at most [`MAX_UNCLAIMED`].
-    unclaimed: HashMap<String, Arc<Queue>>,
-    /// Spawns under way. Without one, an event of an unknown process is not ours.
-    spawning: usize,
-}
-
-impl Routes {
-    /// Guards the table; held for a look-up.
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes an event, on the reader of the connection.
-    fn take(&self, message: &Received) {
-        let event: ReadEvent = match message.decode() {
-            Ok(event) => event,
-            Err(error) => return tracing::warn!(%error, "an event of a process is not well formed"),
-        };
-        let mut table = self.lock();
-        let queue = match table.queues.get(&event.proc_id) {
-            Some(queue) => Arc::clone(queue),
-            None if table.spawning == 0 => return,
-            None => {
-                let is_full = table.unclaimed.len() >= MAX_UNCLAIMED;
-                if is_full && !table.unclaimed.contains_key(&event.proc_id) {
-                    return tracing::warn!("output of too many unknown processes; it is dropped");
-                }
-                Arc::clone(table.unclaimed.entry(event.proc_id.clone()).or_default())
-            }
-        };
-        drop(table);
-        queue.put(event, self.bound);
-    }
-
-    /// The queue of a process that was just started; its first events may be in it.
-    fn claim(&self, proc_id: &str) -> Arc<Queue> {
-        let mut table = self.lock();
-        let queue = table.unclaimed.remove(proc_id).unwrap_or_default();
-        table.queues.insert(proc_id.to_owned(), Arc::clone(&queue));
-        queue
-    }
-}
-
-/// A spawn under way, also one that is dropped.
-struct Spawning<'a>(&'a Routes);
-
-impl<'a> Spawning<'a> {
-    fn begin(routes: &'a Routes) -> Self {
-        routes.lock().spawning += 1;
-        Self(routes)
-    }
-}
-
-impl Drop for Spawning<'_> {
-    fn drop(&mut self) {
-        let mut table = self.0.lock();
-        table.spawning -= 1;
-        if table.spawning == 0 {
-            table.unclaimed.clear();
-        }
-    }
-}
-
-/// The events of one process that were not taken yet.
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: Mutex<Waiting>,
-    came: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    events: VecDeque<ReadEvent>,
-    bytes: usize,
-    dropped: u64,
-}
-
-impl Queue {
-    /// Guards the events; held for a push or pop.
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn put(&self, event: ReadEvent, bound: usize) {
-        let mut waiting = self.lock();
-        let cost = cost(&event);
-        if !is_end(&event) && waiting.bytes + cost > bound && !waiting.events.is_empty() {
-            waiting.dropped += 1;
-            return;
-        }
-        waiting.bytes += cost;
-        waiting.events.push_back(event);
-        drop(waiting);
-        self.came.notify_one();
-    }
-
-    fn take(&self) -> Option<ReadEvent> {
-        let mut waiting = self.lock();
-        let event = waiting.events.pop_front()?;
-        waiting.bytes -= cost(&event);
-        Some(event)
-    }
-
-    async fn next(&self) -> ReadEvent {
-        loop {
-            if let Some(event) = self.take() {
-                return event;
-            }
-            // One taker; an event that came in between has left its permit.
-            self.came.notified().await;
-        }
-    }
-}
-
-fn cost(event: &ReadEvent) -> usize {
-    EVENT_COST + event.data.text.as_ref().map_or(0, String::len)
 }

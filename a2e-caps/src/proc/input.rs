@@ -89,3 +89,45 @@ impl Input {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::unix::pipe::pipe;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+
+    #[tokio::test]
+    async fn what_is_not_read_in_time_says_how_much_was_taken() {
+        let (sender, reader) = pipe().unwrap();
+        let input = Input::new(Some(sender));
+        let data = "x".repeat(100_000);
+        let error = input.write(input.turn(), &data, false, SOON).await.unwrap_err();
+        assert_eq!(error, "the process does not read: 65536 of 100000 bytes written in 50ms");
+        // Whoever comes while another waits gets its own limit.
+        let (first, second) = (input.turn(), input.turn());
+        let (first, second) = tokio::join!(
+            input.write(first, "y", true, 4 * SOON),
+            input.write(second, "z", false, SOON)
+        );
+        assert!(first.unwrap_err().contains("0 of 1 bytes written in 200ms"));
+        assert!(second.unwrap_err().contains("0 of 1 bytes written in 50ms"));
+        // Nothing was closed by any of that.
+        drop(reader);
+        let error = input.write(input.turn(), "x", false, SOON).await.unwrap_err();
+        assert_eq!(error, "the process has closed its input");
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_is_dropped_makes_way() {
+        let (sender, reader) = pipe().unwrap();
+        let input = Input::new(Some(sender));
+        let (first, second) = (input.turn(), input.turn());
+        drop(first);
+        input.write(second, "second", true, SOON).await.unwrap();
+        let mut text = [0; 16];
+        reader.readable().await.unwrap();
+        assert_eq!(reader.try_read(&mut text).unwrap(), 6);
+    }
+}

@@ -58,6 +58,8 @@ mod plugin;
 mod procs;
 pub mod protocol;
 mod pump;
+#[cfg(feature = "client")]
+mod routes;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use a2e_core::codec::encode_value;
 use a2e_core::plugin::{Host, Run};
 use a2e_core::protocol::{ErrorCode, PluginName};
 use a2e_core::{Error, Result};
@@ -60,7 +61,11 @@ impl Catalog {
 
     fn is_current(&self, host: &Host) -> bool {
         self.generation == host.contribution_generation()
-            && self.providers.iter().all(|(provider, seen)| provider.generation() == *seen)
+            && self.providers.iter().all(|(provider, seen)| {
+                // One that panics is asked again for its list, and then left out.
+                let now = catch_unwind(AssertUnwindSafe(|| provider.generation()));
+                now.is_ok_and(|now| now == *seen)
+            })
     }
 
     fn has_same_tools(&self, other: &Self) -> bool {
@@ -114,6 +119,8 @@ struct Builder<'a> {
     taken: HashMap<String, PluginName>,
     /// Refusals that were logged before.
     logged: &'a [String],
+    /// Bytes that the definitions may still need on the wire.
+    room: usize,
 }
 
 impl<'a> Builder<'a> {
@@ -127,7 +134,9 @@ impl<'a> Builder<'a> {
             refused: Vec::new(),
             is_last: false,
         };
-        Self { host, catalog, taken: HashMap::new(), logged }
+        // A list of all of them must fit into one line, beside those of other plugins.
+        let room = host.config().limits.max_line_bytes / 2;
+        Self { host, catalog, taken: HashMap::new(), logged, room }
     }
 
     fn build(mut self, own: &[Arc<dyn ToolProvider>]) -> Catalog {
@@ -196,10 +205,15 @@ impl<'a> Builder<'a> {
             let why = format!("the name is taken by plugin `{other}`");
             return self.refuse(name, &entry.owner, &why);
         }
+        let size = encode_value(&entry.definition).map_or(usize::MAX, |bytes| bytes.len());
+        let Some(room) = self.room.checked_sub(size) else {
+            return self.refuse(name, &entry.owner, "a list with it would be too long for a line");
+        };
         if self.catalog.tools.len() >= MAX_TOOLS {
             let why = format!("there are {MAX_TOOLS} tools already");
             return self.refuse(name, &entry.owner, &why);
         }
+        self.room = room;
         let entry = Arc::new(entry);
         self.catalog.by_name.insert(entry.definition.name.clone(), Arc::clone(&entry));
         self.catalog.tools.push(entry);

@@ -99,12 +99,16 @@ impl ToolPlugin {
             max_result_bytes: self.max_result_bytes,
         };
         match entry.run {
-            Run::Inline => job.run().map(Into::into),
-            Run::Pool => Ok(Outcome::on_pool(move |_| job.run().map(Into::into))),
-            Run::Blocking => Ok(Outcome::on_blocking(move |_| job.run().map(Into::into))),
-            Run::Future => {
-                Ok(Outcome::on_future(async move { job.run_async().await.map(Into::into) }))
+            Run::Inline => job.run().map_err(result::failure).map(Into::into),
+            Run::Pool => {
+                Ok(Outcome::on_pool(move |_| job.run().map_err(result::failure).map(Into::into)))
             }
+            Run::Blocking => Ok(Outcome::on_blocking(move |_| {
+                job.run().map_err(result::failure).map(Into::into)
+            })),
+            Run::Future => Ok(Outcome::on_future(async move {
+                job.run_async().await.map_err(result::failure).map(Into::into)
+            })),
         }
     }
 
@@ -156,62 +160,53 @@ struct Job {
 
 impl Job {
     fn run(self) -> Result<ToolCallResponse> {
-        let started = self.clock.now();
-        self.check()?;
-        let call = || self.entry.provider.call(self.context.clone());
-        let output = match catch_unwind(AssertUnwindSafe(call)) {
-            Ok(output) => output,
-            Err(panic) => Err(self.panicked(panic.as_ref())),
-        };
-        self.finish(output, started)
+        let Self { entry, context, clock, max_result_bytes } = self;
+        let started = clock.now();
+        schema::check(context.arguments(), &entry.definition.input_parameters)?;
+        let provider = &entry.provider;
+        let output = catch_unwind(AssertUnwindSafe(|| provider.call(context)))
+            .unwrap_or_else(|panic| Err(panicked(&entry, panic.as_ref())))?;
+        finish(&entry, output, started, &*clock, max_result_bytes)
     }
 
     async fn run_async(self) -> Result<ToolCallResponse> {
-        let started = self.clock.now();
-        self.check()?;
-        let provider = Arc::clone(&self.entry.provider);
-        let context = self.context.clone();
-        let made = catch_unwind(AssertUnwindSafe(move || provider.call_async(context)));
-        let output = match made {
-            Ok(mut future) => {
-                std::future::poll_fn(|cx| {
-                    let poll = || future.as_mut().poll(cx);
-                    match catch_unwind(AssertUnwindSafe(poll)) {
-                        Ok(poll) => poll,
-                        Err(panic) => Poll::Ready(Err(self.panicked(panic.as_ref()))),
-                    }
-                })
-                .await
-            }
-            Err(panic) => Err(self.panicked(panic.as_ref())),
-        };
-        self.finish(output, started)
+        let Self { entry, context, clock, max_result_bytes } = self;
+        let started = clock.now();
+        schema::check(context.arguments(), &entry.definition.input_parameters)?;
+        let provider = Arc::clone(&entry.provider);
+        let mut future = catch_unwind(AssertUnwindSafe(|| provider.call_async(context)))
+            .map_err(|panic| panicked(&entry, panic.as_ref()))?;
+        let output = std::future::poll_fn(|cx| {
+            catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
+                .unwrap_or_else(|panic| Poll::Ready(Err(panicked(&entry, panic.as_ref()))))
+        });
+        finish(&entry, output.await?, started, &*clock, max_result_bytes)
     }
+}
 
-    fn check(&self) -> Result<()> {
-        schema::check(self.context.arguments(), &self.entry.definition.input_parameters)
-    }
+fn finish(
+    entry: &Entry,
+    output: ToolOutput,
+    started: Time,
+    clock: &dyn Clock,
+    max_bytes: usize,
+) -> Result<ToolCallResponse> {
+    let mut data = result::finish(&entry.definition.name, output, max_bytes)?;
+    let now = clock.now();
+    data.duration_ms = u64::try_from(now.since(started).as_millis()).unwrap_or(u64::MAX);
+    Ok(ToolCallResponse { data, created_at: now.wall.as_secs_f64() })
+}
 
-    fn finish(self, output: Result<ToolOutput>, started: Time) -> Result<ToolCallResponse> {
-        let output = output.map_err(result::failure)?;
-        let name = &self.entry.definition.name;
-        let mut data = result::finish(name, output, self.max_result_bytes)?;
-        let now = self.clock.now();
-        data.duration_ms = u64::try_from(now.since(started).as_millis()).unwrap_or(u64::MAX);
-        Ok(ToolCallResponse { data, created_at: now.wall.as_secs_f64() })
-    }
-
-    /// The text of a panic is for the log, not for the agent (R30).
-    fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Error {
-        let text = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no text");
-        let Entry { definition, owner, .. } = &*self.entry;
-        tracing::error!(tool = definition.name, %owner, panic = text, "tool panicked");
-        Error::internal(format!("tool `{}` of plugin `{owner}` panicked", definition.name))
-    }
+/// The text of a panic is for the log, not for the agent (R30).
+fn panicked(entry: &Entry, panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text");
+    let Entry { definition, owner, .. } = entry;
+    tracing::error!(tool = definition.name, %owner, panic = text, "tool panicked");
+    Error::internal(format!("tool `{}` of plugin `{owner}` panicked", definition.name))
 }
 
 register_plugin!(

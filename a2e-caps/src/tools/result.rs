@@ -217,6 +217,21 @@ mod tests {
         assert_eq!(fits.truncated, Some(false));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn r20_any_object_fits(
+            fields in proptest::collection::btree_map(".{0,8}", ".{0,400}", 0..6),
+            max_bytes in 256_usize..1500,
+        ) {
+            let result = finish("t", raw(&json!(fields).to_string()), max_bytes).unwrap();
+            let data = result.data.unwrap();
+            let written = encode_value(&data).unwrap().len();
+            assert!(written <= max_bytes, "{written} of {max_bytes}");
+            let whole = result.truncated == Some(false);
+            assert_eq!(whole, data.decode::<Value>().unwrap() == json!(fields));
+        }
+    }
+
     #[test]
     fn cut_text_uses_the_room_it_has() {
         let result = finish("t", raw(&Value::from("é".repeat(5000)).to_string()), 2000).unwrap();

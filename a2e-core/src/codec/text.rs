@@ -58,7 +58,7 @@ mod tests {
                 bytes.extend([0xc3, 0xa9, *stop, b'"', b'y', b'z', 0x7f, b'q', b'q', b'q']);
                 for ascii_only in [false, true] {
                     let plain = bytes.iter().take_while(|b| {
-                        !matches!(b, b'"' | b'\\' | 0..=0x1f) && !(ascii_only && **b >= 0x80)
+                        !(matches!(b, b'"' | b'\\' | 0..=0x1f) || ascii_only && **b >= 0x80)
                     });
                     assert_eq!(run(&bytes, 0, ascii_only), plain.count(), "{stop} after {lead}");
                 }

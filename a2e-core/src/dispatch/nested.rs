@@ -203,6 +203,7 @@ impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if !self.0.has_ended() {
             self.0.end_early(CancelReason::Cancelled);
+            self.0.kernel.sweep();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A loaded plugin in its place: instance, order, permits, and how it fares.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,8 +37,9 @@ pub(crate) struct PluginSlot {
     pub(crate) host: Host,
     pub(crate) gate: Arc<Gate>,
     pub(crate) stats: PluginStats,
-    /// Guards the state alone.
+    /// Guards the reason alone; whether it serves is known without the lock.
     state: Mutex<SlotState>,
+    is_serving: AtomicBool,
 }
 
 /// What happened to a plugin's calls.
@@ -83,6 +84,7 @@ impl PluginSlot {
             gate,
             stats: PluginStats::default(),
             state: Mutex::new(SlotState::Serving),
+            is_serving: AtomicBool::new(true),
             config,
         }
     }
@@ -90,6 +92,11 @@ impl PluginSlot {
     /// The handlers that an instance declares.
     pub(crate) fn handlers(&self) -> &[Arc<Handler>] {
         self.instance.handlers()
+    }
+
+    /// Whether it takes messages.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.is_serving.load(Ordering::Acquire)
     }
 
     pub(crate) fn state(&self) -> SlotState {
@@ -101,6 +108,7 @@ impl PluginSlot {
         let reason = reason.into();
         tracing::error!(plugin = %self.name, %reason, "plugin failed");
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = SlotState::Failed(reason);
+        self.is_serving.store(false, Ordering::Release);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::audit::{AuditLog, AuditRecord};
 use crate::children::Supervisor;
 use crate::clock::Clock;
 use crate::config::{AuditMode, HostConfig};
-use crate::dispatch::{Gate, PluginSlot, RouteTable, SlotState, Watchdog, WorkerPool};
+use crate::dispatch::{Gate, PluginSlot, RouteTable, Watchdog, WorkerPool, discard};
 use crate::plugin::Contributions;
 use crate::protocol::{IdSource, PluginName, SessionId};
 use crate::session::{ReplySink, Session, WrongTokens};
@@ -156,7 +156,7 @@ impl Kernel {
     /// Every plugin that takes messages.
     pub(crate) fn serving_plugins(&self) -> Vec<Arc<PluginSlot>> {
         let mut plugins = self.plugins();
-        plugins.retain(|slot| slot.state() == SlotState::Serving);
+        plugins.retain(|slot| slot.is_serving());
         plugins
     }
 
@@ -184,6 +184,15 @@ impl Kernel {
         if self.waiting.load(Ordering::Acquire) > 0 {
             for slot in self.plugins() {
                 slot.gate.pump();
+            }
+        }
+    }
+
+    /// Requests have ended early: those among them that wait make room.
+    pub(crate) fn sweep(&self) {
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            for slot in self.plugins() {
+                slot.gate.sweep();
             }
         }
     }
@@ -292,7 +301,7 @@ impl Kernel {
 
     /// Tells plugins that a session has ended, and saves state where the mode says so.
     pub(crate) async fn session_ended(self: &Arc<Self>, session: &Arc<Session>) {
-        let instances = session.take_instances();
+        let (instances, states) = (session.take_instances(), session.take_states());
         let (slots, id) = (self.plugins(), session.id.clone());
         let work = move || {
             for slot in &slots {
@@ -306,6 +315,9 @@ impl Kernel {
                     instance.teardown();
                     drop(instance);
                 });
+            }
+            for state in states {
+                discard("state of a session", state);
             }
         };
         if within(TEARDOWN_LIMIT, self.runtime.spawn_blocking(work)).await.is_none() {

@@ -1,14 +1,13 @@
 //! Descriptors and configuration to plugins: built, restored, started, routed.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::StartError;
 use super::kernel::{Kernel, within};
 use crate::config::PluginConfig;
-use crate::dispatch::{Gate, Parts, Permits, PluginSlot, RouteTable, SlotState, panic_text};
+use crate::dispatch::{Gate, Parts, Permits, PluginSlot, RouteTable, SlotState, catch};
 use crate::plugin::{Descriptor, Host, Loaded, Registry};
 use crate::{Error, Result};
 
@@ -135,10 +134,7 @@ pub(super) async fn on_thread<T: Send + 'static>(
 
 /// Calls plugin code; a panic becomes an error.
 pub(super) fn caught<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic_text(panic.as_ref());
-        Err(Error::internal(format!("panicked in {what}: {text}")))
-    })
+    catch(work).unwrap_or_else(|panic| Err(Error::internal(format!("panicked in {what}: {panic}"))))
 }
 
 /// Calls plugin code that reports nothing; a panic goes to the log.

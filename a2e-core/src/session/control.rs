@@ -91,7 +91,10 @@ impl Session {
 
     fn cancel(&self, req_id: &str) {
         match self.find(req_id) {
-            Some(active) => active.end_early(CancelReason::Cancelled),
+            Some(active) => {
+                active.end_early(CancelReason::Cancelled);
+                self.kernel.sweep();
+            }
             None => self.kernel.counters.unknown_cancels.add(),
         }
     }

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use crate::audit::AuditRecord;
 use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;
-use crate::dispatch::{Active, CancelReason, EmitError, PluginSlot};
+use crate::dispatch::{Active, CancelReason, EmitError, PluginSlot, discard};
 use crate::executor::Kernel;
 use crate::plugin::Loaded;
 use crate::protocol::SessionId;
@@ -42,7 +42,7 @@ pub(crate) enum Phase {
     Closed = 3,
 }
 
-type PluginState = Arc<dyn Any + Send + Sync>;
+pub(crate) type PluginState = Arc<dyn Any + Send + Sync>;
 
 pub(crate) struct Session {
     pub(crate) id: SessionId,
@@ -224,6 +224,7 @@ impl Session {
         for active in self.listed() {
             active.end_early(reason);
         }
+        self.kernel.sweep();
     }
 
     // --- what the watchdog asks
@@ -316,6 +317,11 @@ impl Session {
         instances.drain().map(|(_, instance)| instance).collect()
     }
 
+    pub(crate) fn take_states(&self) -> Vec<PluginState> {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.drain().map(|(_, state)| state).collect()
+    }
+
     // --- the end
 
     /// Takes no more requests and ends when idle, at `until` (monotonic) at the latest.
@@ -353,6 +359,18 @@ impl Session {
 
     fn now(&self) -> Time {
         self.kernel.clock.now()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Empty unless a handler outlived the session's end. Who drops the session is not a plugin.
+        for state in self.take_states() {
+            discard("state of a session", state);
+        }
+        for instance in self.take_instances() {
+            discard("session instance", instance);
+        }
     }
 }
 

@@ -83,12 +83,11 @@ impl Reader {
         let session = Arc::clone(&self.session);
         let mut last_read = 0;
         loop {
-            self.take_lines();
+            let is_done = self.take_lines();
             if session.sink.is_dead() || session.phase() == Phase::Closed {
                 return End::Lost;
             }
-            // Hold back a peer that does not read, or that has too much in flight. Lines that were
-            // read before stand in the buffer, so they are looked at again before the next read.
+            // Hold back a peer that does not read, or that has too much in flight.
             if session.sink.is_full() {
                 if unless_draining(&session, session.sink.room()).await {
                     continue;
@@ -104,6 +103,10 @@ impl Reader {
                     continue;
                 }
                 return self.why();
+            }
+            if !is_done {
+                // There was no room for the lines that were read already, and now there is again.
+                continue;
             }
             self.lines.prepare(last_read);
             let read = tokio::select! {
@@ -129,15 +132,16 @@ impl Reader {
         if self.session.sink.is_dead() { End::Lost } else { End::Drain }
     }
 
-    /// Works on every whole line that is in the buffer, then sends what was answered.
-    fn take_lines(&mut self) {
+    /// Works on every whole line that is in the buffer, then sends what was answered. False when it
+    /// had to stop before the last.
+    fn take_lines(&mut self) -> bool {
         let session = Arc::clone(&self.session);
-        let Some(mut item) = self.lines.next_item() else { return };
+        let Some(mut item) = self.lines.next_item() else { return true };
         session.is_reading.store(true, Ordering::Release);
         session.be_watched();
         self.now = session.now();
         self.refresh_table();
-        loop {
+        let is_done = loop {
             match item {
                 LineItem::Line(length) => {
                     let mut lines = std::mem::replace(&mut self.lines, LineBuffer::new(0));
@@ -154,16 +158,18 @@ impl Reader {
                     self.refuse("", "", &refusal, limit);
                 }
             }
-            if session.sink.is_full() || session.has_too_many_bytes() {
-                break;
+            let is_cut = session.phase() == Phase::Closed;
+            if is_cut || session.sink.is_full() || session.has_too_many_bytes() {
+                break false;
             }
             match self.lines.next_item() {
                 Some(next) => item = next,
-                None => break,
+                None => break true,
             }
-        }
+        };
         session.is_reading.store(false, Ordering::Release);
         session.sink.flush();
+        is_done
     }
 
     /// At the end of input, what stands there without a newline counts as a line.
@@ -386,7 +392,7 @@ async fn finish_session(session: &Arc<Session>, end: End) {
         }
     }
     session.advance(Phase::Draining);
-    let is_gone = session.sink.is_dead();
+    let is_gone = end == End::Lost || session.sink.is_dead();
     let reason = if is_gone { CancelReason::ClientGone } else { CancelReason::Shutdown };
     session.end_all(reason);
     kernel.session_ended(session).await;

@@ -93,7 +93,13 @@ impl ReplySink {
     pub(crate) fn flush(self: &Arc<Self>) {
         loop {
             let mut state = self.lock();
-            if state.is_writing || state.pending.is_empty() {
+            if state.is_writing {
+                return;
+            }
+            if state.pending.is_empty() {
+                drop(state);
+                // Records of what is never answered wait for no reply.
+                self.audit.commit();
                 return;
             }
             state.is_writing = true;
@@ -121,7 +127,7 @@ impl ReplySink {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(taken) => {
                     sent += taken;
-                    self.unsent.fetch_sub(taken, Ordering::Relaxed);
+                    self.note_sent(taken);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -129,6 +135,12 @@ impl ReplySink {
             }
         }
         Ok(sent)
+    }
+
+    fn note_sent(&self, taken: usize) {
+        // The count is 0 already when the connection was given up meanwhile.
+        let less = |unsent: usize| Some(unsent.saturating_sub(taken));
+        let _always = self.unsent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     fn written(&self, mut batch: Vec<u8>) {

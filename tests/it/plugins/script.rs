@@ -129,7 +129,7 @@ impl Scene {
     fn later(self) -> impl FnOnce(&Call) -> Answer<RawReply> + Send + 'static {
         let mut bomb = Bomb(self.act == "bomb");
         move |call: &Call| {
-            if std::mem::take(&mut bomb.0) { self.reply() } else { self.play(call) }
+            if bomb.disarm() { self.reply() } else { self.play(call) }
         }
     }
 
@@ -149,7 +149,7 @@ impl Scene {
                 if let Some(probe) = probe {
                     probe.wait().await;
                 }
-                bomb.0 = false;
+                bomb.disarm();
                 self.act = "reply".into();
             }
             _ => {}

@@ -255,3 +255,33 @@ impl Lines<'_> {
         Ok(chunk)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::encoded;
+
+    proptest::proptest! {
+        #[test]
+        fn parts_of_any_content_join_to_the_whole(
+            content in "[a-z\u{1}é🦀]{0,300}",
+            step in 1_usize..40,
+            budget in 24_usize..200,
+        ) {
+            let bytes = content.as_bytes();
+            let (mut joined, mut at) = (Vec::new(), 0);
+            while at < bytes.len() {
+                let end = bytes.len().min(at + step);
+                let part = bytes[at..end].to_vec();
+                let (text, encoding, used) = encoded(part, budget, end < bytes.len());
+                assert!(used > 0, "a part moves on");
+                if encoding == "utf-8" {
+                    joined.extend_from_slice(text.as_bytes());
+                } else {
+                    joined.extend_from_slice(&bytes[at..at + used]);
+                }
+                at += used;
+            }
+            assert_eq!(joined, bytes);
+        }
+    }
+}

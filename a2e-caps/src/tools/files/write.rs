@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use a2e_core::Result;
 use cap_std::fs::{Dir, OpenOptions};
+use nix::libc::{ENOSYS, EOPNOTSUPP, EPERM};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -127,7 +128,14 @@ impl<'d> Temporary<'d> {
     fn create(self, target: &OsStr) -> io::Result<()> {
         let Some(name) = &self.name else { return Ok(()) };
         // Unlike a rename, a link fails where something is. The temporary name goes with `self`.
-        self.folder.hard_link(name, self.folder, Path::new(target))
+        let linked = self.folder.hard_link(name, self.folder, Path::new(target));
+        let Err(error) = &linked else { return Ok(()) };
+        if !matches!(error.raw_os_error(), Some(EPERM | EOPNOTSUPP | ENOSYS)) {
+            return linked;
+        }
+        // A file system without links: the name is claimed by an empty file first.
+        self.folder.open_with(target, OpenOptions::new().write(true).create_new(true))?;
+        self.replace(target)
     }
 
     /// Puts it in the place of what is there.

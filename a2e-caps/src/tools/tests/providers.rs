@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use a2e_core::config::PluginConfig;
+use a2e_core::config::{HostConfig, PluginConfig};
 use a2e_core::plugin::{BoxFuture, Handlers, Host, Plugin, Run};
 use a2e_core::protocol::{ErrorCode, Event};
+use a2e_core::testing::TestHost;
 use a2e_core::{Error, Result, register_plugin};
 use serde::Deserialize;
 use serde_json::json;
@@ -295,6 +296,22 @@ async fn a_long_list_is_complete() {
     let (host, mut session) = start([toolbox("box", &many), tools("tools", &[])]).await;
     assert_eq!(names(&mut session, json!({})).await, many);
     assert_eq!(names(&mut session, json!({ "query": "T299" })).await, ["t299"]);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn r20_a_list_never_outgrows_a_line() {
+    let many: Vec<String> = (0..300).map(|it| format!("t{it}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let mut config = HostConfig::new().plugin(toolbox("box", &many));
+    config.limits.max_line_bytes = 16 * 1024;
+    let host = TestHost::start(config.plugin(tools("tools", &[]))).await;
+    let mut session = host.session();
+    let reply = session.call("tool/list/req", json!({})).await;
+    let (length, listed) = (reply.to_string().len(), reply["tools"].as_array().unwrap().len());
+    assert!(length < 16 * 1024 && (20..300).contains(&listed), "{length} bytes, {listed} tools");
+    let error = failure(&mut session, "t299", json!({})).await;
+    assert_eq!(error["code"], "unknown_tool", "what is not listed is not served");
     host.stop().await;
 }
 

@@ -1,0 +1,14 @@
+//! The client against real hosts (memory, sockets, child processes) and against hosts that misbehave.
+
+mod calls;
+mod events;
+mod faults;
+mod handshake;
+mod loss;
+mod orders;
+mod probe;
+mod process;
+mod pushes;
+mod rate;
+mod sockets;
+mod support;
