@@ -139,6 +139,9 @@ impl Active {
             write_message(out, ids, now, wire_type, Some(&self.id), fields);
             let output = out.len() - before;
             self.session.kernel_audit(&self.record(terminal, by, reason, output, now));
+            // Before the answer can leave: whoever has it may use the id again (R40). After the sink's
+            // lock is taken: a session that ends finds the answer in it.
+            self.session.forget(self);
         });
     }
 

@@ -182,7 +182,7 @@ impl Session {
     }
 
     /// Forgets a request that has ended.
-    pub(crate) fn forget(&self, active: &Arc<Active>) {
+    pub(crate) fn forget(&self, active: &Active) {
         if !active.is_listed.swap(false, Ordering::AcqRel) {
             return;
         }
