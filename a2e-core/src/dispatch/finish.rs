@@ -60,7 +60,6 @@ impl Active {
             events.has_ended = true;
         }
         let reason = self.cancel_reason();
-        let was_listed = self.session.forget(self);
         match &self.target {
             Target::Client => self.answer(terminal, by, reason, now),
             Target::Caller(caller) => {
@@ -83,9 +82,7 @@ impl Active {
         {
             super::slot::PluginStats::add(&slot.stats.timeouts);
         }
-        if was_listed {
-            self.session.settle(self);
-        }
+        self.session.forget(self);
         if flush == Flush::Now {
             self.session.sink.flush();
         }
@@ -142,6 +139,9 @@ impl Active {
             write_message(out, ids, now, wire_type, Some(&self.id), fields);
             let output = out.len() - before;
             self.session.kernel_audit(&self.record(terminal, by, reason, output, now));
+            // Before the answer can leave: whoever has it may use the id again (R40). After the sink's
+            // lock is taken: a session that ends finds the answer in it.
+            self.session.forget(self);
         });
     }
 

@@ -182,18 +182,12 @@ impl Session {
         self.be_watched();
     }
 
-    /// Forgets a request that has ended; before its answer is out, for then its sender may use the id
-    /// again. True when it was listed: [`settle`](Self::settle) is due once it is answered.
-    pub(crate) fn forget(&self, active: &Active) -> bool {
-        let was_listed = active.is_listed.swap(false, Ordering::AcqRel);
-        if was_listed {
-            self.in_flight.remove(active.id.as_str());
+    /// Forgets a request that has ended.
+    pub(crate) fn forget(&self, active: &Active) {
+        if !active.is_listed.swap(false, Ordering::AcqRel) {
+            return;
         }
-        was_listed
-    }
-
-    /// The answer of a listed request is queued: the session no longer waits for it.
-    pub(crate) fn settle(&self, active: &Active) {
+        self.in_flight.remove(active.id.as_str());
         self.in_flight_bytes.fetch_sub(active.input_bytes, Ordering::AcqRel);
         self.changed.notify_waiters();
     }
@@ -344,8 +338,7 @@ impl Session {
     }
 
     fn is_idle(&self) -> bool {
-        // Bytes are counted until the answer is queued, the table is left before that.
-        self.in_flight_bytes.load(Ordering::Acquire) == 0 && self.holds.load(Ordering::Acquire) == 0
+        self.in_flight.is_empty() && self.holds.load(Ordering::Acquire) == 0
     }
 
     /// Requests that have left the reader.

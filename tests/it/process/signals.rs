@@ -6,8 +6,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::program::{Host, PATIENCE, Place, now, until};
-use super::wire::Wire;
+use super::support::program::{Host, PATIENCE, Place, now, until};
+use super::support::wire::Wire;
 
 #[test]
 fn r44_sigterm_finishes_what_runs_and_takes_nothing_new() {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::program::{Host, PATIENCE, Place, a2e, now, run, workspace};
-use super::wire::{Wire, is_terminal};
+use super::support::program::{Host, PATIENCE, Place, a2e, now, run, workspace};
+use super::support::wire::{Wire, is_terminal, with_envelope};
 
 const CONFIG: &str = "a2e-server/examples/minimal.yaml";
 const SESSION: &str = "a2e-server/examples/session.ndjson";
@@ -129,7 +129,8 @@ fn r15_a_stderr_that_nobody_reads_holds_nothing_up() {
     let start = now();
     wire.finish();
     assert!(wire.rest().is_empty());
-    let status = super::program::until_some(PATIENCE, "the end", || child.try_wait().unwrap());
+    let status =
+        super::support::program::until_some(PATIENCE, "the end", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
@@ -217,4 +218,31 @@ fn r17_the_end_of_input_wins_over_a_longer_shutdown() {
     assert_eq!(wire.reply_to(&id)["code"], "shutting_down");
     assert_eq!(host.code(Duration::from_secs(3)), Some(0));
     assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+}
+
+#[test]
+fn r40_an_id_may_be_used_again_as_soon_as_its_answer_is_there() {
+    let place = Place::new();
+    for run in ["inline", "pool", "blocking", "future"] {
+        let config = place.config(&format!(
+            "plugins: [{{name: demo, type: tools, cls: a2e.caps.demo.plugin.DemoToolPlugin, \
+             metadata: {{run: {run}}}}}]\n"
+        ));
+        let (mut host, mut wire) = Host::stdio(&["-c", &config]);
+        wire.handshake("thrifty");
+        // Long enough that the answer leaves before the batch is complete.
+        let text = "x".repeat(4096);
+        for n in 0..500 {
+            let arguments = json!({ "n": n, "text": text });
+            let body = json!({ "tool_name": "echo", "arguments": arguments });
+            assert!(wire.try_send(with_envelope("tool/call/req", "same", body).as_bytes()));
+            let reply = wire.next().unwrap();
+            assert_eq!(
+                (&reply["req_id"], &reply["data"]["data"]["n"]),
+                (&"same".into(), &n.into())
+            );
+        }
+        wire.finish();
+        assert_eq!(host.code(PATIENCE), Some(0));
+    }
 }
