@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::kernel::Kernel;
+use tokio::sync::OwnedMutexGuard;
+
+use super::kernel::{Kernel, within};
 use super::load::{caught, on_thread};
 use crate::config::SnapshotMode;
 use crate::dispatch::PluginSlot;
@@ -40,21 +42,39 @@ impl Kernel {
         if let Err(error) = on_thread(self, "restore", work).await {
             tracing::error!(plugin = %slot.name, %error, "state not restored; the plugin starts empty");
             slot.set_state_problem(Some(format!("not restored: {}", error.message())));
+            slot.keep_saved_state(true);
         }
     }
 
-    /// Saves every plugin; returns what failed.
-    pub(super) async fn save_all(self: &Arc<Self>) -> Vec<String> {
+    /// Saves every plugin; returns what failed. What is wrong with a plugin's saved state is in its
+    /// status. `is_asked` is a save that somebody asked for: it also overwrites a state that could not
+    /// be restored, which the schedule leaves for whoever may repair it.
+    pub(super) async fn save_all(self: &Arc<Self>, is_asked: bool) -> Vec<String> {
         let Some(store) = self.store.clone() else { return Vec::new() };
         let mut failed = Vec::new();
         for slot in self.serving_plugins().into_iter().filter(has_host_state) {
+            if !is_asked && slot.keeps_saved_state() {
+                continue;
+            }
+            // One save at a time, or an older state could overwrite a newer one.
+            let Some(turn) = self.turn(&slot, is_asked).await else {
+                failed.push(format!("plugin `{}`: its last save still runs", slot.name));
+                continue;
+            };
             let (store, plugin) = (Arc::clone(&store), Arc::clone(&slot));
-            let work = move || match caught("save", || plugin.instance.save(Scope::Host))? {
-                Some(state) => store.save(&key(&plugin.name), &state),
-                None => Ok(()),
+            let work = move || {
+                // Held until the work is done, however long that takes.
+                let _turn = turn;
+                match caught("save", || plugin.instance.save(Scope::Host))? {
+                    Some(state) => store.save(&key(&plugin.name), &state),
+                    None => Ok(()),
+                }
             };
             match on_thread(self, "save", work).await {
-                Ok(()) => slot.set_state_problem(None),
+                Ok(()) => {
+                    slot.keep_saved_state(false);
+                    slot.set_state_problem(None);
+                }
                 Err(error) => {
                     tracing::error!(plugin = %slot.name, %error, "state not saved");
                     slot.set_state_problem(Some(format!("not saved: {}", error.message())));
@@ -65,15 +85,27 @@ impl Kernel {
         failed
     }
 
-    async fn save_if_mine(self: &Arc<Self>) {
-        if self.kernel_store().is_some() {
-            // What failed is in the log and in the plugin's status.
-            let _reported = self.save_all().await;
+    /// The right to touch a plugin's saved state; `None` when another has it for too long, or at all
+    /// and nobody waits.
+    async fn turn(&self, slot: &PluginSlot, waits: bool) -> Option<OwnedMutexGuard<()>> {
+        let turn = Arc::clone(&slot.saving);
+        if waits {
+            within(self.plugin_limit, turn.lock_owned()).await
+        } else {
+            turn.try_lock_owned().ok()
         }
     }
 
-    pub(super) async fn save_after_session(self: &Arc<Self>) {
-        self.save_if_mine().await;
+    async fn save_if_mine(self: &Arc<Self>) {
+        if self.kernel_store().is_some() {
+            // What failed is in the log and in the plugin's status.
+            let _reported = self.save_all(false).await;
+        }
+    }
+
+    /// Has the state of every plugin saved before long; many calls make one save.
+    pub(super) fn save_soon(&self) {
+        self.save_wanted.notify_one();
     }
 
     pub(super) async fn save_at_shutdown(self: &Arc<Self>) {
@@ -86,9 +118,11 @@ impl Kernel {
             return;
         }
         let (kernel, interval) = (Arc::downgrade(self), self.config.snapshot_interval);
+        let wanted = Arc::clone(&self.save_wanted);
         self.runtime.spawn(async move {
             loop {
-                tokio::time::sleep(interval).await;
+                // Woken early when a session has ended.
+                let _early = within(interval, wanted.notified()).await;
                 let Some(kernel) = kernel.upgrade() else { return };
                 kernel.save_if_mine().await;
             }
@@ -99,8 +133,12 @@ impl Kernel {
     pub(super) async fn clear(self: &Arc<Self>, name: &PluginName) -> Result<()> {
         let slot = self.plugins().into_iter().find(|slot| slot.name == *name);
         let slot = slot.ok_or_else(|| Error::runtime(format!("no plugin is named `{name}`")))?;
+        let turn = self.turn(&slot, true).await;
+        let turn = turn.ok_or_else(|| Error::runtime("its last save still runs"))?;
         let store = self.store.clone();
         let work = move || {
+            let _turn = turn;
+            slot.keep_saved_state(false);
             caught("clear", || slot.instance.clear(Scope::Host))?;
             match store {
                 Some(store) => store.delete(&key(&slot.name)),

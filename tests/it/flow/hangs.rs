@@ -257,7 +257,9 @@ async fn r31_r32_a_plugin_that_hangs_in_its_life_is_gone_on_without() {
             host.executor().clear_state(&"bad".into()).await.is_err(),
             part == "clear" || part == "build"
         );
-        assert_eq!(host.executor().save_state().await.is_err(), part == "save");
+        // A save does not overtake what still hangs in the plugin's saved state.
+        let is_held_up = ["save", "clear"].contains(&part);
+        assert_eq!(host.executor().save_state().await.is_err(), is_held_up, "{part}");
         host.executor().shutdown(Duration::ZERO).await;
         assert!(start.elapsed() < Duration::from_secs(2), "{part}: {:?}", start.elapsed());
         assert_eq!(
