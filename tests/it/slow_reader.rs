@@ -64,11 +64,12 @@ fn finish(connection: &Connection, rest: &[u8], sent: usize) -> usize {
         while !rest.is_empty() {
             match sink.try_write(rest) {
                 Ok(taken) => rest = &rest[taken..],
-                Err(_) => {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     if sink.ready().await.is_err() {
                         return;
                     }
                 }
+                Err(_) => return,
             }
         }
     });

@@ -39,7 +39,13 @@ pub(crate) struct PluginSlot {
     pub(crate) stats: PluginStats,
     /// Guards the reason alone; whether it serves is known without the lock.
     state: Mutex<SlotState>,
+    /// Why its saved state was not restored or not saved, the last time.
+    state_problem: Mutex<Option<String>>,
     is_serving: AtomicBool,
+    /// Who saves, clears or restores its state has this.
+    pub(crate) saving: Arc<tokio::sync::Mutex<()>>,
+    /// What is saved could not be restored and is not to be overwritten unasked.
+    keeps_saved_state: AtomicBool,
 }
 
 /// What happened to a plugin's calls.
@@ -84,7 +90,10 @@ impl PluginSlot {
             gate,
             stats: PluginStats::default(),
             state: Mutex::new(SlotState::Serving),
+            state_problem: Mutex::new(None),
             is_serving: AtomicBool::new(true),
+            saving: Arc::default(),
+            keeps_saved_state: AtomicBool::new(false),
             config,
         }
     }
@@ -94,6 +103,15 @@ impl PluginSlot {
         self.instance.handlers()
     }
 
+    /// Whether its saved state, which could not be restored, is left as it is.
+    pub(crate) fn keeps_saved_state(&self) -> bool {
+        self.keeps_saved_state.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn keep_saved_state(&self, keeps: bool) {
+        self.keeps_saved_state.store(keeps, Ordering::Release);
+    }
+
     /// Whether it takes messages.
     pub(crate) fn is_serving(&self) -> bool {
         self.is_serving.load(Ordering::Acquire)
@@ -101,6 +119,15 @@ impl PluginSlot {
 
     pub(crate) fn state(&self) -> SlotState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is wrong with its saved state, as of the last restore or save.
+    pub(crate) fn state_problem(&self) -> Option<String> {
+        self.state_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_state_problem(&self, problem: Option<String>) {
+        *self.state_problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 
     /// Takes the plugin out of service; the reason is shown in status.

@@ -49,6 +49,7 @@ pub(super) async fn load_plugins(
     for problem in problems {
         let slot = slots.iter().find(|slot| slot.name.as_str() == problem.plugin);
         let Some(slot) = slot else { continue };
+        kernel.contributions.withdraw(&slot.name);
         slot.fail(problem.to_string());
         if slot.config.metadata.required {
             return Err(required(&slot.config, problem.to_string()));

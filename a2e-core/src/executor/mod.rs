@@ -87,7 +87,7 @@ impl Executor {
         if self.kernel.store.is_none() {
             return Err(Error::runtime("no `snapshot_store` is configured"));
         }
-        let failed = self.kernel.save_all().await;
+        let failed = self.kernel.save_all(true).await;
         if failed.is_empty() { Ok(()) } else { Err(Error::runtime(failed.join("; "))) }
     }
 
@@ -109,6 +109,7 @@ impl Executor {
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        self.kernel.watchdog.stop();
+        // Without a shutdown before, sessions end now; the watchdog goes when the last has.
+        self.kernel.drain_sessions();
     }
 }

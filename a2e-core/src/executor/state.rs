@@ -1,8 +1,11 @@
 //! Snapshots: saved at session end, on schedule and at shutdown, restored at start.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::kernel::Kernel;
+use tokio::sync::OwnedMutexGuard;
+
+use super::kernel::{Kernel, within};
 use super::load::{caught, on_thread};
 use crate::config::SnapshotMode;
 use crate::dispatch::PluginSlot;
@@ -10,6 +13,9 @@ use crate::plugin::{PluginScope, Scope};
 use crate::protocol::PluginName;
 use crate::snapshot::{SnapshotStore, StateKey};
 use crate::{Error, Result};
+
+/// How long a save that was asked for waits for one that runs.
+const TURN_LIMIT: Duration = Duration::from_secs(5);
 
 /// The key under which the kernel keeps a plugin's own state.
 const KEY: &str = "state";
@@ -31,41 +37,75 @@ impl Kernel {
             let Some(loaded) = store.load(&key(&plugin.name))? else { return Ok(()) };
             if let Some(problem) = &loaded.problem {
                 tracing::warn!(plugin = %plugin.name, problem, "state of the previous generation");
+                plugin.set_state_problem(Some(format!(
+                    "state of the previous generation: {problem}"
+                )));
             }
             caught("restore", || plugin.instance.restore(Scope::Host, loaded.state))
         };
         if let Err(error) = on_thread(self, "restore", work).await {
             tracing::error!(plugin = %slot.name, %error, "state not restored; the plugin starts empty");
+            slot.set_state_problem(Some(format!("not restored: {}", error.message())));
+            slot.keep_saved_state(true);
         }
     }
 
-    /// Saves every plugin; returns what failed.
-    pub(super) async fn save_all(self: &Arc<Self>) -> Vec<String> {
+    /// Saves every plugin; returns what failed. What is wrong with a plugin's saved state is in its
+    /// status. `is_asked` is a save that somebody asked for: it also overwrites a state that could not
+    /// be restored, which the schedule leaves for whoever may repair it.
+    pub(super) async fn save_all(self: &Arc<Self>, is_asked: bool) -> Vec<String> {
         let Some(store) = self.store.clone() else { return Vec::new() };
         let mut failed = Vec::new();
         for slot in self.serving_plugins().into_iter().filter(has_host_state) {
-            let (store, plugin) = (Arc::clone(&store), Arc::clone(&slot));
-            let work = move || match caught("save", || plugin.instance.save(Scope::Host))? {
-                Some(state) => store.save(&key(&plugin.name), &state),
-                None => Ok(()),
+            if !is_asked && slot.keeps_saved_state() {
+                continue;
+            }
+            // One save at a time, or an older state could overwrite a newer one.
+            let Some(turn) = self.turn(&slot, is_asked).await else {
+                failed.push(format!("plugin `{}`: its last save still runs", slot.name));
+                continue;
             };
-            if let Err(error) = on_thread(self, "save", work).await {
-                tracing::error!(plugin = %slot.name, %error, "state not saved");
-                failed.push(format!("plugin `{}`: {}", slot.name, error.message()));
+            let (store, plugin) = (Arc::clone(&store), Arc::clone(&slot));
+            let work = move || {
+                // Held until the work is done, however long that takes.
+                let _turn = turn;
+                match caught("save", || plugin.instance.save(Scope::Host))? {
+                    Some(state) => store.save(&key(&plugin.name), &state),
+                    None => Ok(()),
+                }
+            };
+            match on_thread(self, "save", work).await {
+                Ok(()) => {
+                    slot.keep_saved_state(false);
+                    slot.set_state_problem(None);
+                }
+                Err(error) => {
+                    tracing::error!(plugin = %slot.name, %error, "state not saved");
+                    slot.set_state_problem(Some(format!("not saved: {}", error.message())));
+                    failed.push(format!("plugin `{}`: {}", slot.name, error.message()));
+                }
             }
         }
         failed
     }
 
+    /// The right to touch a plugin's saved state; `None` when another has it for too long, or at all
+    /// and nobody waits.
+    async fn turn(&self, slot: &PluginSlot, waits: bool) -> Option<OwnedMutexGuard<()>> {
+        let turn = Arc::clone(&slot.saving);
+        if waits { within(TURN_LIMIT, turn.lock_owned()).await } else { turn.try_lock_owned().ok() }
+    }
+
     async fn save_if_mine(self: &Arc<Self>) {
         if self.kernel_store().is_some() {
             // What failed is in the log and in the plugin's status.
-            let _reported = self.save_all().await;
+            let _reported = self.save_all(false).await;
         }
     }
 
-    pub(super) async fn save_after_session(self: &Arc<Self>) {
-        self.save_if_mine().await;
+    /// Has the state of every plugin saved before long; many calls make one save.
+    pub(super) fn save_soon(&self) {
+        self.save_wanted.notify_one();
     }
 
     pub(super) async fn save_at_shutdown(self: &Arc<Self>) {
@@ -78,9 +118,11 @@ impl Kernel {
             return;
         }
         let (kernel, interval) = (Arc::downgrade(self), self.config.snapshot_interval);
+        let wanted = Arc::clone(&self.save_wanted);
         self.runtime.spawn(async move {
             loop {
-                tokio::time::sleep(interval).await;
+                // Woken early when a session has ended.
+                let _early = within(interval, wanted.notified()).await;
                 let Some(kernel) = kernel.upgrade() else { return };
                 kernel.save_if_mine().await;
             }
@@ -91,8 +133,12 @@ impl Kernel {
     pub(super) async fn clear(self: &Arc<Self>, name: &PluginName) -> Result<()> {
         let slot = self.plugins().into_iter().find(|slot| slot.name == *name);
         let slot = slot.ok_or_else(|| Error::runtime(format!("no plugin is named `{name}`")))?;
+        let turn = self.turn(&slot, true).await;
+        let turn = turn.ok_or_else(|| Error::runtime("its last save still runs"))?;
         let store = self.store.clone();
         let work = move || {
+            let _turn = turn;
+            slot.keep_saved_state(false);
             caught("clear", || slot.instance.clear(Scope::Host))?;
             match store {
                 Some(store) => store.delete(&key(&slot.name)),

@@ -1,10 +1,10 @@
 //! The reader of a session: takes lines from the transport, checks them, and starts their requests.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::BufMut;
 use tokio::io::AsyncReadExt;
 
 use super::{Phase, Session};
@@ -20,8 +20,18 @@ use crate::protocol::ErrorCode;
 use crate::transport::{ByteSource, Connection};
 use crate::{Error, Time};
 
-/// How long what was answered at the end of a session may take to leave.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long what a plugin said while it let go of a session may take to leave.
+const LAST_WORDS: Duration = Duration::from_millis(150);
+
+/// After the end, what a peer still sends is read and dropped for this long: closing a TCP
+/// connection with unread input would take back answers that are on their way.
+const AFTER_END: Duration = Duration::from_millis(100);
+
+/// Reads between two voluntary pauses.
+const YIELD_EVERY: u32 = 16;
+
+/// How long a peer of a host with a token may take to shake hands; never on stdio.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve(kernel: Arc<Kernel>, connection: Connection) {
@@ -34,11 +44,35 @@ pub(crate) async fn serve(kernel: Arc<Kernel>, connection: Connection) {
         }
     };
     tracing::debug!(session = %session.id, peer = %session.peer.name, "session opened");
+    let mut open = Open(Some(session));
+    let Some(session) = open.0.clone() else { return };
     let mut reader = Reader::new(&session, source);
     let end = reader.run().await;
-    drop(reader);
-    finish_session(&session, end).await;
+    let source = reader.into_source();
+    finish_session(&session, end, source).await;
+    open.0 = None;
 }
+
+/// Ends the session of a task that was dropped or panicked.
+struct Open(Option<Arc<Session>>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let Some(session) = self.0.take() else { return };
+        session.is_reading.store(false, Ordering::Release);
+        session.advance(Phase::Closed);
+        session.set_inline(None);
+        session.sink.kill();
+        session.end_all(CancelReason::ClientGone);
+        session.kernel.remove_session(&session);
+        let kernel = Arc::clone(&session.kernel);
+        let runtime = kernel.runtime.clone();
+        runtime.spawn(async move { kernel.session_ended(&session).await });
+    }
+}
+
+/// An id longer than this is not kept for the next request.
+const KEPT_ID: usize = 256;
 
 /// Why a reader stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +91,6 @@ struct Reader {
     lines: LineBuffer,
     table: Arc<RouteTable>,
     table_generation: u64,
-    hasher: std::hash::RandomState,
     /// The request object of an earlier inline call, for use again.
     spare: Option<Arc<Active>>,
     /// The time, as of the last step on the reader.
@@ -72,16 +105,21 @@ impl Reader {
             lines: LineBuffer::new(kernel.config.limits.max_line_bytes),
             table: kernel.table(),
             table_generation: kernel.table_generation(),
-            hasher: std::hash::RandomState::new(),
             spare: None,
             now: session.now(),
             session: Arc::clone(session),
         }
     }
 
+    fn into_source(self) -> ByteSource {
+        self.source
+    }
+
     async fn run(&mut self) -> End {
         let session = Arc::clone(&self.session);
-        let mut last_read = 0;
+        let (mut last_read, mut turns) = (0, 0_u32);
+        let overdue = handshake_overdue(&session);
+        tokio::pin!(overdue);
         loop {
             let is_done = self.take_lines();
             if session.sink.is_dead() || session.phase() == Phase::Closed {
@@ -96,21 +134,37 @@ impl Reader {
             }
             if session.has_too_many_bytes() {
                 let fits = async {
-                    session.wait_changed(|it| !it.has_too_many_bytes() || it.sink.is_dead()).await;
+                    session.wait_changed(|it| !it.has_too_many_bytes()).await;
                     true
                 };
-                if unless_draining(&session, fits).await {
-                    continue;
+                tokio::select! {
+                    has_room = unless_draining(&session, fits) => {
+                        if has_room {
+                            continue;
+                        }
+                        return self.why();
+                    }
+                    () = session.sink.death() => return End::Lost,
+                    () = peer_left(&session) => return End::Lost,
                 }
-                return self.why();
             }
             if !is_done {
                 // There was no room for the lines that were read already, and now there is again.
                 continue;
             }
-            self.lines.prepare(last_read);
+            turns += 1;
+            if turns % YIELD_EVERY == 0 {
+                // A peer that never pauses leaves the thread to others now and then.
+                tokio::task::yield_now().await;
+            }
+            let room = self.lines.prepare(last_read);
+            let mut into = self.lines.buffer().limit(room);
             let read = tokio::select! {
-                read = self.source.read_buf(self.lines.buffer()) => read,
+                read = self.source.read_buf(&mut into) => read,
+                () = &mut overdue => {
+                    tracing::info!(peer = %session.peer.name, "no handshake within 10 s; closed");
+                    return End::Drain;
+                }
                 () = session.sink.death() => return End::Lost,
                 () = drained(&session) => return End::Drain,
             };
@@ -137,7 +191,7 @@ impl Reader {
     fn take_lines(&mut self) -> bool {
         let session = Arc::clone(&self.session);
         let Some(mut item) = self.lines.next_item() else { return true };
-        session.is_reading.store(true, Ordering::Release);
+        session.is_reading.store(true, Ordering::SeqCst);
         session.be_watched();
         self.now = session.now();
         self.refresh_table();
@@ -176,9 +230,13 @@ impl Reader {
     fn take_tail(&mut self) {
         let tail = self.lines.tail().to_vec();
         if !tail.iter().all(u8::is_ascii_whitespace) {
-            self.now = self.session.now();
+            let session = Arc::clone(&self.session);
+            session.is_reading.store(true, Ordering::SeqCst);
+            session.be_watched();
+            self.now = session.now();
             self.take_line(&tail);
-            self.session.sink.flush();
+            session.is_reading.store(false, Ordering::Release);
+            session.sink.flush();
         }
     }
 
@@ -239,7 +297,7 @@ impl Reader {
     /// A line under the id of a request in flight: a repeat of it, or another request.
     fn meet_again(&self, first: &Active, kind: &str, scanned: &Scanned<'_>) {
         let is_repeat = first.input_bytes == scanned.text.len()
-            && first.fingerprint == self.hasher.hash_one(scanned.text);
+            && first.fingerprint() == self.session.fingerprint(scanned.text);
         if is_repeat {
             return self.session.kernel.counters.repeated.add();
         }
@@ -253,12 +311,14 @@ impl Reader {
     fn accept(&mut self, route: &Arc<Route>, scanned: &Scanned<'_>, id: Option<&str>) {
         let session = Arc::clone(&self.session);
         let kernel = Arc::clone(&session.kernel);
-        let fingerprint = self.hasher.hash_one(scanned.text);
         let made;
         let id = if let Some(id) = id {
             id
         } else {
-            made = kernel.ids.next_id();
+            // Ids can be foreseen; one that a client took already is passed over.
+            made = std::iter::repeat_with(|| kernel.ids.next_id())
+                .find(|id| session.find(id.as_str()).is_none())
+                .unwrap_or_default();
             made.as_str()
         };
         let deadline_us = route.limit(&scanned.timeout).map_or(NEVER, |limit| {
@@ -269,7 +329,6 @@ impl Reader {
             id,
             correlation_id: scanned.correlation_id.as_text(),
             input_bytes: scanned.text.len(),
-            fingerprint,
             at: self.now,
             deadline_us,
         };
@@ -279,7 +338,8 @@ impl Reader {
         start(&call, Incoming::new(scanned.text, scanned.depth), Place::Reader);
         session.set_inline(None);
         self.now = session.now();
-        self.spare = Some(call.0);
+        // One that has left the reader is held by others, and carries its line.
+        self.spare = (!call.0.was_listed() && call.0.id.len() <= KEPT_ID).then_some(call.0);
     }
 
     /// The object of a new request; the memory of an earlier one, if nobody holds that any more.
@@ -333,12 +393,21 @@ impl Session {
     }
 }
 
+/// A type is never longer; beyond it no likeness is looked for.
+const LONGEST_TYPE: usize = 128;
+
 /// The error for a type that has no route.
 fn unhandled(kind: &str, table: &RouteTable) -> Error {
     let is_sent_by_hosts = matches!(kind, "pong" | "handshake/resp" | "invoke/event")
         || ["/resp", "/event", "/push"].iter().any(|end| kind.ends_with(end));
     if is_sent_by_hosts {
-        return Error::invalid(format!("`{kind}` is sent by hosts, not to them"));
+        let shown: String = kind.chars().take(LONGEST_TYPE).collect();
+        return Error::invalid(format!("`{shown}` is sent by hosts, not to them"));
+    }
+    if kind.len() > LONGEST_TYPE {
+        // Likeness costs time for each byte of it; nobody meant this.
+        let text = format!("no plugin handles a type of {} bytes", kind.len());
+        return Error::new(ErrorCode::UnknownType, text);
     }
     let text = format!("no plugin handles `{kind}`");
     let nearest = table
@@ -382,10 +451,10 @@ async fn drained(session: &Session) {
 }
 
 /// Drains, answers what is left, and forgets the session.
-async fn finish_session(session: &Arc<Session>, end: End) {
+async fn finish_session(session: &Arc<Session>, end: End, mut source: ByteSource) {
     let kernel = &session.kernel;
     if end == End::Input {
-        session.drain(session.now().mono + kernel.drain_limit());
+        session.drain(session.now().mono.saturating_add(kernel.drain_limit()));
         tokio::select! {
             () = drained(session) => {}
             () = peer_left(session) => session.end_all(CancelReason::ClientGone),
@@ -403,9 +472,28 @@ async fn finish_session(session: &Arc<Session>, end: End) {
     }
     session.advance(Phase::Closed);
     session.sink.close();
+    if end == End::Drain && !session.peer.is_stdio {
+        let rest = async {
+            let mut block = [0; 4096];
+            while source.read(&mut block).await.is_ok_and(|read| read > 0) {}
+        };
+        let _long_enough = tokio::time::timeout(AFTER_END, rest).await;
+    }
     session.sink.kill();
+    kernel.commit_audit();
     kernel.remove_session(session);
     tracing::debug!(session = %session.id, ?end, "session closed");
+}
+
+/// Resolves when a peer that has to shake hands did not in time.
+async fn handshake_overdue(session: &Session) {
+    if session.kernel.config.auth_token.is_some() && !session.peer.is_stdio {
+        tokio::time::sleep(HANDSHAKE_LIMIT).await;
+        if !session.is_authenticated() {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Waits until the peer, whose input has ended, is known to read no more either.

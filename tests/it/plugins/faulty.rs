@@ -61,14 +61,18 @@ impl FaultyPlugin {
 impl Settings {
     fn at(&self, part: &str) -> Result<()> {
         let probe = Probe::of(&self.probe);
-        probe.iter().for_each(|probe| probe.note(part));
+        if let Some(probe) = &probe {
+            probe.note(part);
+        }
         if self.fails_in != part {
             return Ok(());
         }
         match self.how.as_str() {
             "error" => Err(Error::runtime(format!("fails in {part}"))),
             "hang" => {
-                probe.iter().for_each(|probe| probe.hang());
+                if let Some(probe) = &probe {
+                    probe.hang();
+                }
                 Ok(())
             }
             _ => panic!("{SECRET}"),

@@ -108,11 +108,15 @@ impl Scene {
             }
             "watch" => {
                 let probe = self.probe();
-                probe.iter().for_each(|it| it.note("watching"));
+                if let Some(it) = &probe {
+                    it.note("watching");
+                }
                 while !call.is_cancelled() {
                     std::thread::sleep(Duration::from_millis(1));
                 }
-                probe.iter().for_each(|it| it.note("cancelled"));
+                if let Some(it) = &probe {
+                    it.note("cancelled");
+                }
                 Err(Error::runtime("cancelled"))
             }
             "pool" => Ok(Outcome::on_pool(self.later())),
@@ -163,7 +167,9 @@ struct Dropped(Option<Arc<Probe>>);
 
 impl Drop for Dropped {
     fn drop(&mut self) {
-        self.0.iter().for_each(|probe| probe.note("future dropped"));
+        if let Some(probe) = &self.0 {
+            probe.note("future dropped");
+        }
     }
 }
 
@@ -172,7 +178,9 @@ impl Script {
         let request: Request = decode(incoming)?;
         let act = request.acts.get(&self.name).unwrap_or(&self.settings.act).clone();
         let scene = Scene { name: self.name.clone(), act, request };
-        scene.probe().iter().for_each(|probe| probe.note(self.name.clone()));
+        if let Some(probe) = scene.probe() {
+            probe.note(self.name.clone());
+        }
         Ok(scene)
     }
 }
@@ -204,7 +212,7 @@ impl Plugin for Script {
                 "pool" => Run::Pool,
                 "blocking" => Run::Blocking,
                 "future" => {
-                    on.dynamic_future(spec, |plugin, body, call| plugin.play(body, call));
+                    on.dynamic_future(spec, Script::play_raw);
                     continue;
                 }
                 _ => Run::Inline,
@@ -215,7 +223,7 @@ impl Plugin for Script {
 }
 
 impl Script {
-    fn play(self: Arc<Self>, body: Body, call: Call) -> BoxFuture<Answer<RawReply>> {
+    fn play_raw(self: Arc<Self>, body: Body, call: Call) -> BoxFuture<Answer<RawReply>> {
         Box::pin(async move {
             let scene = self.scene(body.as_incoming())?;
             scene.play_async(call).await
