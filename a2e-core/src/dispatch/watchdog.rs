@@ -145,7 +145,9 @@ fn look_at(session: &Arc<Session>, now: Time) -> bool {
     let mut has_ended_some = false;
     // Replies that wait behind a slow inline handler.
     session.sink.flush();
-    if let Some(active) = session.inline() {
+    // One that has left the reader is about to be forgotten there; whatever it does, it does elsewhere.
+    let inline = session.inline().filter(|it| !it.was_listed());
+    if let Some(active) = inline {
         let limit = active.accepted.mono_us() + micros(INLINE_LIMIT);
         let step = active.step_deadline_us.load(Ordering::Acquire);
         let due = active.deadline_us.min(limit).min(step);

@@ -8,7 +8,6 @@ use dashmap::DashMap;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::TEARDOWN_LIMIT;
 use crate::audit::{AuditLog, AuditRecord};
 use crate::children::Supervisor;
 use crate::clock::Clock;
@@ -29,6 +28,7 @@ pub(super) struct Services {
     pub(super) children: Option<Arc<Supervisor>>,
     pub(super) drain: Duration,
     pub(super) stall: Duration,
+    pub(super) plugin_limit: Duration,
 }
 
 /// One event that happened so many times.
@@ -98,13 +98,15 @@ pub(crate) struct Kernel {
     drain: Duration,
     /// How long a reader may take nothing.
     stall: Duration,
+    /// How long a plugin may take in each part of its life.
+    pub(super) plugin_limit: Duration,
 }
 
 impl Kernel {
     pub(super) fn new(config: HostConfig, services: Services) -> Result<Arc<Self>> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::internal("a host needs a running tokio"))?;
-        let Services { audit, clock, store, children, drain, stall } = services;
+        let Services { audit, clock, store, children, drain, stall, plugin_limit } = services;
         let audits_to_log = config.audit.mode != AuditMode::Off && config.audit.path.is_none();
         Ok(Arc::new(Self {
             pool: WorkerPool::new(config.limits.max_workers),
@@ -134,6 +136,7 @@ impl Kernel {
             save_wanted: Arc::default(),
             drain,
             stall,
+            plugin_limit,
         }))
     }
 
@@ -319,7 +322,7 @@ impl Kernel {
             let id = session.id.clone();
             let plugins = kernel.plugins();
             let told = kernel.runtime.spawn_blocking(move || tell_end(&plugins, &session));
-            if within(TEARDOWN_LIMIT, told).await.is_none() {
+            if within(kernel.plugin_limit, told).await.is_none() {
                 tracing::error!(session = %id, "plugins did not let go of the session in time");
             }
             kernel.save_soon();
@@ -378,8 +381,8 @@ impl Kernel {
             // A panic was caught and reported by then.
             let _joined = self.runtime.spawn_blocking(work).await;
         };
-        if within(TEARDOWN_LIMIT, gone).await.is_none() {
-            tracing::error!(plugin = %slot.name, "teardown took longer than 5 s; going on without it");
+        if within(self.plugin_limit, gone).await.is_none() {
+            tracing::error!(plugin = %slot.name, "teardown takes too long; going on without it");
         }
     }
 }

@@ -20,9 +20,6 @@ pub(crate) use kernel::Kernel;
 pub(crate) use load::build_instance;
 pub use status::{HostStatus, PluginHealth, PluginStatus};
 
-/// How long one plugin may take to end.
-const TEARDOWN_LIMIT: Duration = Duration::from_secs(5);
-
 /// A running host.
 ///
 /// ```
