@@ -84,7 +84,7 @@ impl Executor {
         if self.kernel.store.is_none() {
             return Err(Error::runtime("no `snapshot_store` is configured"));
         }
-        let failed = self.kernel.save_all(true).await;
+        let failed = self.kernel.save_all(true, true).await;
         if failed.is_empty() { Ok(()) } else { Err(Error::runtime(failed.join("; "))) }
     }
 

@@ -49,8 +49,9 @@ impl Kernel {
 
     /// Saves every plugin; returns what failed. What is wrong with a plugin's saved state is in its
     /// status. `is_asked` is a save that somebody asked for: it also overwrites a state that could not
-    /// be restored, which the schedule leaves for whoever may repair it.
-    pub(super) async fn save_all(self: &Arc<Self>, is_asked: bool) -> Vec<String> {
+    /// be restored, which the schedule leaves for whoever may repair it. `waits` is a save that comes
+    /// after one that runs; else it is left out, for the schedule comes again.
+    pub(super) async fn save_all(self: &Arc<Self>, is_asked: bool, waits: bool) -> Vec<String> {
         let Some(store) = self.store.clone() else { return Vec::new() };
         let mut failed = Vec::new();
         for slot in self.serving_plugins().into_iter().filter(has_host_state) {
@@ -58,7 +59,7 @@ impl Kernel {
                 continue;
             }
             // One save at a time, or an older state could overwrite a newer one.
-            let Some(turn) = self.turn(&slot, is_asked).await else {
+            let Some(turn) = self.turn(&slot, waits).await else {
                 failed.push(format!("plugin `{}`: its last save still runs", slot.name));
                 continue;
             };
@@ -93,10 +94,10 @@ impl Kernel {
         if waits { within(self.plugin_limit, turn.lock_owned()).await } else { turn.try_lock_owned().ok() }
     }
 
-    async fn save_if_mine(self: &Arc<Self>) {
+    async fn save_if_mine(self: &Arc<Self>, waits: bool) {
         if self.kernel_store().is_some() {
             // What failed is in the log and in the plugin's status.
-            let _reported = self.save_all(false).await;
+            let _reported = self.save_all(false, waits).await;
         }
     }
 
@@ -105,8 +106,9 @@ impl Kernel {
         self.save_wanted.notify_one();
     }
 
+    /// The last save; the one that the end of a session has started is often under way.
     pub(super) async fn save_at_shutdown(self: &Arc<Self>) {
-        self.save_if_mine().await;
+        self.save_if_mine(true).await;
     }
 
     /// Starts the schedule of saves. It ends with the kernel.
@@ -121,7 +123,7 @@ impl Kernel {
                 // Woken early when a session has ended.
                 let _early = within(interval, wanted.notified()).await;
                 let Some(kernel) = kernel.upgrade() else { return };
-                kernel.save_if_mine().await;
+                kernel.save_if_mine(false).await;
             }
         });
     }
