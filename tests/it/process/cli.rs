@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::program::{A2E, Host, PATIENCE, Place, a2e, outcome, workspace};
+use super::support::proc_fs::carrying;
+use super::support::program::{A2E, Host, PATIENCE, Place, a2e, outcome, until, workspace};
 use super::support::wire::Wire;
 
 fn json_of(stdout: &str) -> Value {
@@ -206,6 +207,33 @@ fn call_asks_a_host_inside_the_process_beside_it_or_elsewhere() {
         assert!(stderr.contains("no answer"), "{way:?}: {stderr}");
     }
     host.stop();
+}
+
+#[test]
+fn the_configuration_may_come_from_the_environment() {
+    let place = Place::new();
+    let config = place
+        .config("plugins: [{name: only, type: tools, cls: a2e.caps.demo.plugin.DemoToolPlugin}]\n");
+    let mut command = a2e(&["call", "memory/init/req", "--json"]);
+    let (code, stdout, _) = outcome(command.env("A2E_CONFIG", &config));
+    assert_eq!((code, &json_of(&stdout)["code"]), (Some(1), &json!("unknown_type")));
+    let (code, stdout, _) = outcome(&mut a2e(&["call", "memory/init/req", "--json"]));
+    assert_eq!((code, &json_of(&stdout)["type"]), (Some(0), &json!("memory/init/resp")));
+}
+
+#[test]
+fn call_leaves_no_host_behind() {
+    let place = Place::new();
+    // A program of a name of its own, so that only its processes are found.
+    let program = place.path("a2e-of-call");
+    std::fs::copy(A2E, &program).unwrap();
+    let spawn = format!("{} serve --stdio", program.display());
+    for body in [r#"{"tool_name":"echo","arguments":{}}"#, r#"{"tool_name":"no_such_tool"}"#] {
+        let (code, _, stderr) =
+            outcome(&mut a2e(&["call", "tool/call/req", body, "--spawn", &spawn]));
+        assert!(code.is_some_and(|code| code < 2), "{stderr}");
+        until(PATIENCE, "nothing is left", || carrying("a2e-of-call").is_empty());
+    }
 }
 
 #[test]

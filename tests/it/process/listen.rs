@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::support::program::{Host, PATIENCE, Place, a2e, outcome};
+use super::support::program::{Host, PATIENCE, Place, a2e, outcome, until};
 use super::support::wire::Wire;
 
 fn mode(path: &Path) -> u32 {
@@ -62,6 +62,29 @@ fn r61_a_stale_socket_is_replaced() {
     let host = Host::at_socket(&place, &[]);
     Wire::connect(&place.socket()).ping();
     host.stop();
+}
+
+#[test]
+fn r61_of_hosts_that_find_the_same_stale_socket_one_gets_the_place() {
+    for _ in 0..5 {
+        let place = Place::new();
+        drop(UnixListener::bind(place.path("a2e.sock")).unwrap());
+        let listen = place.socket();
+        let mut hosts: Vec<Host> = (0..8).map(|_| Host::serve(&["--listen", &listen])).collect();
+        until(PATIENCE, "all but one have given up", || {
+            hosts.retain_mut(|host| {
+                host.has_ended().is_none_or(|code| {
+                    assert_eq!(code, Some(1), "{}", host.log());
+                    false
+                })
+            });
+            hosts.len() <= 1
+        });
+        let host = hosts.pop().expect("one of them serves");
+        host.addresses(1);
+        Wire::connect(&listen).ping();
+        host.stop();
+    }
 }
 
 #[test]

@@ -148,3 +148,19 @@ fn r10_an_endless_line_costs_no_memory() {
     assert!(wire.rest().is_empty());
     assert_eq!(host.code(PATIENCE), Some(0));
 }
+
+#[test]
+fn an_idle_host_rests() {
+    let place = Place::new();
+    let host = Host::at_socket(&place, &[]);
+    let mut wires: Vec<Wire> = (0..20).map(|_| Wire::connect(&place.socket())).collect();
+    for wire in &mut wires {
+        wire.handshake("idle");
+        assert_eq!(wire.tool("sleep", json!({ "ms": 1 }))["data"]["success"], true);
+    }
+    let (ticks, start) = (cpu_ticks(host.pid()), now());
+    until(PATIENCE, "a second of rest", || start.elapsed() > SECOND);
+    let ticks = cpu_ticks(host.pid()) - ticks;
+    assert!(ticks <= 3, "{ticks} ticks in a second of rest");
+    host.stop();
+}

@@ -246,3 +246,42 @@ fn r40_an_id_may_be_used_again_as_soon_as_its_answer_is_there() {
         assert_eq!(host.code(PATIENCE), Some(0));
     }
 }
+
+#[test]
+fn r17_a_reader_that_stops_does_not_keep_the_process() {
+    let mut child = example()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // Several answers, each longer than a pipe holds; nobody reads them.
+    for n in 0..3 {
+        let arguments = json!({ "text": "x".repeat(200_000) });
+        let body = json!({ "tool_name": "echo", "arguments": arguments });
+        let line = with_envelope("tool/call/req", &n.to_string(), body);
+        std::io::Write::write_all(&mut stdin, line.as_bytes()).unwrap();
+    }
+    let start = now();
+    drop(stdin);
+    let status =
+        super::support::program::until_some(PATIENCE, "the end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[test]
+fn streams_that_are_closed_or_go_away_end_the_host() {
+    for script in [
+        "exec \"$0\" serve --stdio <&-",
+        "echo '{\"type\":\"ping\",\"id\":\"1\"}' | \"$0\" serve --stdio >&-",
+        "\"$0\" serve --stdio </dev/null 2>&-",
+        "(while echo '{\"type\":\"ping\"}'; do :; done) | \"$0\" serve --stdio | head -n 1 >/dev/null",
+    ] {
+        let mut command = Command::new("bash");
+        command.args(["-c", script, super::support::program::A2E]).current_dir(workspace());
+        let output = run(command.stdin(Stdio::null()));
+        assert_eq!(output.status.code(), Some(0), "{script}: {output:?}");
+    }
+}
