@@ -36,7 +36,12 @@
 //!
 //! Everything here panics when a test's expectation does not hold; it is for tests only.
 
-#![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "a test kit fails by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a test kit fails by panicking"
+)]
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,1 +1,63 @@
-//! The program `a2e` as a library.
+//! The program `a2e` as a library: an outside crate becomes a full `a2e` with its own plugins.
+//!
+//! ```no_run
+//! use my_plugins as _; // the crate that registers them
+//!
+//! fn main() -> std::process::ExitCode {
+//!     a2e_server::cli(std::env::args_os())
+//! }
+//! # mod my_plugins {}
+//! ```
+//!
+//! `examples/hello_plugin.rs` is such a program with its plugin in the same file.
+
+mod args;
+mod call;
+mod check;
+mod defaults;
+mod failure;
+mod listen;
+mod plugins;
+mod serve;
+mod stdout;
+mod telemetry;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+pub use failure::Failure;
+
+// Without this line the linker leaves out the crate, and with it every plugin that it registers.
+use a2e_caps as _;
+
+/// Runs the command line: parses `args` (the program's name first), does what they say, and returns
+/// the exit code: 0, 1 (refused, or problems found), 2 (usage), 70 (internal).
+///
+/// Call it first thing in `main`, before any thread is started: the same program also serves as the
+/// guard of its child processes.
+pub fn cli(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    a2e_core::children::run_if_guard();
+    a2e_caps::link();
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout with code 0, usage errors to stderr with code 2.
+            let code = error.exit_code();
+            let _nobody_reads = error.print();
+            return ExitCode::from(u8::try_from(code).unwrap_or(2));
+        }
+    };
+    let result = match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Call(args) => call::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Plugins(args) => plugins::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

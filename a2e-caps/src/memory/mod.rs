@@ -1,1 +1,62 @@
-//! Soon.
+//! Memory: what an agent wants to know again, in three tiers of different reach.
+//!
+//! | Request | Reply | What it does |
+//! |---|---|---|
+//! | `memory/init/req` | `memory/init/resp` | opens a memory; its id is good in this session only |
+//! | `memory/store/req` | `memory/store/resp` | writes entries; a bad one is reported, the others are stored |
+//! | `memory/retrieve/req` | `memory/retrieve/resp` | finds entries by key, tag, tier and words, best first |
+//! | `memory/forget/req` | `memory/forget/resp` | removes entries by key or tag |
+//!
+//! | Tier | Seen by | Ends with |
+//! |---|---|---|
+//! | `working` | the session | the session |
+//! | `episodic` | one agent (by its handshake) in one namespace and scope | nothing; it is in the snapshot |
+//! | `semantic` | every session of the host | nothing; it is in the snapshot |
+//!
+//! After a reconnect the agent calls `memory/init` again: the new memory finds the episodic entries of
+//! the same agent id, `namespace` and `scope`, and all semantic ones. An agent without an id is nobody
+//! in particular: its episodic entries are its session's own and end with it. The agent id is the one
+//! in force when the memory is opened.
+//!
+//! In its session, a memory may also be named by its namespace in place of its id, as long as the session
+//! has opened that namespace in one scope only; a session that is written down beforehand needs that.
+//!
+//! An entry is found by its key, an object. Two keys are equal when their JSON is: the order of members
+//! does not matter, the order in arrays does, and `1`, `1.0` and `1e0` are one number (integers of more
+//! than 64 bits compare as floats). Storing under an equal key replaces the whole entry, its times too;
+//! the entry keeps its place in the order of insertion, by which a full tier drops its oldest.
+//!
+//! Nothing grows without a bound, see [`MemoryConfig`]. A full tier drops its oldest entry, a full host
+//! the episodic entries of the agent that has been away for the longest; what still finds no room is
+//! refused with `memory_full`.
+//!
+//! ```text
+//! {"type":"memory/init/req","id":"1","namespace":"trips"}
+//! {"type":"memory/init/resp","req_id":"1","memory_id":"9f…","namespace":"trips","success":true}
+//! {"type":"memory/store/req","id":"2","memory_id":"9f…",
+//!  "entries":[{"key":{"city":"Oslo"},"content":"rain","tier":"episodic","tags":["weather"]}]}
+//! {"type":"memory/store/resp","req_id":"2","stored":[{"city":"Oslo"}],"errors":[]}
+//! {"type":"memory/retrieve/req","id":"3","memory_id":"9f…","query":"RAIN"}
+//! {"type":"memory/retrieve/resp","req_id":"3","entries":[{"key":{"city":"Oslo"},…}],"total":1}
+//! ```
+
+#[cfg(feature = "client")]
+mod client;
+mod config;
+mod json;
+mod plugin;
+mod protocol;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(feature = "client")]
+pub use client::{Memory, MemoryError};
+pub use config::{Backend, MemoryConfig};
+pub use json::JsonObject;
+pub use protocol::{
+    MemoryEntry, MemoryForgetRequest, MemoryForgetResponse, MemoryInitRequest, MemoryInitResponse,
+    MemoryRetrieveRequest, MemoryRetrieveResponse, MemoryStoreRequest, MemoryStoreResponse,
+    MemoryTier,
+};

@@ -1,38 +1,23 @@
-//! The file behind the audit: who may write it, whole lines only, rotation without a loss.
+//! The file behind the audit: whole lines only, rotation without a loss.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::AuditConfig;
-use super::scan::Scan;
-
-/// How much of an existing file is read at start to find the last `seq`, holes and a torn tail.
-const TAIL: u64 = 16 * 1024 * 1024;
-
-/// How many names beside a taken path are tried, before the log gives up.
-const MAX_BESIDE: u32 = 1000;
+use super::place::PathLock;
 
 /// `path.index`, the name of a rotated file.
 pub(super) fn rotated(path: &Path, index: u32) -> PathBuf {
     with_suffix(path, &index.to_string())
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(suffix);
     PathBuf::from(name)
-}
-
-/// What was found when the file was opened.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    /// The first `seq` to give.
-    pub(super) next_seq: u64,
-    /// What was wrong, for people.
-    pub(super) problems: Vec<String>,
 }
 
 /// How far a write came.
@@ -56,35 +41,17 @@ pub(super) struct AuditFile {
     max_bytes: u64,
     backups: u32,
     rotations: u64,
+    failed_rotations: u64,
     /// The last write ended inside a line and could not be taken back.
     is_mid_line: bool,
     /// Whether another process holds the configured path.
     is_beside: bool,
     /// `<path>.lock`, held until the end. A file of its own, because `path` is renamed by rotation.
-    _lock: Option<File>,
+    _lock: Option<PathLock>,
 }
 
 impl AuditFile {
-    /// Opens the configured path, or, when a live host holds it, one beside it.
-    pub(super) fn open(config: &AuditConfig) -> io::Result<(Self, Found)> {
-        let path = &config.path;
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs::create_dir_all(parent)?;
-        }
-        match fs::metadata(path) {
-            Ok(there) if there.file_type().is_char_device() => return Self::open_device(path),
-            Ok(there) if !there.is_file() => {
-                return Err(io::Error::other("is neither a file nor a character device"));
-            }
-            _ => {}
-        }
-        match take_lock(path)? {
-            Some(lock) => Self::open_own(config, lock),
-            None => Self::open_beside(config),
-        }
-    }
-
-    fn new(file: File, path: PathBuf, size: u64, config: &AuditConfig) -> Self {
+    pub(super) fn new(file: File, path: PathBuf, size: u64, config: &AuditConfig) -> Self {
         let rotates = config.max_bytes > 0 && config.backup_count > 0;
         let max_bytes = if rotates { config.max_bytes } else { u64::MAX };
         Self {
@@ -95,78 +62,34 @@ impl AuditFile {
             max_bytes,
             backups: config.backup_count,
             rotations: 0,
+            failed_rotations: 0,
             is_mid_line: false,
             is_beside: false,
             _lock: None,
         }
     }
 
-    /// A device such as `/dev/null`: no lock, no rotation, nothing to read back.
-    fn open_device(path: &Path) -> io::Result<(Self, Found)> {
-        let file = OpenOptions::new().append(true).open(path)?;
-        let config = AuditConfig { max_bytes: 0, ..AuditConfig::new(path) };
-        let found = Found { next_seq: 1, problems: Vec::new() };
-        Ok((Self::new(file, path.to_owned(), 0, &config), found))
+    /// With the lock that makes the path its own.
+    pub(super) fn holding(self, lock: PathLock) -> Self {
+        Self { _lock: Some(lock), ..self }
     }
 
-    fn open_own(config: &AuditConfig, lock: File) -> io::Result<(Self, Found)> {
-        let path = &config.path;
-        let mut scan = Scan::default();
-        let mut unread = None;
-        if let Err(error) = scan.add(&rotated(path, 1), TAIL)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            unread = Some(format!("{}: {error}", rotated(path, 1).display()));
-        }
-        match scan.add(path, TAIL) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => other?,
-        }
-        let mut found = Found { next_seq: scan.next_seq(), problems: problems_in(&scan) };
-        found.problems.extend(unread);
-        let file = append_options().create(true).open(path)?;
-        if let Some(torn) = scan.torn_tail.filter(|torn| torn.path == *path) {
-            let cut = file.metadata()?.len().saturating_sub(torn.offset);
-            file.set_len(torn.offset)?;
-            found.problems.push(format!("{}: cut a torn line of {cut} bytes", path.display()));
-        }
-        let size = file.metadata()?.len();
-        Ok((Self { _lock: Some(lock), ..Self::new(file, path.clone(), size, config) }, found))
-    }
-
-    /// A new file `<path>.<pid>`. It is created, never continued, so it needs no lock; a name that
-    /// is there already, or that rotation could give to another file, gets a further number.
-    fn open_beside(config: &AuditConfig) -> io::Result<(Self, Found)> {
-        let pid = std::process::id();
-        let plain = Some(rotated(&config.path, pid)).filter(|_| pid > config.backup_count);
-        let numbered =
-            (2..MAX_BESIDE).map(|number| with_suffix(&config.path, &format!("{pid}-{number}")));
-        for path in plain.into_iter().chain(numbered) {
-            match append_options().create_new(true).open(&path) {
-                Ok(file) => {
-                    let found = Found { next_seq: 1, problems: Vec::new() };
-                    return Ok((
-                        Self { is_beside: true, ..Self::new(file, path, 0, config) },
-                        found,
-                    ));
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(io::Error::other("another host holds it, and every name beside it is taken"))
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// As one that writes beside a path that another process holds.
+    pub(super) fn beside(self) -> Self {
+        Self { is_beside: true, ..self }
     }
 
     pub(super) fn is_beside(&self) -> bool {
         self.is_beside
     }
 
-    pub(super) fn rotations(&self) -> u64 {
-        self.rotations
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many rotations went well, and how many did not.
+    pub(super) fn rotations(&self) -> (u64, u64) {
+        (self.rotations, self.failed_rotations)
     }
 
     /// Writes lines, rotating between them where the file would pass its limit.
@@ -182,6 +105,7 @@ impl AuditFile {
                     // Better a file that is too large than a record that is lost.
                     let more = self.max_bytes.max(rest.len() as u64);
                     self.limit = self.size.saturating_add(more);
+                    self.failed_rotations += 1;
                     tracing::warn!(path = %self.path.display(), %error, "audit file cannot be rotated");
                 }
                 continue;
@@ -249,8 +173,11 @@ impl AuditFile {
     /// The new file is opened before anything moves, so a failure leaves us with the old one. Older
     /// files move up only as far as the first free number: a rotation that was interrupted costs nothing.
     fn rotate(&mut self) -> io::Result<()> {
-        let next = with_suffix(&self.path, "new");
-        let file = append_options().create(true).truncate(false).open(&next)?;
+        let next = with_suffix(&self.path, "rotating");
+        if next.exists() {
+            fs::remove_file(&next)?;
+        }
+        let file = append_options().create_new(true).open(&next)?;
         let is_taken = |index: &u32| rotated(&self.path, *index).exists();
         let last = (1..self.backups).take_while(is_taken).count();
         for index in (1..=u32::try_from(last).unwrap_or(0)).rev() {
@@ -287,31 +214,8 @@ impl AuditFile {
 }
 
 /// Append only; for the owner's eyes, because ids of sessions and agents stand in it.
-fn append_options() -> OpenOptions {
+pub(super) fn append_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.append(true).mode(0o600);
     options
-}
-
-/// The lock of this path; none when a live host holds it, or where the file system has no locks.
-fn take_lock(path: &Path) -> io::Result<Option<File>> {
-    let lock = append_options().create(true).open(with_suffix(path, "lock"))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => {
-            tracing::warn!(path = %path.display(), %error, "audit file cannot be locked");
-            Ok(None)
-        }
-    }
-}
-
-fn problems_in(scan: &Scan) -> Vec<String> {
-    let holes = scan.holes.iter().map(|hole| {
-        format!("{}: seq {} is followed by {}", hole.path.display(), hole.after, hole.next)
-    });
-    let lines = scan.bad_lines.iter().map(|line| {
-        format!("{}: the line at byte {} {}", line.path.display(), line.offset, line.problem)
-    });
-    holes.chain(lines).collect()
 }

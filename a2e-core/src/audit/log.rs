@@ -1,93 +1,31 @@
-//! The log that the dispatcher appends to: a shared buffer, and one writer at a time.
-
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+//! The log that the dispatcher appends to.
 
 use super::file::AuditFile;
-use super::record::{self, AuditRecord, Gap, MAX_LINE};
-use super::{AuditConfig, AuditMode, AuditStatus, SessionIdSource};
-use crate::protocol::SessionId;
-use crate::{Error, Result, Time};
-
-/// Bytes of records that wait in memory; beyond it they are dropped and named by a gap record.
-/// As much again may be on its way to the file.
-const MAX_BUFFER: usize = 1024 * 1024;
-
-/// After a failed write, how long no other is tried.
-const RETRY_US: u64 = 100_000;
-
-/// How often we look whether the path still names our file.
-const FOLLOW_US: u64 = 1_000_000;
+use super::queue::Queue;
+use super::{AuditConfig, AuditMode, AuditRecord, AuditStatus};
+use crate::{Error, Result};
 
 /// Where the host's audit records go. Shared by reference; all calls are safe from any thread.
 ///
 /// What cannot be written stays in memory, up to 1 MiB; beyond that records are dropped and
-/// counted. Writing is tried again, at most every 100 ms, when the next record comes.
+/// counted. Writing is tried again, at most every 100 ms, when the next record comes; the dropped
+/// ones are then named by a line `{"gap":{"first":…,"last":…,"lost":…,"reason":"…"},…}` in their
+/// place. A line that was written in part is cut off again, so the file always ends with a whole one.
+///
+/// The file is followed: once a second the log looks whether its path was moved or removed, and
+/// then begins a new file there.
 ///
 /// The host must ignore or handle `SIGXFSZ` if a file size limit may be set for it: the system's
 /// default for that signal is to end the process, before we learn of the failed write.
 #[derive(Debug)]
 pub struct AuditLog {
-    inner: Option<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    mode: AuditMode,
-    path: PathBuf,
-    is_beside: bool,
-    session: SessionIdSource,
-    /// Stands for the session where a record has none.
-    own_id: String,
-    found: Vec<String>,
-    /// Guards the records not yet taken by a writer. Held for one line or one swap, never over I/O.
-    front: Mutex<Front>,
-    /// Guards the file; whoever holds it writes everything that waits.
-    writer: Mutex<Writer>,
-    /// The last `seq` given.
-    appended: AtomicU64,
-    /// Every `seq` up to this one is in the file, or named by a gap record there.
-    settled: AtomicU64,
-    /// Records that are in the file.
-    written: AtomicU64,
-    lost: AtomicU64,
-    rotations: AtomicU64,
-    /// The first `seq` that this log gives.
-    first: u64,
-    /// Guards the text of the last failure, while it lasts.
-    failure: Mutex<Option<String>>,
-    /// The last time any record brought, on the monotonic scale.
-    now_us: AtomicU64,
-    is_failing: AtomicBool,
-    /// While failing: no write before this time.
-    retry_us: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Front {
-    lines: Vec<u8>,
-    records: u64,
-    gap: Option<Gap>,
-}
-
-#[derive(Debug)]
-struct Writer {
-    file: AuditFile,
-    /// Lines taken from the front that are not yet all in the file.
-    batch: Vec<u8>,
-    /// How much of the batch is.
-    done: usize,
-    records: u64,
-    /// The last `seq` that the batch stands for.
-    last: u64,
-    followed_us: u64,
+    queue: Option<Queue>,
 }
 
 impl AuditLog {
     /// A log that records nothing.
     pub fn off() -> Self {
-        Self { inner: None }
+        Self { queue: None }
     }
 
     /// Opens the audit file, creating it and its parent folders.
@@ -118,14 +56,14 @@ impl AuditLog {
         for problem in &found.problems {
             tracing::warn!("audit: {problem}");
         }
-        Ok(Self { inner: Some(Inner::new(&config, file, found.next_seq, found.problems)?) })
+        Ok(Self { queue: Some(Queue::new(&config, file, found.next_seq, found.problems)?) })
     }
 
     /// Adds a record to what waits to be written. Cheap; never fails, never waits for the file
     /// unless the buffer is full.
     pub fn append(&self, record: &AuditRecord<'_>) {
-        if let Some(inner) = &self.inner {
-            inner.append(record);
+        if let Some(queue) = &self.queue {
+            queue.append(record);
         }
     }
 
@@ -135,18 +73,18 @@ impl AuditLog {
     /// False means that a record is not in the file and no gap record names it yet. The caller
     /// goes on either way, unless it was told to refuse unaudited work.
     pub fn commit(&self) -> bool {
-        self.inner.as_ref().is_none_or(|inner| inner.commit(false))
+        self.queue.as_ref().is_none_or(|queue| queue.commit(false))
     }
 
     /// Like [`AuditLog::commit`], and tries even if the last write failed a moment ago: for the
-    /// end of a host.
-    pub fn close(&self) -> bool {
-        self.inner.as_ref().is_none_or(|inner| inner.commit(true))
+    /// end of a host, and for a timer of a host that is idle.
+    pub fn commit_now(&self) -> bool {
+        self.queue.as_ref().is_none_or(|queue| queue.commit(true))
     }
 
     /// How the audit stands. Does not wait for a write that is under way.
     pub fn status(&self) -> AuditStatus {
-        self.inner.as_ref().map_or_else(
+        self.queue.as_ref().map_or_else(
             || AuditStatus {
                 mode: AuditMode::Off,
                 path: None,
@@ -156,203 +94,18 @@ impl AuditLog {
                 lost: 0,
                 failing: None,
                 rotations: 0,
+                failed_rotations: 0,
                 found: Vec::new(),
             },
-            Inner::status,
+            Queue::status,
         )
     }
 }
 
 impl Drop for AuditLog {
     fn drop(&mut self) {
-        if !self.close() {
+        if !self.commit_now() {
             tracing::error!(status = ?self.status(), "audit ends with records that are not written");
         }
     }
-}
-
-impl Inner {
-    fn new(
-        config: &AuditConfig,
-        file: AuditFile,
-        next_seq: u64,
-        found: Vec<String>,
-    ) -> Result<Self> {
-        let last = next_seq.saturating_sub(1);
-        let lines = Vec::with_capacity(8 * MAX_LINE);
-        let batch = Vec::with_capacity(8 * MAX_LINE);
-        Ok(Self {
-            mode: config.mode,
-            path: file.path().to_owned(),
-            is_beside: file.is_beside(),
-            session: config.session_id_source.clone(),
-            own_id: random_uuid()?,
-            found,
-            front: Mutex::new(Front { lines, records: 0, gap: None }),
-            writer: Mutex::new(Writer { file, batch, done: 0, records: 0, last, followed_us: 0 }),
-            appended: AtomicU64::new(last),
-            settled: AtomicU64::new(last),
-            written: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            rotations: AtomicU64::new(0),
-            first: next_seq,
-            failure: Mutex::new(None),
-            now_us: AtomicU64::new(0),
-            is_failing: AtomicBool::new(false),
-            retry_us: AtomicU64::new(0),
-        })
-    }
-
-    fn append(&self, record: &AuditRecord<'_>) {
-        let mut front = lock(&self.front);
-        if front.is_full() && !self.must_wait() {
-            drop(front);
-            self.commit(false);
-            front = lock(&self.front);
-        }
-        // Only under the lock of the front, so that `seq` follows the order of the lines.
-        let seq = self.appended.load(Ordering::Relaxed).saturating_add(1);
-        self.appended.store(seq, Ordering::Release);
-        let now_us = record.ended.mono_us().max(self.now_us.load(Ordering::Relaxed));
-        self.now_us.store(now_us, Ordering::Relaxed);
-        if front.is_full() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-            front.lose(seq, record.ended);
-        } else {
-            record::push_record(&mut front.lines, record, self.session_of(record), seq);
-            front.records += 1;
-        }
-    }
-
-    fn session_of<'a>(&'a self, record: &AuditRecord<'a>) -> &'a str {
-        match &self.session {
-            SessionIdSource::HostId(host) => host,
-            SessionIdSource::Uuid if record.session_id.is_empty() => &self.own_id,
-            SessionIdSource::Uuid => record.session_id,
-        }
-    }
-
-    /// Whether a write failed a moment ago.
-    fn must_wait(&self) -> bool {
-        self.is_failing.load(Ordering::Acquire)
-            && self.now_us.load(Ordering::Relaxed) < self.retry_us.load(Ordering::Relaxed)
-    }
-
-    fn commit(&self, is_last: bool) -> bool {
-        let target = self.appended.load(Ordering::Acquire);
-        if self.settled.load(Ordering::Acquire) >= target {
-            return true;
-        }
-        if !is_last && self.must_wait() {
-            return false;
-        }
-        let mut writer = lock(&self.writer);
-        // Ends: a batch that was taken here reaches past `target`.
-        while self.settled.load(Ordering::Acquire) < target {
-            if !is_last && self.must_wait() {
-                return false;
-            }
-            if writer.batch.is_empty() {
-                self.take(&mut writer);
-            }
-            if !self.write(&mut writer) {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Swaps the waiting lines out, with the gap that follows them.
-    fn take(&self, writer: &mut Writer) {
-        let mut front = lock(&self.front);
-        std::mem::swap(&mut front.lines, &mut writer.batch);
-        writer.records = std::mem::take(&mut front.records);
-        writer.last = self.appended.load(Ordering::Relaxed);
-        let gap = front.gap.take();
-        drop(front);
-        if let Some(gap) = gap {
-            let failure = lock(&self.failure);
-            let reason = failure.as_deref().unwrap_or("buffer full");
-            record::push_gap(&mut writer.batch, &gap, &self.own_id, reason);
-        }
-    }
-
-    fn write(&self, writer: &mut Writer) -> bool {
-        let now_us = self.now_us.load(Ordering::Relaxed);
-        if now_us >= writer.followed_us.saturating_add(FOLLOW_US) {
-            writer.followed_us = now_us;
-            if let Err(error) = writer.file.follow() {
-                tracing::warn!(%error, "audit file cannot be looked up");
-            }
-        }
-        let progress = writer.file.write(writer.batch.get(writer.done..).unwrap_or_default());
-        writer.done += progress.done;
-        self.rotations.store(writer.file.rotations(), Ordering::Relaxed);
-        if let Some(error) = progress.error {
-            self.retry_us.store(now_us.saturating_add(RETRY_US), Ordering::Relaxed);
-            if !self.is_failing.swap(true, Ordering::Release) {
-                let path = writer.file.path().display();
-                tracing::error!(%path, %error, "audit file cannot be written; records wait in memory");
-            }
-            *lock(&self.failure) = Some(error.to_string());
-            return false;
-        }
-        self.written.fetch_add(writer.records, Ordering::Relaxed);
-        self.settled.store(writer.last, Ordering::Release);
-        writer.batch.clear();
-        writer.done = 0;
-        writer.records = 0;
-        // A gap that opened meanwhile still wants the reason; it is taken with the next batch.
-        if self.is_failing.load(Ordering::Relaxed) && lock(&self.front).gap.is_none() {
-            *lock(&self.failure) = None;
-            self.is_failing.store(false, Ordering::Release);
-            let lost = self.lost.load(Ordering::Relaxed);
-            tracing::warn!(path = %writer.file.path().display(), lost, "audit file is written again");
-        }
-        true
-    }
-
-    fn status(&self) -> AuditStatus {
-        let written = self.written.load(Ordering::Relaxed);
-        let lost = self.lost.load(Ordering::Relaxed);
-        let given = self.appended.load(Ordering::Relaxed).saturating_add(1) - self.first;
-        AuditStatus {
-            mode: self.mode,
-            path: Some(self.path.clone()),
-            is_beside: self.is_beside,
-            written,
-            pending: given.saturating_sub(written).saturating_sub(lost),
-            lost,
-            failing: lock(&self.failure).clone(),
-            rotations: self.rotations.load(Ordering::Relaxed),
-            found: self.found.clone(),
-        }
-    }
-}
-
-impl Front {
-    fn is_full(&self) -> bool {
-        self.gap.is_some() || self.lines.len() + MAX_LINE > MAX_BUFFER
-    }
-
-    fn lose(&mut self, seq: u64, ended: Time) {
-        let first = self.gap.map_or(seq, |gap| gap.first);
-        self.gap = Some(Gap { first, last: seq, ended });
-    }
-}
-
-/// What the lock guards is changed in steps that leave it usable, so a panic elsewhere ends nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A random UUID, version 4, with dashes.
-fn random_uuid() -> Result<String> {
-    let mut hex = SessionId::random()?.to_string();
-    hex.replace_range(12..13, "4");
-    hex.replace_range(16..17, "a");
-    for dash in [20, 16, 12, 8] {
-        hex.insert(dash, '-');
-    }
-    Ok(hex)
 }

@@ -18,7 +18,7 @@
 //! `crc` is the CRC-32C (Castagnoli), as eight lower-case hex digits, of the bytes of the line from
 //! its first up to, but not including, `,"crc":"`; it is always the last field. `seq` starts at 1,
 //! grows by one in file order, and goes on across rotated files and restarts.
-//! [`verify_line`] and [`scan`] check both.
+//! [`verify_line`] and [`scan()`] check both.
 //!
 //! ```
 //! use a2e_core::audit::{AuditConfig, AuditLog, AuditRecord, Outcome};
@@ -40,6 +40,8 @@
 
 mod file;
 mod log;
+mod place;
+mod queue;
 mod record;
 mod scan;
 #[cfg(test)]
@@ -134,6 +136,8 @@ pub struct AuditStatus {
     pub failing: Option<String>,
     /// Files put aside since this log was opened.
     pub rotations: u64,
+    /// Rotations that did not work; the file grows past its limit meanwhile.
+    pub failed_rotations: u64,
     /// What was found wrong in the existing files when the log was opened.
     pub found: Vec<String>,
 }

@@ -216,7 +216,9 @@ fn push_text(out: &mut Vec<u8>, text: &str) {
         text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or_default()
     };
     out.push(b'"');
-    if kept.bytes().all(|byte| matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\') {
+    // Looks at every byte instead of stopping early: that is a loop of wide instructions.
+    let is_plain = |byte: u8| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
+    if kept.bytes().fold(true, |all, byte| all & is_plain(byte)) {
         push(out, kept);
     } else {
         push_escaped(out, kept);

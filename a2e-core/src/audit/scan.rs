@@ -28,7 +28,7 @@ pub enum LineProblem {
     NoChecksum,
     /// The checksum is another: the line was changed.
     WrongChecksum,
-    /// The checksum is right, but there is no `seq`.
+    /// The checksum is right, but there is no `seq`, or one above 2^53.
     NoSeq,
     /// It is longer than any line we write.
     TooLong,
@@ -49,6 +49,9 @@ impl fmt::Display for LineProblem {
 }
 
 impl std::error::Error for LineProblem {}
+
+/// No log ever comes this far, and JSON readers are exact only up to here.
+const MAX_SEQ: u64 = 1 << 53;
 
 /// Checks one line, without its newline.
 ///
@@ -77,7 +80,8 @@ fn number_after(body: &[u8], key: &[u8]) -> Option<u64> {
     let start = memmem::find(body, key)?.checked_add(key.len())?;
     let rest = body.get(start..)?;
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    std::str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()
+    let number = std::str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()?;
+    Some(number).filter(|number| *number <= MAX_SEQ)
 }
 
 /// Two neighbouring lines whose `seq` do not follow each other.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use super::raw::RawJson;
 use super::scan::Scanned;
 use crate::Error;
 
@@ -92,6 +93,24 @@ pub fn decode<T: DeserializeOwned>(incoming: Incoming<'_>) -> Result<T, Error> {
     result.map_err(|error| explain::<T>(incoming.text, &error))
 }
 
+/// Decodes a field that was carried as raw JSON; `loc` is its path in the message.
+///
+/// # Errors
+/// `schema_violation` with the path of what is wrong, such as `arguments.path`.
+pub fn decode_field<T: DeserializeOwned>(raw: &RawJson, loc: &str) -> Result<T, Error> {
+    serde_json::from_str(raw.get()).map_err(|_| {
+        let mut deserializer = serde_json::Deserializer::from_str(raw.get());
+        match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+            Err(error) => {
+                let inner = error.path().to_string();
+                let loc = if inner == "." { loc.to_owned() } else { format!("{loc}.{inner}") };
+                Error::schema(loc, without_position(&error.into_inner()))
+            }
+            Ok(_) => Error::schema(loc, "not of the expected shape"),
+        }
+    })
+}
+
 /// The failed decode once more, this time keeping track of the path: slow, and only on failure.
 #[cold]
 fn explain<T: DeserializeOwned>(text: &str, first: &serde_json::Error) -> Error {
@@ -118,7 +137,6 @@ fn without_position(error: &serde_json::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::RawJson;
     use crate::codec::scan::scan;
 
     #[derive(Debug, serde::Deserialize)]
@@ -157,5 +175,22 @@ mod tests {
     fn unknown_fields_and_whole_floats_are_fine() {
         let it = read(r#"{"name":"a","count":7.0,"extra":[1,{"x":2}],"data":[[1]]}"#).unwrap();
         assert_eq!((it.name.as_str(), it.count, it.data.unwrap().get()), ("a", 7, "[[1]]"));
+    }
+
+    #[test]
+    fn r13_what_is_wrong_in_a_raw_field_is_named_with_its_path() {
+        for (raw, loc) in [
+            (r#"{"name":5}"#, "arguments.name"),
+            (r#"{"name":"a","count":-1}"#, "arguments.count"),
+            ("{}", "arguments"),
+            ("[]", "arguments"),
+        ] {
+            let raw = RawJson::parse(raw.to_owned()).unwrap();
+            let error = decode_field::<Sample>(&raw, "arguments").unwrap_err();
+            assert_eq!(error.code().as_str(), "schema_violation");
+            assert_eq!(error.detail()["errors"][0]["loc"], loc, "{raw:?}");
+        }
+        let raw = RawJson::parse(r#"{"name":"a","x":[]}"#.to_owned()).unwrap();
+        assert_eq!(decode_field::<Sample>(&raw, "arguments").unwrap().name, "a");
     }
 }

@@ -11,7 +11,7 @@ pub mod raw;
 pub mod scan;
 mod text;
 
-pub use decode::{Body, Incoming, decode};
+pub use decode::{Body, Incoming, decode, decode_field};
 pub use encode::{EncodeError, encode_fields, encode_value};
 pub use envelope::{Envelope, EnvelopeError};
 pub use line::{LineBuffer, LineItem};

@@ -20,7 +20,7 @@ pub enum Slot<'a> {
     Other,
 }
 
-impl<'a> Slot<'a> {
+impl Slot<'_> {
     /// The string, if it is one.
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -199,7 +199,8 @@ impl<'a> Scanner<'a> {
         let mut key = None;
         loop {
             let opened = self.value(key.take())?;
-            if !(opened && self.first_member(&mut key)?) && !self.next_member(&mut key)? {
+            let is_inside = opened && self.first_member(&mut key)?;
+            if !is_inside && !self.next_member(&mut key)? {
                 return Ok(());
             }
             self.skip_space();

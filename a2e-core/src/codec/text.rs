@@ -30,9 +30,8 @@ fn run(bytes: &[u8], at: usize, ascii_only: bool) -> usize {
         length += 8;
     }
     let tail = rest.get(length..).unwrap_or_default();
-    let is_plain =
-        |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..=0x1f) && !(ascii_only && *byte >= 0x80);
-    length + tail.iter().take_while(|byte| is_plain(byte)).count()
+    let stops = |byte: u8| matches!(byte, b'"' | b'\\' | 0..=0x1f) || (ascii_only && byte >= 0x80);
+    length + tail.iter().take_while(|byte| !stops(**byte)).count()
 }
 
 /// Marks (with the high bit) bytes that are a quote, a backslash or below 0x20.
@@ -59,7 +58,7 @@ mod tests {
                 bytes.extend([0xc3, 0xa9, *stop, b'"', b'y', b'z', 0x7f, b'q', b'q', b'q']);
                 for ascii_only in [false, true] {
                     let plain = bytes.iter().take_while(|b| {
-                        !matches!(b, b'"' | b'\\' | 0..=0x1f) && !(ascii_only && **b >= 0x80)
+                        !(matches!(b, b'"' | b'\\' | 0..=0x1f) || ascii_only && **b >= 0x80)
                     });
                     assert_eq!(run(&bytes, 0, ascii_only), plain.count(), "{stop} after {lead}");
                 }

@@ -1,6 +1,6 @@
 //! The bounds of every queue, buffer and table of a host (R20, R22).
 
-use super::section::Section;
+use super::check::section::Section;
 
 /// `global_limits`: what is full beyond each of these is said in its line.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::expand::{Env, expand};
-use super::node::{Data, Node};
 use super::problem::{Findings, Spot};
-use super::{ConfigErrors, HostConfig, Position, Problem, check, yaml};
+use super::tree::expand::{Env, expand};
+use super::tree::node::{Data, Node};
+use super::tree::yaml;
+use super::{ConfigErrors, HostConfig, Position, Problem, check};
 
 /// A file above this is refused before it is parsed (R69).
 const MAX_BYTES: u64 = 1 << 20;

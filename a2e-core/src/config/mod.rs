@@ -1,7 +1,7 @@
 //! The registry file: from YAML text to a checked [`HostConfig`], with every problem at once.
 //!
-//! Text becomes a tree in which each key knows its place (`yaml`, `node`), `${VAR}` is expanded in
-//! values (`expand`), then each section is checked (`check`, `network`, `plugin`, `limits`) and every
+//! Text becomes a tree in which each key knows its place (`tree`), `${VAR}` is expanded in
+//! values, then each section is checked (`check`, `plugin`, `limits`) and every
 //! problem noted. A plugin's own settings are checked later, by [`settings_problems`], when its type
 //! is known.
 //!
@@ -25,21 +25,15 @@
 
 mod access;
 mod check;
-mod expand;
 mod host;
 mod limits;
 mod listen;
 mod load;
-mod network;
-mod node;
 mod plugin;
 mod problem;
 mod secret;
-mod section;
 mod settings;
-mod values;
-mod walk;
-mod yaml;
+mod tree;
 
 pub use host::{
     AuditConfig, AuditMode, AuditOnError, HostConfig, HttpPaths, ServerConfig, SessionIdSource,
@@ -48,15 +42,11 @@ pub use host::{
 pub use limits::Limits;
 pub use listen::{ListenAddr, ListenAddrError};
 pub use load::Loaded;
-pub use node::Position;
 pub use plugin::{PluginConfig, PluginMeta, PluginScope};
 pub use problem::{ConfigErrors, Problem, Severity, did_you_mean};
 pub use secret::Secret;
 pub use settings::settings_problems;
+pub use tree::node::Position;
 
-#[cfg(test)]
-mod access_tests;
-#[cfg(test)]
-mod settings_tests;
 #[cfg(test)]
 mod tests;

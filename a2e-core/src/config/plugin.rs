@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::Position;
-use super::node::{Data, Node};
-use super::section::Section;
+use super::check::section::Section;
+use super::tree::node::{Data, Node};
 use crate::protocol::{CapabilityName, id::PluginName};
 
 /// For whom one instance of a plugin is built.

@@ -12,7 +12,7 @@ use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;
 use crate::protocol::{Event, Message, SessionId};
 use crate::session::{Hold, Session};
-use crate::{Error, Result};
+use crate::{Error, Result, Time};
 
 /// The request that a handler works on. Cheap to clone.
 #[derive(Clone)]
@@ -72,6 +72,11 @@ impl Call {
     /// The request's type.
     pub fn wire_type(&self) -> &str {
         &self.0.route.spec.wire_type
+    }
+
+    /// When the request was accepted; for an inline handler that is now, without a clock read.
+    pub fn accepted_at(&self) -> Time {
+        self.0.accepted
     }
 
     /// Time that is left; `None` when the request never ends by itself.
@@ -205,7 +210,7 @@ impl SessionHandle {
     }
 
     /// Sends a message that answers no request. `req_id` may name a request that has ended.
-    /// Never waits.
+    /// Never waits. Pushes may fill half of the session's outbound room; the rest is for replies.
     ///
     /// # Errors
     /// [`EmitError::Full`] when the reader is slow, [`EmitError::Gone`] when the session has ended.
@@ -227,14 +232,37 @@ impl SessionHandle {
         body: &T,
         req_id: Option<&str>,
     ) -> Result<(), EmitError> {
-        let session = self.session.upgrade().ok_or(EmitError::Gone)?;
-        if session.sink.is_dead() {
-            return Err(EmitError::Gone);
-        }
-        if session.sink.is_full() {
-            return Err(EmitError::Full);
-        }
+        let session = self.with_room()?;
         session.push(wire_type, body, req_id)
+    }
+
+    /// As [`push`](Self::push), for many messages at a time: they leave in batches, the last of
+    /// them with [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// As `push`.
+    pub fn queue<M: Message + Serialize>(
+        &self,
+        message: &M,
+        req_id: Option<&str>,
+    ) -> Result<(), EmitError> {
+        self.with_room()?.queue(M::TYPE, message, req_id)
+    }
+
+    /// Sends what was [queued](Self::queue).
+    pub fn flush(&self) {
+        if let Some(session) = self.session.upgrade() {
+            session.flush_unless_reading();
+        }
+    }
+
+    /// Waits until there is room for a push; false when the session has ended.
+    pub async fn room(&self) -> bool {
+        let sink = self.session.upgrade().map(|session| Arc::clone(&session.sink));
+        match sink {
+            Some(sink) => sink.room_for_pushes().await,
+            None => false,
+        }
     }
 
     /// As [`push`](Self::push), but waits for room.
@@ -248,16 +276,22 @@ impl SessionHandle {
     ) -> Result<(), EmitError> {
         loop {
             match self.push(message, req_id) {
-                Err(EmitError::Full) => {
-                    let sink = self.session.upgrade().map(|session| Arc::clone(&session.sink));
-                    match sink {
-                        Some(sink) if sink.room().await => {}
-                        _ => return Err(EmitError::Gone),
-                    }
-                }
+                Err(EmitError::Full) if self.room().await => {}
+                Err(EmitError::Full) => return Err(EmitError::Gone),
                 other => return other,
             }
         }
+    }
+
+    fn with_room(&self) -> Result<Arc<Session>, EmitError> {
+        let session = self.session.upgrade().ok_or(EmitError::Gone)?;
+        if session.sink.is_dead() {
+            return Err(EmitError::Gone);
+        }
+        if session.sink.is_full_for_pushes() {
+            return Err(EmitError::Full);
+        }
+        Ok(session)
     }
 
     /// Keeps the session from closing while something that it started goes on (a child whose exit

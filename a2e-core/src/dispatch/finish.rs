@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::PluginSlot;
 use super::active::{Active, CancelReason, Target};
 use super::chain::Verdict;
+use super::contain::catch;
 use crate::audit::{AuditRecord, Outcome};
 use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;
@@ -85,11 +86,30 @@ impl Active {
         if flush == Flush::Now {
             self.session.sink.flush();
         }
-        for hook in self.take_after() {
-            hook(matches!(terminal, Terminal::Reply(..)));
-        }
+        self.run_hooks(matches!(terminal, Terminal::Reply(..)), reason.is_some());
         self.cancel(CancelReason::Answered);
         true
+    }
+
+    /// Runs what waits for the answer. Who ends a request early (the watchdog, a reader) has no time
+    /// for plugin code, so then it runs on a thread that has.
+    fn run_hooks(&self, was_reply: bool, is_early: bool) {
+        let hooks = self.take_after();
+        if hooks.is_empty() {
+            return;
+        }
+        let run = move || {
+            for hook in hooks {
+                if let Err(panic) = catch(|| hook(was_reply)) {
+                    tracing::error!(panic, "a hook panicked after the answer");
+                }
+            }
+        };
+        if is_early {
+            self.kernel.runtime.spawn_blocking(run);
+        } else {
+            run();
+        }
     }
 
     /// Queues the answer; its audit record goes first into the same batch.

@@ -45,6 +45,17 @@ struct State {
     queue: VecDeque<Job>,
 }
 
+impl State {
+    /// Counts a run in.
+    fn take(&mut self, job: &Job) {
+        if let Some(running) = self.running.get_mut(lane(job.run)) {
+            *running += 1;
+        }
+        job.call.0.session.note_running(1);
+        job.call.0.kernel.running.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
 fn lane(run: Run) -> usize {
     match run {
         Run::Inline | Run::Pool => 0,
@@ -101,14 +112,10 @@ impl Gate {
         // A request that another of the same plugin waits for must not wait for that one's permit.
         let is_awaited = job.call.0.ancestry_holds(job.slot.number);
         if is_awaited || (self.has_permit(&state, job.run) && job.may_run()) {
-            self.take(&mut state, &job);
+            state.take(&job);
             drop(state);
             job.launch();
             return Ok(());
-        }
-        if state.queue.len() >= self.max_queue {
-            // Whoever is no longer waited for makes room.
-            state.queue.retain(|waiting| !waiting.call.0.has_ended());
         }
         if state.queue.len() >= self.max_queue {
             job.call.0.kernel.counters.overloaded.add();
@@ -125,14 +132,6 @@ impl Gate {
         running < self.permits.of(run)
     }
 
-    fn take(&self, state: &mut State, job: &Job) {
-        if let Some(running) = state.running.get_mut(lane(job.run)) {
-            *running += 1;
-        }
-        job.call.0.session.note_running(1);
-        job.call.0.kernel.running.fetch_add(1, Ordering::AcqRel);
-    }
-
     /// Starts what waits and may run now.
     pub(crate) fn pump(self: &Arc<Self>) {
         loop {
@@ -143,12 +142,29 @@ impl Gate {
             let Some(job) = next.and_then(|at| state.queue.remove(at)) else { return };
             job.call.0.kernel.waiting.fetch_sub(1, Ordering::AcqRel);
             if job.call.0.has_ended() {
-                // Dropped before it was started.
+                drop(state);
+                job.discard();
                 continue;
             }
-            self.take(&mut state, &job);
+            state.take(&job);
             drop(state);
             job.launch();
+        }
+    }
+
+    /// Takes out of the queue what nobody waits for any more.
+    pub(crate) fn sweep(&self) {
+        let ended: Vec<Job> = {
+            let mut state = self.lock();
+            let queue = std::mem::take(&mut state.queue);
+            let (ended, waiting): (VecDeque<Job>, VecDeque<Job>) =
+                queue.into_iter().partition(|job| job.call.0.has_ended());
+            state.queue = waiting;
+            ended.into()
+        };
+        for job in ended {
+            job.call.0.kernel.waiting.fetch_sub(1, Ordering::AcqRel);
+            job.discard();
         }
     }
 
@@ -174,6 +190,8 @@ pub(crate) struct Ticket {
     gate: Arc<Gate>,
     run: Run,
     state: AtomicU8,
+    /// Which worker pool was in use when it was launched.
+    pool: usize,
     session: Arc<Session>,
     kernel: Arc<Kernel>,
 }
@@ -184,6 +202,7 @@ impl Ticket {
             gate: Arc::clone(&job.slot.gate),
             run: job.run,
             state: AtomicU8::new(RUNNING),
+            pool: job.call.0.kernel.pool.replacements(),
             session: Arc::clone(&job.call.0.session),
             kernel: Arc::clone(&job.call.0.kernel),
         })
@@ -196,7 +215,7 @@ impl Ticket {
             ABANDONED => {
                 self.gate.stuck.fetch_sub(1, Ordering::AcqRel);
                 if self.run == Run::Pool {
-                    self.kernel.pool.note_freed();
+                    self.kernel.pool.note_freed(self.pool);
                 }
             }
             _ => {}
@@ -220,7 +239,7 @@ impl Ticket {
         }
         self.kernel.counters.stuck_runs.add();
         if self.run == Run::Pool {
-            self.kernel.pool.note_stuck();
+            self.kernel.pool.note_stuck(self.pool);
         }
         self.gate.give_back(self);
     }

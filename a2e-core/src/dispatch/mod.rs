@@ -7,6 +7,7 @@
 mod active;
 mod call;
 mod chain;
+mod contain;
 mod finish;
 mod gate;
 mod merge;
@@ -19,11 +20,12 @@ mod watchdog;
 
 pub(crate) use active::{Accepted, Active, CancelReason, NEVER};
 pub use call::{Call, EmitError, Sent, SessionHandle};
+pub(crate) use contain::{catch, discard, text_of};
 pub(crate) use finish::error_body;
 pub(crate) use gate::{Gate, Permits};
 pub use nested::{Nested, Target as NestedTarget};
 pub(crate) use pool::WorkerPool;
 pub(crate) use route::{Route, RouteTable};
-pub(crate) use run::{Place, panic_text, start};
+pub(crate) use run::{Place, start};
 pub(crate) use slot::{Parts, PluginSlot, SlotState};
 pub(crate) use watchdog::Watchdog;

@@ -113,7 +113,7 @@ impl Nested<'_> {
         let child = self.child(&route, &scanned, &id, sender);
         let body = Incoming::new(scanned.text, scanned.depth).to_body();
         let guard = CancelOnDrop(Arc::clone(&child));
-        child.session.list(&child)?;
+        child.session.list(&child);
         start_on_tokio(child, body);
         let reply = answer.await.unwrap_or_else(|_| Err(Error::internal("no answer was given")));
         drop(guard);
@@ -203,6 +203,7 @@ impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if !self.0.has_ended() {
             self.0.end_early(CancelReason::Cancelled);
+            self.0.kernel.sweep();
         }
     }
 }

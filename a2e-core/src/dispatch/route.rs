@@ -13,10 +13,10 @@ use crate::protocol::Deadline;
 pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// No request outlives this, whatever it asks for.
-const CEILING: Duration = Duration::from_secs(600);
+const CEILING: Duration = Duration::from_mins(10);
 
 /// The ceiling of types that wait for others, `…/await`.
-const AWAIT_CEILING: Duration = Duration::from_secs(3600);
+const AWAIT_CEILING: Duration = Duration::from_hours(1);
 
 /// Everything known about one message type.
 #[derive(Debug)]
@@ -114,21 +114,27 @@ impl RouteTable {
     }
 }
 
-/// The first type that this plugin declares otherwise than a plugin before it.
+/// The first type that this plugin declares otherwise than a plugin before it, or twice.
 fn contradiction(
     by_type: &HashMap<Box<str>, Vec<RouteHandler>>,
     slot: &PluginSlot,
 ) -> Option<RouteProblem> {
-    slot.handlers().iter().find_map(|handler| {
-        let existing = by_type.get(handler.spec.wire_type.as_ref())?.first()?;
-        let (ours, theirs) = (&handler.spec, &existing.handler.spec);
-        (ours != theirs).then(|| RouteProblem {
-            plugin: slot.name.to_string(),
-            wire_type: ours.wire_type.to_string(),
-            declared: describe(ours),
-            other: existing.slot.name.to_string(),
-            existing: describe(theirs),
-        })
+    let problem = |ours: &TypeSpec, other: &PluginSlot, theirs: &TypeSpec| RouteProblem {
+        plugin: slot.name.to_string(),
+        wire_type: ours.wire_type.to_string(),
+        declared: describe(ours),
+        other: other.name.to_string(),
+        existing: describe(theirs),
+    };
+    slot.handlers().iter().enumerate().find_map(|(index, handler)| {
+        let ours = &handler.spec;
+        let mut earlier = slot.handlers().iter().take(index);
+        if let Some(twice) = earlier.find(|it| it.spec.wire_type == ours.wire_type) {
+            return Some(problem(ours, slot, &twice.spec));
+        }
+        let existing = by_type.get(ours.wire_type.as_ref())?.first()?;
+        let theirs = &existing.handler.spec;
+        (ours != theirs).then(|| problem(ours, &existing.slot, theirs))
     })
 }
 

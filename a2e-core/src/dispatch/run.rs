@@ -1,7 +1,7 @@
 //! Asks the handlers of a route in order, each where it wants to run.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -9,10 +9,11 @@ use futures_util::FutureExt;
 use super::active::{Active, CancelReason};
 use super::call::Call;
 use super::chain::Said;
+use super::contain::{catch, discard, text_of};
 use super::finish::{Flush, Terminal};
 use super::gate::Ticket;
 use super::route::RouteHandler;
-use super::slot::{PluginSlot, PluginStats, SlotState};
+use super::slot::{PluginSlot, PluginStats};
 use crate::codec::{Body, Incoming};
 use crate::plugin::{Door, EncodedWork, Ended, Handler, PluginScope, Run};
 use crate::protocol::ErrorCode;
@@ -69,64 +70,72 @@ fn drive(call: &Call, input: Input<'_>, mut step: usize, place: Place) {
         if call.0.is_cancelled() {
             return;
         }
-        let (handler, slot) = match resolve(entry, call) {
-            Ok(resolved) => resolved,
-            Err(error) => match note(call, step, Said::Broken(error), &entry.slot, flush) {
-                true => return,
-                false => {
-                    step += 1;
-                    continue;
-                }
-            },
-        };
-        PluginStats::add(&slot.stats.calls);
-        let Some(incoming) = input.incoming() else { return };
-        let work = match (&handler.door, handler.run) {
-            (Door::Sync(_), Run::Inline) => match run_inline(call, &handler, incoming, slot, flush)
-            {
-                Inline::Ended => return,
-                Inline::Said(said) => {
-                    if note(call, step, said, slot, flush) {
-                        return;
-                    }
-                    step += 1;
-                    continue;
-                }
-                Inline::Later(work) => Task::Later(work),
-            },
-            _ => Task::Handler(Arc::clone(&handler)),
-        };
-        match leave(call, &input, step, work, slot, place) {
-            Ok(()) => return,
-            Err(error) => {
-                if note(call, step, Said::Error(error), slot, flush) {
+        match ask(call, &input, step, entry, place, flush) {
+            Asked::Left => return,
+            Asked::Said(said) => {
+                if note(call, step, said, &entry.slot, flush) {
                     return;
                 }
-                step += 1;
             }
         }
+        step += 1;
     }
-    let (fold, is_one_way) = (route.spec.fold, route.spec.is_one_way);
-    let verdict = call.0.chain().conclude(fold, is_one_way);
+    let verdict = call.0.chain().conclude(route.spec.fold, route.spec.is_one_way);
     call.0.conclude(verdict, flush);
 }
 
-/// The handler of this step, in the instance of this session where it has its own.
-fn resolve<'r>(
-    entry: &'r RouteHandler,
+/// What came of asking one handler.
+enum Asked {
+    /// The request has ended or goes on elsewhere.
+    Left,
+    Said(Said),
+}
+
+fn ask(
     call: &Call,
-) -> Result<(Arc<Handler>, &'r Arc<PluginSlot>)> {
+    input: &Input<'_>,
+    step: usize,
+    entry: &RouteHandler,
+    place: Place,
+    flush: Flush,
+) -> Asked {
+    let handler = match resolve(entry, call) {
+        Ok(handler) => handler,
+        Err(error) => return Asked::Said(Said::Broken(error)),
+    };
     let slot = &entry.slot;
-    if let SlotState::Failed(reason) = slot.state() {
-        let text = format!("plugin `{}` failed: {reason}", slot.name);
+    PluginStats::add(&slot.stats.calls);
+    let Some(incoming) = input.incoming() else {
+        return Asked::Said(Said::Error(Error::internal("the line is gone")));
+    };
+    let task = if handler.run == Run::Inline {
+        match run_inline(call, &handler, incoming, slot, flush) {
+            Inline::Ended => return Asked::Left,
+            Inline::Said(said) => return Asked::Said(said),
+            Inline::Later(work) => Task::Later(work),
+        }
+    } else {
+        Task::Handler(handler)
+    };
+    match leave(call, input, step, task, slot, place) {
+        Ok(()) => Asked::Left,
+        Err(error) => Asked::Said(Said::Error(error)),
+    }
+}
+
+/// The handler of this step, in the instance of this session where it has its own.
+fn resolve(entry: &RouteHandler, call: &Call) -> Result<Arc<Handler>> {
+    let slot = &entry.slot;
+    if !slot.is_serving() {
+        let text = format!("plugin `{}` has failed", slot.name);
         return Err(Error::new(ErrorCode::Unavailable, text));
     }
     if slot.scope == PluginScope::Host {
-        return Ok((Arc::clone(&entry.handler), slot));
+        return Ok(Arc::clone(&entry.handler));
     }
     let instance = call.0.session.instance(slot)?;
     match instance.handlers().get(entry.index) {
-        Some(handler) => Ok((Arc::clone(handler), slot)),
+        Some(handler) => Ok(Arc::clone(handler)),
         None => Err(Error::internal("this session's instance declares other handlers")),
     }
 }
@@ -166,23 +175,14 @@ fn run_inline(
 
 /// Calls plugin code; a panic becomes what a broken handler says.
 fn guarded<T>(slot: &PluginSlot, work: impl FnOnce() -> T) -> Result<T, Said> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panicked(slot, panic.as_ref()))
+    catch(work).map_err(|panic| panicked(slot, &panic))
 }
 
-fn panicked(slot: &PluginSlot, panic: &(dyn std::any::Any + Send)) -> Said {
+fn panicked(slot: &PluginSlot, panic: &str) -> Said {
     PluginStats::add(&slot.stats.panics);
     // The text may hold anything: it goes to the log, not to the client.
-    tracing::error!(plugin = %slot.name, panic = panic_text(panic), "handler panicked");
+    tracing::error!(plugin = %slot.name, panic, "handler panicked");
     Said::Broken(Error::internal(format!("plugin `{}` panicked", slot.name)))
-}
-
-/// The text of a panic.
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text")
 }
 
 fn said(result: Result<Ended>, fields: &[u8]) -> Said {
@@ -272,7 +272,7 @@ fn leave(
         call.0.chain().body.clone_from(&body);
     }
     if place == Place::Reader {
-        call.0.session.list(&call.0)?;
+        call.0.session.list(&call.0);
     }
     let run = match &task {
         Task::Handler(handler) => handler.run,
@@ -284,10 +284,20 @@ fn leave(
 }
 
 impl Job {
-    /// Whether session and host have room for one more that runs.
+    /// Whether session and host have room for one more that runs. One that another waits for has:
+    /// the other holds a place until this one is done.
     pub(crate) fn may_run(&self) -> bool {
+        if self.call.0.parent.is_some() {
+            return true;
+        }
         let kernel = &self.call.0.kernel;
         self.call.0.session.may_run() && kernel.may_run()
+    }
+
+    /// Drops it before it was started, on a thread where plugin code may take its time.
+    pub(crate) fn discard(self) {
+        let runtime = self.call.0.kernel.runtime.clone();
+        runtime.spawn_blocking(move || discard("work", self.task));
     }
 
     /// Sends it to where it runs. Its permit is taken.
@@ -318,6 +328,7 @@ impl Job {
     fn run_sync(self, ticket: &Ticket) {
         let Self { call, slot, step, body, task, .. } = self;
         if call.is_cancelled() {
+            discard("work", task);
             ticket.done();
             return;
         }
@@ -343,6 +354,7 @@ impl Job {
     async fn run_future(self, ticket: Arc<Ticket>) {
         let Self { call, slot, step, body, task, .. } = self;
         if call.is_cancelled() {
+            discard("work", task);
             ticket.done();
             return;
         }
@@ -357,13 +369,16 @@ impl Job {
         });
         let result = match future {
             Ok(Some(future)) => {
-                tokio::select! {
-                    result = AssertUnwindSafe(future).catch_unwind() => Some(
-                        result.map_err(|panic| panicked(&slot, panic.as_ref())),
+                let mut future = AssertUnwindSafe(future).catch_unwind();
+                let result = tokio::select! {
+                    result = &mut future => Some(
+                        result.map_err(|panic| panicked(&slot, &text_of(panic))),
                     ),
-                    // The future is dropped: whatever it held is released.
                     () = call.cancelled() => None,
-                }
+                };
+                // Whatever it held is released.
+                discard("future", future);
+                result
             }
             Ok(None) => Some(Err(Said::Error(Error::internal("a handler without its line")))),
             Err(broken) => Some(Err(broken)),

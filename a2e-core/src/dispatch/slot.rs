@@ -1,7 +1,7 @@
 //! A loaded plugin in its place: instance, order, permits, and how it fares.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,8 +37,11 @@ pub(crate) struct PluginSlot {
     pub(crate) host: Host,
     pub(crate) gate: Arc<Gate>,
     pub(crate) stats: PluginStats,
-    /// Guards the state alone.
+    /// Guards the reason alone; whether it serves is known without the lock.
     state: Mutex<SlotState>,
+    /// Why its saved state was not restored or not saved, the last time.
+    state_problem: Mutex<Option<String>>,
+    is_serving: AtomicBool,
 }
 
 /// What happened to a plugin's calls.
@@ -83,6 +86,8 @@ impl PluginSlot {
             gate,
             stats: PluginStats::default(),
             state: Mutex::new(SlotState::Serving),
+            state_problem: Mutex::new(None),
+            is_serving: AtomicBool::new(true),
             config,
         }
     }
@@ -92,8 +97,22 @@ impl PluginSlot {
         self.instance.handlers()
     }
 
+    /// Whether it takes messages.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.is_serving.load(Ordering::Acquire)
+    }
+
     pub(crate) fn state(&self) -> SlotState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is wrong with its saved state, as of the last restore or save.
+    pub(crate) fn state_problem(&self) -> Option<String> {
+        self.state_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_state_problem(&self, problem: Option<String>) {
+        *self.state_problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 
     /// Takes the plugin out of service; the reason is shown in status.
@@ -101,6 +120,7 @@ impl PluginSlot {
         let reason = reason.into();
         tracing::error!(plugin = %self.name, %reason, "plugin failed");
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = SlotState::Failed(reason);
+        self.is_serving.store(false, Ordering::Release);
     }
 }
 

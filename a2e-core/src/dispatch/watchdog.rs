@@ -104,11 +104,15 @@ impl Watchdog {
             (std::mem::take(&mut state.sessions), std::mem::take(&mut state.lingering))
         };
         let mut busy = Vec::with_capacity(sessions.len());
+        let mut has_ended_some = false;
         for session in sessions {
-            look_at(&session, now);
+            has_ended_some |= look_at(&session, now);
             if session.stays_watched() {
                 busy.push(session);
             }
+        }
+        if has_ended_some {
+            kernel.sweep();
         }
         let mut waiting = Vec::with_capacity(lingering.len());
         for (ticket, until) in lingering {
@@ -127,15 +131,20 @@ impl Watchdog {
     }
 }
 
-fn look_at(session: &Arc<Session>, now: Time) {
+/// Ends what is late in this session; true when something was.
+fn look_at(session: &Arc<Session>, now: Time) -> bool {
     let now_us = now.mono_us();
+    let mut has_ended_some = false;
     // Replies that wait behind a slow inline handler.
     session.sink.flush();
     if let Some(active) = session.inline() {
         let limit = active.accepted.mono_us() + micros(INLINE_LIMIT);
         let step = active.step_deadline_us.load(Ordering::Acquire);
-        if now_us >= active.deadline_us.min(limit).min(step) && !active.has_ended() {
-            active.end_early(CancelReason::Timeout);
+        // One that has answered may still hang, in a hook.
+        if now_us >= active.deadline_us.min(limit).min(step) && session.is_open() {
+            if !active.has_ended() {
+                active.end_early(CancelReason::Timeout);
+            }
             session.note_hung_reader(&active);
         }
     }
@@ -146,11 +155,13 @@ fn look_at(session: &Arc<Session>, now: Time) {
         let step = active.step_deadline_us.load(Ordering::Acquire);
         if active.deadline_us != NEVER && now_us >= active.deadline_us {
             active.end_early(CancelReason::Timeout);
+            has_ended_some = true;
         } else if now_us >= step {
             active.step_deadline_us.store(NEVER, Ordering::Release);
             active.give_up_step();
         }
     }
+    has_ended_some
 }
 
 fn micros(time: Duration) -> u64 {

@@ -53,6 +53,7 @@ pub struct Builder {
     store: Option<Arc<dyn SnapshotStore>>,
     guard: Option<PathBuf>,
     drain: Duration,
+    stall: Duration,
 }
 
 impl Builder {
@@ -64,6 +65,7 @@ impl Builder {
             store: None,
             guard: None,
             drain: Duration::from_secs(2),
+            stall: Duration::from_secs(10),
         }
     }
 
@@ -104,6 +106,14 @@ impl Builder {
         self
     }
 
+    /// How long a peer may take nothing of what is sent to it before its connection is cut; 10 s
+    /// unless set. On stdio nobody is cut.
+    #[must_use]
+    pub fn stall_limit(mut self, limit: Duration) -> Self {
+        self.stall = limit;
+        self
+    }
+
     /// Loads the plugins and starts the host. Needs a running tokio with several threads.
     ///
     /// # Errors
@@ -130,6 +140,7 @@ impl Builder {
             store,
             children: Some(children),
             drain: self.drain,
+            stall: self.stall,
         };
         let kernel = Kernel::new(self.config, services)?;
         Watchdog::start(&kernel)?;

@@ -13,7 +13,7 @@ use crate::audit::{AuditLog, AuditRecord};
 use crate::children::Supervisor;
 use crate::clock::Clock;
 use crate::config::{AuditMode, HostConfig};
-use crate::dispatch::{Gate, PluginSlot, RouteTable, SlotState, Watchdog, WorkerPool};
+use crate::dispatch::{Gate, PluginSlot, RouteTable, Watchdog, WorkerPool, discard};
 use crate::plugin::Contributions;
 use crate::protocol::{IdSource, PluginName, SessionId};
 use crate::session::{ReplySink, Session, WrongTokens};
@@ -28,6 +28,7 @@ pub(super) struct Services {
     pub(super) store: Option<Arc<dyn SnapshotStore>>,
     pub(super) children: Option<Arc<Supervisor>>,
     pub(super) drain: Duration,
+    pub(super) stall: Duration,
 }
 
 /// One event that happened so many times.
@@ -91,13 +92,15 @@ pub(crate) struct Kernel {
     unloaded: Mutex<Vec<(PluginName, String, String)>>,
     failure: watch::Sender<Option<String>>,
     drain: Duration,
+    /// How long a reader may take nothing.
+    stall: Duration,
 }
 
 impl Kernel {
     pub(super) fn new(config: HostConfig, services: Services) -> Result<Arc<Self>> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::internal("a host needs a running tokio"))?;
-        let Services { audit, clock, store, children, drain } = services;
+        let Services { audit, clock, store, children, drain, stall } = services;
         let audits_to_log = config.audit.mode != AuditMode::Off && config.audit.path.is_none();
         Ok(Arc::new(Self {
             pool: WorkerPool::new(config.limits.max_workers),
@@ -124,6 +127,7 @@ impl Kernel {
             unloaded: Mutex::default(),
             failure: watch::Sender::new(None),
             drain,
+            stall,
         }))
     }
 
@@ -152,7 +156,7 @@ impl Kernel {
     /// Every plugin that takes messages.
     pub(crate) fn serving_plugins(&self) -> Vec<Arc<PluginSlot>> {
         let mut plugins = self.plugins();
-        plugins.retain(|slot| slot.state() == SlotState::Serving);
+        plugins.retain(|slot| slot.is_serving());
         plugins
     }
 
@@ -180,6 +184,15 @@ impl Kernel {
         if self.waiting.load(Ordering::Acquire) > 0 {
             for slot in self.plugins() {
                 slot.gate.pump();
+            }
+        }
+    }
+
+    /// Requests have ended early: those among them that wait make room.
+    pub(crate) fn sweep(&self) {
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            for slot in self.plugins() {
+                slot.gate.sweep();
             }
         }
     }
@@ -245,7 +258,7 @@ impl Kernel {
             Arc::clone(&self.audit),
             self.runtime.clone(),
             self.config.limits.max_outbound_bytes,
-            !peer.is_stdio,
+            (!peer.is_stdio).then_some(self.stall),
         );
         let session = Session::new(self, id.clone(), peer, sink);
         self.sessions.insert(id, Arc::clone(&session));
@@ -288,12 +301,12 @@ impl Kernel {
 
     /// Tells plugins that a session has ended, and saves state where the mode says so.
     pub(crate) async fn session_ended(self: &Arc<Self>, session: &Arc<Session>) {
-        let instances = session.take_instances();
+        let (instances, states) = (session.take_instances(), session.take_states());
         let (slots, id) = (self.plugins(), session.id.clone());
         let work = move || {
             for slot in &slots {
                 super::load::contained(&slot.name, "session_ended", || {
-                    slot.instance.session_ended(&id)
+                    slot.instance.session_ended(&id);
                 });
             }
             for instance in instances {
@@ -302,6 +315,9 @@ impl Kernel {
                     instance.teardown();
                     drop(instance);
                 });
+            }
+            for state in states {
+                discard("state of a session", state);
             }
         };
         if within(TEARDOWN_LIMIT, self.runtime.spawn_blocking(work)).await.is_none() {
@@ -332,7 +348,7 @@ impl Kernel {
         if let Some(children) = &self.children {
             children.shutdown(Duration::from_millis(200)).await;
         }
-        if !self.audit.close() {
+        if !self.audit.commit_now() {
             tracing::error!("the last audit records could not be written");
         }
         self.watchdog.stop();

@@ -1,14 +1,13 @@
 //! Descriptors and configuration to plugins: built, restored, started, routed.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::StartError;
 use super::kernel::{Kernel, within};
 use crate::config::PluginConfig;
-use crate::dispatch::{Gate, Parts, Permits, PluginSlot, RouteTable, SlotState, panic_text};
+use crate::dispatch::{Gate, Parts, Permits, PluginSlot, RouteTable, SlotState, catch};
 use crate::plugin::{Descriptor, Host, Loaded, Registry};
 use crate::{Error, Result};
 
@@ -50,6 +49,7 @@ pub(super) async fn load_plugins(
     for problem in problems {
         let slot = slots.iter().find(|slot| slot.name.as_str() == problem.plugin);
         let Some(slot) = slot else { continue };
+        kernel.contributions.withdraw(&slot.name);
         slot.fail(problem.to_string());
         if slot.config.metadata.required {
             return Err(required(&slot.config, problem.to_string()));
@@ -93,14 +93,15 @@ async fn build(
     Ok(PluginSlot::new(Parts { number, config, descriptor, instance, host, gate }))
 }
 
-/// `permits` of the configuration, or as many as there are threads and places in a session.
+/// `permits` of the configuration, or as many as there are threads and places in the host. Futures
+/// of one session are bounded by its own limit, so that it cannot take every place of a plugin.
 fn permits(kernel: &Kernel, config: &PluginConfig) -> Permits {
     let limits = &kernel.config.limits;
     let set = config.metadata.permits;
     Permits {
         pool: set.unwrap_or(limits.max_workers),
         blocking: set.unwrap_or(limits.max_workers),
-        future: set.unwrap_or(limits.max_in_flight),
+        future: set.unwrap_or(limits.max_in_flight_host),
     }
 }
 
@@ -134,10 +135,7 @@ pub(super) async fn on_thread<T: Send + 'static>(
 
 /// Calls plugin code; a panic becomes an error.
 pub(super) fn caught<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic_text(panic.as_ref());
-        Err(Error::internal(format!("panicked in {what}: {text}")))
-    })
+    catch(work).unwrap_or_else(|panic| Err(Error::internal(format!("panicked in {what}: {panic}"))))
 }
 
 /// Calls plugin code that reports nothing; a panic goes to the log.

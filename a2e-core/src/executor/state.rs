@@ -31,11 +31,15 @@ impl Kernel {
             let Some(loaded) = store.load(&key(&plugin.name))? else { return Ok(()) };
             if let Some(problem) = &loaded.problem {
                 tracing::warn!(plugin = %plugin.name, problem, "state of the previous generation");
+                plugin.set_state_problem(Some(format!(
+                    "state of the previous generation: {problem}"
+                )));
             }
             caught("restore", || plugin.instance.restore(Scope::Host, loaded.state))
         };
         if let Err(error) = on_thread(self, "restore", work).await {
             tracing::error!(plugin = %slot.name, %error, "state not restored; the plugin starts empty");
+            slot.set_state_problem(Some(format!("not restored: {}", error.message())));
         }
     }
 
@@ -49,9 +53,13 @@ impl Kernel {
                 Some(state) => store.save(&key(&plugin.name), &state),
                 None => Ok(()),
             };
-            if let Err(error) = on_thread(self, "save", work).await {
-                tracing::error!(plugin = %slot.name, %error, "state not saved");
-                failed.push(format!("plugin `{}`: {}", slot.name, error.message()));
+            match on_thread(self, "save", work).await {
+                Ok(()) => slot.set_state_problem(None),
+                Err(error) => {
+                    tracing::error!(plugin = %slot.name, %error, "state not saved");
+                    slot.set_state_problem(Some(format!("not saved: {}", error.message())));
+                    failed.push(format!("plugin `{}`: {}", slot.name, error.message()));
+                }
             }
         }
         failed

@@ -72,6 +72,8 @@ pub struct PluginStatus {
     pub health: PluginHealth,
     /// Why it does not.
     pub reason: Option<String>,
+    /// Why its state was not restored at start, or not saved the last time.
+    pub state_problem: Option<String>,
     /// The message types that it handles.
     pub types: Vec<String>,
     /// Handlers that were called.
@@ -131,6 +133,7 @@ impl Kernel {
                 capability: slot.capability.to_string(),
                 health,
                 reason,
+                state_problem: slot.state_problem(),
                 types: slot.handlers().iter().map(|it| it.spec.wire_type.to_string()).collect(),
                 calls: load(&slot.stats.calls),
                 panics: load(&slot.stats.panics),
@@ -146,6 +149,7 @@ impl Kernel {
             capability: String::new(),
             health: PluginHealth::Failed,
             reason: Some(reason),
+            state_problem: None,
             types: Vec::new(),
             calls: 0,
             panics: 0,

@@ -90,8 +90,23 @@ pub trait Loaded: Send + Sync {
 }
 
 struct Built<P> {
-    plugin: Arc<P>,
+    /// There until it is dropped.
+    plugin: Option<Arc<P>>,
     handlers: Vec<Arc<Handler>>,
+}
+
+impl<P: Plugin> Built<P> {
+    fn plugin(&self) -> Result<&P> {
+        self.plugin.as_deref().ok_or_else(|| crate::Error::internal("the plugin is gone"))
+    }
+}
+
+impl<P> Drop for Built<P> {
+    fn drop(&mut self) {
+        // The handlers hold the plugin, too.
+        let plugin = (std::mem::take(&mut self.handlers), self.plugin.take());
+        crate::dispatch::discard("plugin", plugin);
+    }
 }
 
 impl<P: Plugin> Loaded for Built<P> {
@@ -100,27 +115,31 @@ impl<P: Plugin> Loaded for Built<P> {
     }
 
     fn start(&self, host: &Host) -> Result<()> {
-        self.plugin.start(host)
+        self.plugin()?.start(host)
     }
 
     fn session_ended(&self, session: &SessionId) {
-        self.plugin.session_ended(session);
+        if let Ok(plugin) = self.plugin() {
+            plugin.session_ended(session);
+        }
     }
 
     fn save(&self, scope: Scope<'_>) -> Result<Option<State>> {
-        self.plugin.save(scope)
+        self.plugin()?.save(scope)
     }
 
     fn restore(&self, scope: Scope<'_>, state: State) -> Result<()> {
-        self.plugin.restore(scope, state)
+        self.plugin()?.restore(scope, state)
     }
 
     fn clear(&self, scope: Scope<'_>) -> Result<()> {
-        self.plugin.clear(scope)
+        self.plugin()?.clear(scope)
     }
 
     fn teardown(&self) {
-        self.plugin.teardown();
+        if let Ok(plugin) = self.plugin() {
+            plugin.teardown();
+        }
     }
 }
 
@@ -128,7 +147,7 @@ impl<P: Plugin> Loaded for Built<P> {
 pub fn load<P: Plugin>(plugin: P) -> Arc<dyn Loaded> {
     let plugin = Arc::new(plugin);
     let handlers = Handlers::of(&plugin).into_iter().map(Arc::new).collect();
-    Arc::new(Built { plugin, handlers })
+    Arc::new(Built { plugin: Some(plugin), handlers })
 }
 
 /// Registers a plugin class at link time. The last lines of a `plugin.rs`.

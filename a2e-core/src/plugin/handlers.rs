@@ -97,7 +97,10 @@ pub struct Handler {
 
 impl fmt::Debug for Handler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handler").field("spec", &self.spec).field("run", &self.run).finish()
+        f.debug_struct("Handler")
+            .field("spec", &self.spec)
+            .field("run", &self.run)
+            .finish_non_exhaustive()
     }
 }
 

@@ -144,7 +144,7 @@ impl Host {
             let task = std::panic::AssertUnwindSafe(task);
             tokio::select! {
                 result = futures_util::FutureExt::catch_unwind(task) => if let Err(panic) = result {
-                    let panic = crate::dispatch::panic_text(panic.as_ref());
+                    let panic = crate::dispatch::text_of(panic);
                     tracing::error!(plugin = %name, panic, "task panicked");
                 },
                 () = ends.cancelled() => {}

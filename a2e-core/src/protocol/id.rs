@@ -87,27 +87,11 @@ impl SessionId {
 pub fn random_hex() -> std::io::Result<String> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
-    let mut text = String::with_capacity(32);
-    push_hex(&mut text, u64::from_be_bytes(first_half(bytes)));
-    push_hex(&mut text, u64::from_be_bytes(second_half(bytes)));
-    Ok(text)
-}
-
-fn first_half(bytes: [u8; 16]) -> [u8; 8] {
-    let [a, b, c, d, e, f, g, h, ..] = bytes;
-    [a, b, c, d, e, f, g, h]
-}
-
-fn second_half(bytes: [u8; 16]) -> [u8; 8] {
-    let [.., a, b, c, d, e, f, g, h] = bytes;
-    [a, b, c, d, e, f, g, h]
-}
-
-fn push_hex(text: &mut String, word: u64) {
-    for nibble in (0..16).rev() {
-        let digit = u32::try_from((word >> (nibble * 4)) & 0xf).unwrap_or_default();
-        text.push(char::from_digit(digit, 16).unwrap_or('0'));
+    let mut text = Vec::with_capacity(32);
+    for half in bytes.as_chunks::<8>().0 {
+        text.extend_from_slice(&hex16(u64::from_be_bytes(*half)));
     }
+    Ok(String::from_utf8(text).unwrap_or_default())
 }
 
 /// Makes message ids: a random prefix of the process and a counter, 32 hex digits, unique and cheap.

@@ -32,7 +32,8 @@ impl Session {
                 Ok(request) => self.handshake(request, id, scanned.text.len(), now),
                 Err(error) => refuse(&error),
             },
-            "cancel" => match self.gate().and_then(|()| decode::<Cancel>(incoming)) {
+            // Also while the session ends: it may be what lets the drain come to its end.
+            "cancel" => match self.authenticated().and_then(|()| decode::<Cancel>(incoming)) {
                 Ok(cancel) => self.cancel(&cancel.req_id),
                 Err(error) => refuse(&error),
             },
@@ -90,7 +91,10 @@ impl Session {
 
     fn cancel(&self, req_id: &str) {
         match self.find(req_id) {
-            Some(active) => active.end_early(CancelReason::Cancelled),
+            Some(active) => {
+                active.end_early(CancelReason::Cancelled);
+                self.kernel.sweep();
+            }
             None => self.kernel.counters.unknown_cancels.add(),
         }
     }

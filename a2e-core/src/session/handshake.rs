@@ -75,7 +75,7 @@ impl Session {
         }
     }
 
-    fn refusal(&self, reason: &str) -> HandshakeResponse {
+    fn refusal(reason: &str) -> HandshakeResponse {
         HandshakeResponse {
             session_id: String::new(),
             accepted_caps: Vec::new(),
@@ -89,7 +89,7 @@ impl Session {
     /// A peer of another major version.
     pub(super) fn refuse_version(&self, id: &str) {
         self.record_refusal(id, "version_mismatch", 0, self.now());
-        self.answer(&self.refusal("version_mismatch"), id);
+        self.answer(&Self::refusal("version_mismatch"), id);
     }
 
     /// Wrong tokens are answered at most ten times a second per peer. The wait is a task of its own,
@@ -104,7 +104,7 @@ impl Session {
         };
         self.kernel.runtime.spawn(async move {
             tokio::time::sleep(wait).await;
-            session.answer(&session.refusal("auth_failed"), &id);
+            session.answer(&Self::refusal("auth_failed"), &id);
         });
     }
 

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use crate::audit::AuditRecord;
 use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;
-use crate::dispatch::{Active, CancelReason, EmitError, PluginSlot};
+use crate::dispatch::{Active, CancelReason, EmitError, PluginSlot, discard};
 use crate::executor::Kernel;
 use crate::plugin::Loaded;
 use crate::protocol::SessionId;
@@ -42,7 +42,7 @@ pub(crate) enum Phase {
     Closed = 3,
 }
 
-type PluginState = Arc<dyn Any + Send + Sync>;
+pub(crate) type PluginState = Arc<dyn Any + Send + Sync>;
 
 pub(crate) struct Session {
     pub(crate) id: SessionId,
@@ -143,13 +143,24 @@ impl Session {
         body: &T,
         req_id: Option<&str>,
     ) -> Result<(), EmitError> {
+        self.queue(wire_type, body, req_id)?;
+        self.flush_unless_reading();
+        Ok(())
+    }
+
+    /// As [`push`](Self::push), but left for the next flush.
+    pub(crate) fn queue<T: Serialize + ?Sized>(
+        self: &Arc<Self>,
+        wire_type: &str,
+        body: &T,
+        req_id: Option<&str>,
+    ) -> Result<(), EmitError> {
         let mut fields = Vec::with_capacity(128);
         encode_fields(body, &mut fields).map_err(|error| EmitError::Encode(error.to_string()))?;
         let now = self.kernel.clock.now();
         self.sink.append(|out| {
             write_message(out, &self.kernel.ids, now, wire_type, req_id, &fields);
         });
-        self.flush_unless_reading();
         Ok(())
     }
 
@@ -163,12 +174,11 @@ impl Session {
     // --- requests in flight
 
     /// Lists a request that leaves the reader, so that it can be cancelled and times out.
-    pub(crate) fn list(self: &Arc<Self>, active: &Arc<Active>) -> Result<()> {
+    pub(crate) fn list(self: &Arc<Self>, active: &Arc<Active>) {
         active.is_listed.store(true, Ordering::Release);
         self.in_flight_bytes.fetch_add(active.input_bytes, Ordering::AcqRel);
         self.in_flight.insert(active.id.as_str().into(), Arc::clone(active));
         self.be_watched();
-        Ok(())
     }
 
     /// Forgets a request that has ended.
@@ -214,6 +224,7 @@ impl Session {
         for active in self.listed() {
             active.end_early(reason);
         }
+        self.kernel.sweep();
     }
 
     // --- what the watchdog asks
@@ -283,10 +294,10 @@ impl Session {
             return state;
         }
         // Made without the lock: it is the plugin's code. Whoever comes second takes the first's.
-        let made = Arc::new(make());
+        let fresh = Arc::new(make());
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = states.entry(key).or_insert_with(|| Arc::clone(&made) as PluginState);
-        Arc::clone(state).downcast::<T>().unwrap_or(made)
+        let state = states.entry(key).or_insert_with(|| Arc::clone(&fresh) as PluginState);
+        Arc::clone(state).downcast::<T>().unwrap_or(fresh)
     }
 
     /// This session's own instance of a plugin, built on first use.
@@ -304,6 +315,11 @@ impl Session {
     pub(crate) fn take_instances(&self) -> Vec<Arc<dyn Loaded>> {
         let mut instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
         instances.drain().map(|(_, instance)| instance).collect()
+    }
+
+    pub(crate) fn take_states(&self) -> Vec<PluginState> {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.drain().map(|(_, state)| state).collect()
     }
 
     // --- the end
@@ -343,6 +359,18 @@ impl Session {
 
     fn now(&self) -> Time {
         self.kernel.clock.now()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Empty unless a handler outlived the session's end. Who drops the session is not a plugin.
+        for state in self.take_states() {
+            discard("state of a session", state);
+        }
+        for instance in self.take_instances() {
+            discard("session instance", instance);
+        }
     }
 }
 

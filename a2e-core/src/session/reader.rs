@@ -83,12 +83,15 @@ impl Reader {
         let session = Arc::clone(&self.session);
         let mut last_read = 0;
         loop {
-            self.take_lines();
+            let is_done = self.take_lines();
             if session.sink.is_dead() || session.phase() == Phase::Closed {
                 return End::Lost;
             }
             // Hold back a peer that does not read, or that has too much in flight.
-            if session.sink.is_full() && !unless_draining(&session, session.sink.room()).await {
+            if session.sink.is_full() {
+                if unless_draining(&session, session.sink.room()).await {
+                    continue;
+                }
                 return self.why();
             }
             if session.has_too_many_bytes() {
@@ -96,9 +99,14 @@ impl Reader {
                     session.wait_changed(|it| !it.has_too_many_bytes() || it.sink.is_dead()).await;
                     true
                 };
-                if !unless_draining(&session, fits).await {
-                    return self.why();
+                if unless_draining(&session, fits).await {
+                    continue;
                 }
+                return self.why();
+            }
+            if !is_done {
+                // There was no room for the lines that were read already, and now there is again.
+                continue;
             }
             self.lines.prepare(last_read);
             let read = tokio::select! {
@@ -124,15 +132,16 @@ impl Reader {
         if self.session.sink.is_dead() { End::Lost } else { End::Drain }
     }
 
-    /// Works on every whole line that is in the buffer, then sends what was answered.
-    fn take_lines(&mut self) {
+    /// Works on every whole line that is in the buffer, then sends what was answered. False when it
+    /// had to stop before the last.
+    fn take_lines(&mut self) -> bool {
         let session = Arc::clone(&self.session);
-        let Some(mut item) = self.lines.next_item() else { return };
+        let Some(mut item) = self.lines.next_item() else { return true };
         session.is_reading.store(true, Ordering::Release);
         session.be_watched();
         self.now = session.now();
         self.refresh_table();
-        loop {
+        let is_done = loop {
             match item {
                 LineItem::Line(length) => {
                     let mut lines = std::mem::replace(&mut self.lines, LineBuffer::new(0));
@@ -149,16 +158,18 @@ impl Reader {
                     self.refuse("", "", &refusal, limit);
                 }
             }
-            if session.sink.is_full() || session.has_too_many_bytes() {
-                break;
+            let is_cut = session.phase() == Phase::Closed;
+            if is_cut || session.sink.is_full() || session.has_too_many_bytes() {
+                break false;
             }
             match self.lines.next_item() {
                 Some(next) => item = next,
-                None => break,
+                None => break true,
             }
-        }
+        };
         session.is_reading.store(false, Ordering::Release);
         session.sink.flush();
+        is_done
     }
 
     /// At the end of input, what stands there without a newline counts as a line.
@@ -207,6 +218,11 @@ impl Reader {
             return;
         }
         let session = Arc::clone(&self.session);
+        // Before all else, also while the session ends: whatever is answered under an id in flight
+        // would end that call for its sender.
+        if let Some(first) = id.and_then(|id| session.find(id)) {
+            return self.meet_again(&first, &envelope.kind, &scanned);
+        }
         let refusal = match session.gate() {
             Ok(()) => match self.table.get(&envelope.kind) {
                 Some(route) => {
@@ -220,29 +236,30 @@ impl Reader {
         self.refuse(&envelope.kind, id.unwrap_or_default(), &refusal, line.len());
     }
 
+    /// A line under the id of a request in flight: a repeat of it, or another request.
+    fn meet_again(&self, first: &Active, kind: &str, scanned: &Scanned<'_>) {
+        let is_repeat = first.input_bytes == scanned.text.len()
+            && first.fingerprint == self.hasher.hash_one(scanned.text);
+        if is_repeat {
+            return self.session.kernel.counters.repeated.add();
+        }
+        let text = "this id is in use by another request of the session";
+        let refusal =
+            Error::new(ErrorCode::DuplicateRequest, text).with_detail("id", first.id.as_str());
+        self.refuse(kind, "", &refusal, scanned.text.len());
+    }
+
     /// Starts a request. From here on it gets exactly one answer.
     fn accept(&mut self, route: &Arc<Route>, scanned: &Scanned<'_>, id: Option<&str>) {
         let session = Arc::clone(&self.session);
         let kernel = Arc::clone(&session.kernel);
         let fingerprint = self.hasher.hash_one(scanned.text);
-        if let Some(first) = id.and_then(|id| session.find(id)) {
-            let is_repeat =
-                first.fingerprint == fingerprint && first.input_bytes == scanned.text.len();
-            if is_repeat {
-                return kernel.counters.repeated.add();
-            }
-            let text = "this id is in use by another request of the session";
-            let refusal = Error::new(ErrorCode::DuplicateRequest, text)
-                .with_detail("id", id.unwrap_or_default());
-            return self.refuse(&route.spec.wire_type, "", &refusal, scanned.text.len());
-        }
         let made;
-        let id = match id {
-            Some(id) => id,
-            None => {
-                made = kernel.ids.next_id();
-                made.as_str()
-            }
+        let id = if let Some(id) = id {
+            id
+        } else {
+            made = kernel.ids.next_id();
+            made.as_str()
         };
         let deadline_us = route.limit(&scanned.timeout).map_or(NEVER, |limit| {
             let limit = u64::try_from(limit.as_micros()).unwrap_or(NEVER);
@@ -288,7 +305,14 @@ impl Session {
     /// Answers something that is not accepted with an error, and records it.
     pub(super) fn refuse(&self, kind: &str, req_id: &str, error: &Error, input_bytes: usize) {
         let now = self.now();
-        let fields = error_body(error, "");
+        // Under the id of a request in flight it would end that one for its sender.
+        let is_in_use = !req_id.is_empty() && self.find(req_id).is_some();
+        let fields = if is_in_use {
+            error_body(&error.clone().with_detail("id", req_id), "")
+        } else {
+            error_body(error, "")
+        };
+        let req_id = if is_in_use { "" } else { req_id };
         self.kernel.counters.refused.add();
         self.sink.append(|out| {
             let before = out.len();
@@ -368,10 +392,8 @@ async fn finish_session(session: &Arc<Session>, end: End) {
         }
     }
     session.advance(Phase::Draining);
-    let reason = match session.sink.is_dead() {
-        true => CancelReason::ClientGone,
-        false => CancelReason::Shutdown,
-    };
+    let is_gone = end == End::Lost || session.sink.is_dead();
+    let reason = if is_gone { CancelReason::ClientGone } else { CancelReason::Shutdown };
     session.end_all(reason);
     kernel.session_ended(session).await;
     // What a plugin said while it let go of the session still leaves.

@@ -18,9 +18,6 @@ use crate::transport::ByteSink;
 /// reached 0.9 of a raw echo, a flush once per read 0.4.
 pub(crate) const FLUSH_AT: usize = 2 * 1024;
 
-/// A reader that takes nothing for this long is cut, but never on stdio.
-const STALL_LIMIT: Duration = Duration::from_secs(10);
-
 /// A batch buffer that grew beyond this is not kept.
 const KEEP: usize = 64 * 1024;
 
@@ -34,7 +31,8 @@ pub(crate) struct ReplySink {
     unsent: AtomicUsize,
     /// At this many unsent bytes the session is no longer read from.
     limit: usize,
-    is_cuttable: bool,
+    /// A reader that takes nothing for this long is cut; `None` on stdio, where it is only held back.
+    stall: Option<Duration>,
     is_dead: AtomicBool,
     /// Wakes whoever waits for room, for the end of all output, or for the connection's loss.
     changed: Notify,
@@ -53,7 +51,7 @@ impl ReplySink {
         audit: Arc<AuditLog>,
         runtime: tokio::runtime::Handle,
         limit: usize,
-        is_cuttable: bool,
+        stall: Option<Duration>,
     ) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
@@ -62,7 +60,7 @@ impl ReplySink {
             runtime,
             unsent: AtomicUsize::new(0),
             limit,
-            is_cuttable,
+            stall,
             is_dead: AtomicBool::new(false),
             changed: Notify::new(),
         })
@@ -95,7 +93,13 @@ impl ReplySink {
     pub(crate) fn flush(self: &Arc<Self>) {
         loop {
             let mut state = self.lock();
-            if state.is_writing || state.pending.is_empty() {
+            if state.is_writing {
+                return;
+            }
+            if state.pending.is_empty() {
+                drop(state);
+                // Records of what is never answered wait for no reply.
+                self.audit.commit();
                 return;
             }
             state.is_writing = true;
@@ -123,7 +127,7 @@ impl ReplySink {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(taken) => {
                     sent += taken;
-                    self.unsent.fetch_sub(taken, Ordering::Relaxed);
+                    self.note_sent(taken);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -131,6 +135,12 @@ impl ReplySink {
             }
         }
         Ok(sent)
+    }
+
+    fn note_sent(&self, taken: usize) {
+        // The count is 0 already when the connection was given up meanwhile.
+        let less = |unsent: usize| Some(unsent.saturating_sub(taken));
+        let _always = self.unsent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     fn written(&self, mut batch: Vec<u8>) {
@@ -149,12 +159,14 @@ impl ReplySink {
     async fn write_rest(self: Arc<Self>, batch: Vec<u8>, mut sent: usize) {
         while sent < batch.len() {
             let ready = self.out.ready();
-            let waited = if self.is_cuttable {
-                tokio::time::timeout(STALL_LIMIT, ready).await.unwrap_or_else(|_| {
-                    Err(io::Error::new(io::ErrorKind::TimedOut, "the reader took nothing for 10 s"))
-                })
-            } else {
-                ready.await
+            let waited = match self.stall {
+                Some(limit) => tokio::time::timeout(limit, ready).await.unwrap_or_else(|_| {
+                    Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "the reader took nothing for too long",
+                    ))
+                }),
+                None => ready.await,
             };
             match waited.and_then(|()| self.write(&batch, sent)) {
                 Ok(now) => {
@@ -210,6 +222,17 @@ impl ReplySink {
     /// Waits until there is room for more; false when the connection is lost.
     pub(crate) async fn room(&self) -> bool {
         self.wait(|| !self.is_full()).await
+    }
+
+    /// Whether pushes have to wait. They get half of the room: however much a plugin has to say,
+    /// the session is read on and its requests are answered.
+    pub(crate) fn is_full_for_pushes(&self) -> bool {
+        self.unsent() >= self.limit / 2
+    }
+
+    /// Waits until there is room for pushes; false when the connection is lost.
+    pub(crate) async fn room_for_pushes(&self) -> bool {
+        self.wait(|| !self.is_full_for_pushes()).await
     }
 
     /// Waits until everything was taken by the transport; false when the connection is lost.

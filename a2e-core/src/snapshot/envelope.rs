@@ -15,6 +15,7 @@
 //! | … | the key as text (`plugin:key[:session]`), so that a file under another's name is noticed |
 //! | … | the state |
 
+use super::key::MAX_KEY;
 use super::{Codec, State, StateKey};
 
 const MAGIC: &[u8; 8] = b"A2ESNAP\n";
@@ -22,9 +23,6 @@ const FORMAT: u16 = 1;
 
 /// Bytes before the key.
 const HEADER: usize = 32;
-
-/// The longest key, in its text form, that can be saved.
-pub(super) const MAX_KEY: usize = 64 * 1024;
 
 /// No good file is larger.
 pub(super) const MAX_FILE: u64 = (HEADER + MAX_KEY + State::MAX_BYTES) as u64;

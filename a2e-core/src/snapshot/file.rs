@@ -137,15 +137,11 @@ impl FileStore {
 impl SnapshotStore for FileStore {
     fn save(&self, key: &StateKey, state: &State) -> Result<()> {
         key.check()?;
-        let text = key.to_string();
-        if text.len() > envelope::MAX_KEY {
-            return Err(Error::invalid(format!("key of a state has {} bytes", text.len())));
-        }
         let _locked = self.locked()?;
         let path = self.path(key, WRITING);
         // A current generation that is not whole must not push out a previous one that is.
         let keep = matches!(self.read(key, CURRENT), Ok(Some(_)));
-        let saved = write_file(&path, &envelope::head(&text, state), state.bytes())
+        let saved = write_file(&path, &envelope::head(&key.to_string(), state), state.bytes())
             .and_then(|()| self.switch(key, keep));
         saved.map_err(|error| {
             if let Err(error) = remove(&path) {

@@ -7,6 +7,9 @@ use sha2::{Digest, Sha256};
 use crate::protocol::{PluginName, SessionId};
 use crate::{Error, Result};
 
+/// The longest key, as text, that a store takes; in bytes.
+pub(super) const MAX_KEY: usize = 64 * 1024;
+
 /// The longest file name, without suffixes, in bytes.
 const MAX_NAME: usize = 200;
 
@@ -43,11 +46,16 @@ impl StateKey {
             .ok_or_else(|| Error::invalid(format!("`{text}` is not plugin:key[:session]")))
     }
 
-    /// Refuses what no store takes.
+    /// Refuses what no store takes: an empty part, and a text above [`MAX_KEY`].
     pub(super) fn check(&self) -> Result<()> {
         let session = self.session.as_ref().map(SessionId::as_str);
         if [Some(self.plugin.as_str()), Some(&self.key), session].contains(&Some("")) {
             return Err(Error::invalid("plugin, key and session of a state may not be empty"));
+        }
+        let length = self.joined(':').len();
+        if length > MAX_KEY {
+            let message = format!("key of a state has {length} bytes; at most {MAX_KEY} are kept");
+            return Err(Error::invalid(message));
         }
         Ok(())
     }

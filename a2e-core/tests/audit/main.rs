@@ -1,8 +1,17 @@
 //! The audit on a real disk: modes, restarts, torn tails, shared paths; rotation and faults in their own files.
 
+#![cfg(feature = "host")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may panic; clippy's own exception does not reach the functions beside the tests"
+)]
+
 mod cost;
 mod faults;
 mod rotation;
+mod steps;
 
 use std::fs;
 use std::io::Write;
@@ -141,7 +150,7 @@ fn r54_a_long_torn_tail_of_zeros_is_cut() {
     let (_folder, path) = folder();
     write(&open(&path), 2);
     let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
-    file.write_all(&[0; 100_000]).unwrap();
+    file.write_all(&vec![0; 100_000]).unwrap();
     write(&open(&path), 1);
     let found = scan(&path).unwrap();
     assert!(found.is_clean(), "{found:?}");
@@ -233,4 +242,26 @@ fn what_is_no_file_is_refused_with_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let error = AuditLog::open(AuditConfig::new(folder.path())).unwrap_err();
     assert!(error.message().contains(folder.path().to_str().unwrap()), "{error}");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn r54_whatever_stands_in_the_file_the_next_record_is_whole(
+        garbage in "(?s)[\u{0}-\u{ff}\n]{0,300}", records in 0_u64..3, is_first: bool,
+    ) {
+        let (_folder, path) = folder();
+        write(&open(&path), records);
+        let mut bytes = fs::read(&path).unwrap();
+        let place = if is_first { 0 } else { bytes.len() };
+        bytes.splice(place..place, garbage.bytes());
+        fs::write(&path, bytes).unwrap();
+        write(&open(&path), 2);
+        let text = fs::read(&path).unwrap();
+        let last = text.strip_suffix(b"\n").unwrap().rsplit(|byte| *byte == b'\n').next().unwrap();
+        let found = a2e_core::audit::verify_line(last).unwrap();
+        proptest::prop_assert!(found.last >= 2);
+        proptest::prop_assert_eq!(scan(&path).unwrap().torn_tail, None);
+    }
 }

@@ -47,8 +47,8 @@ fn r54_rotation_under_four_threads_loses_and_doubles_nothing() {
     let found = scan_rotated(&path, 500).unwrap();
     assert!(found.is_clean(), "{:?}", found.holes);
     assert_eq!((found.records, found.first_seq, found.last_seq), (10_000, Some(1), Some(10_000)));
-    for name in names(&path).iter().filter(|name| !name.ends_with(".lock")) {
-        assert!(fs::metadata(path.with_file_name(name)).unwrap().len() <= 20_000, "{name}");
+    for name in names(&path) {
+        assert!(fs::metadata(path.with_file_name(&name)).unwrap().len() <= 20_000, "{name}");
     }
 }
 
@@ -124,11 +124,24 @@ fn r54_an_interrupted_rotation_costs_nothing() {
 fn r53_rotation_that_fails_loses_no_record() {
     let (_folder, path) = folder();
     // A folder of the name of the next file cannot be opened for writing, not even by root.
-    fs::create_dir_all(beside(&path, "new")).unwrap();
+    fs::create_dir_all(beside(&path, "rotating")).unwrap();
     let log = rotating(&path, 100, 5);
     for _ in 0..10 {
         write(&log, 1);
     }
-    assert_eq!((log.status().written, log.status().rotations), (10, 0));
+    let status = log.status();
+    assert_eq!((status.written, status.rotations), (10, 0));
+    assert!(status.failed_rotations > 0);
     assert_eq!(scan(&path).unwrap().records, 10);
+}
+
+#[test]
+fn files_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_folder, path) = folder();
+    write(&rotating(&path, 1_000, 5), 20);
+    for name in names(&path) {
+        let mode = fs::metadata(path.with_file_name(&name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
 }

@@ -1,4 +1,4 @@
-//! The encoder against serde_json, and its own rules.
+//! The encoder against `serde_json`, and its own rules.
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,303 @@
+//! The wire of `memory/*`: messages and entries as agents and hosts write them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use a2e_core::codec::RawJson;
+use a2e_core::message;
+use a2e_core::protocol::number;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::json::{JsonObject, limited_list, number_or_absent};
+
+/// Opens a memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemoryInitRequest {
+    /// Which of the agent's episodic memories; any text.
+    #[serde(default = "default_namespace")]
+    pub namespace: String,
+    /// Narrows the namespace: other scopes have other episodic entries.
+    #[serde(default)]
+    pub scope: BTreeMap<String, String>,
+    /// For the agent's own use; accepted and not kept.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, RawJson>,
+}
+
+impl Default for MemoryInitRequest {
+    fn default() -> Self {
+        let (scope, metadata) = (BTreeMap::new(), BTreeMap::new());
+        Self { namespace: default_namespace(), scope, metadata }
+    }
+}
+
+/// The memory that was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryInitResponse {
+    /// Names the memory in the other requests of this session; 32 hex digits that cannot be guessed.
+    pub memory_id: String,
+    /// As it was asked for.
+    pub namespace: String,
+    /// Always true; what fails is answered with an error.
+    #[serde(default = "yes")]
+    pub success: bool,
+}
+
+/// Writes entries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemoryStoreRequest {
+    /// From [`MemoryInitResponse`].
+    pub memory_id: String,
+    /// Each a [`MemoryEntry`]; read one by one, so that a bad one does not spoil the others.
+    #[serde(default, deserialize_with = "limited_list")]
+    pub entries: Vec<JsonObject>,
+}
+
+/// What was written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemoryStoreResponse {
+    /// The keys that this request wrote, in its order.
+    #[serde(default)]
+    pub stored: Vec<JsonObject>,
+    /// One text for each entry that was not stored, such as ``entries[2]: missing field `key` ``.
+    #[serde(default)]
+    pub errors: Vec<String>,
+}
+
+/// Asks for the entries that meet every condition that is given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemoryRetrieveRequest {
+    /// From [`MemoryInitResponse`].
+    pub memory_id: String,
+    /// The key is one of these.
+    #[serde(default, deserialize_with = "limited_list")]
+    pub keys: Vec<JsonObject>,
+    /// Each word of it stands somewhere in key, content or tags, in upper or lower case. At most
+    /// 1,024 bytes.
+    #[serde(default)]
+    pub query: String,
+    /// The entry has one of these.
+    #[serde(default, deserialize_with = "limited_list")]
+    pub tags: Vec<String>,
+    /// The entry is in this tier; `None` (on the wire `""`) is all.
+    #[serde(default, with = "tier_or_all")]
+    pub tier: Option<MemoryTier>,
+    /// Most entries in the reply. A reply may hold fewer when they are large, see
+    /// [`MemoryRetrieveResponse::total`].
+    #[serde(default = "default_limit", deserialize_with = "number::integer")]
+    pub limit: usize,
+    /// Least score of an entry: 0.25 for a tier that was asked for, 1 for a key that was, and the
+    /// share of the tags that were and that it has.
+    #[serde(default)]
+    pub min_score: f64,
+}
+
+impl Default for MemoryRetrieveRequest {
+    /// No condition; the id of the memory is to be filled in.
+    fn default() -> Self {
+        Self {
+            memory_id: String::new(),
+            keys: Vec::new(),
+            query: String::new(),
+            tags: Vec::new(),
+            tier: None,
+            limit: default_limit(),
+            min_score: 0.0,
+        }
+    }
+}
+
+/// The entries that were found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemoryRetrieveResponse {
+    /// Best first; equal scores by tier (working, episodic, semantic), then in the order of insertion.
+    /// `score` is that of this search.
+    #[serde(default)]
+    pub entries: Vec<MemoryEntry>,
+    /// How many were found, also those beyond `limit` and those that would have made the reply larger
+    /// than the host's `max_line_bytes`.
+    #[serde(default, deserialize_with = "number::integer")]
+    pub total: usize,
+}
+
+/// Removes the entries that have one of the keys or one of the tags; none of both: nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemoryForgetRequest {
+    /// From [`MemoryInitResponse`].
+    pub memory_id: String,
+    /// Keys to remove.
+    #[serde(default, deserialize_with = "limited_list")]
+    pub keys: Vec<JsonObject>,
+    /// Tags to remove.
+    #[serde(default, deserialize_with = "limited_list")]
+    pub tags: Vec<String>,
+    /// Where; `None` (on the wire `""`) is everywhere.
+    #[serde(default = "episodic", with = "tier_or_all")]
+    pub tier: Option<MemoryTier>,
+}
+
+impl Default for MemoryForgetRequest {
+    /// Nothing; the id of the memory is to be filled in.
+    fn default() -> Self {
+        Self { memory_id: String::new(), keys: Vec::new(), tags: Vec::new(), tier: episodic() }
+    }
+}
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryForgetResponse {
+    /// How many entries.
+    #[serde(default, deserialize_with = "number::integer")]
+    pub deleted: usize,
+}
+
+message!(MemoryInitResponse, "memory/init/resp");
+message!(MemoryStoreResponse, "memory/store/resp");
+message!(MemoryRetrieveResponse, "memory/retrieve/resp");
+message!(MemoryForgetResponse, "memory/forget/resp");
+message!(MemoryInitRequest, "memory/init/req" => MemoryInitResponse, First);
+message!(MemoryStoreRequest, "memory/store/req" => MemoryStoreResponse, First);
+message!(MemoryRetrieveRequest, "memory/retrieve/req" => MemoryRetrieveResponse, First);
+message!(MemoryForgetRequest, "memory/forget/req" => MemoryForgetResponse, First);
+
+/// One thing that is remembered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemoryEntry {
+    /// Under what it is found.
+    pub key: JsonObject,
+    /// Anything.
+    pub content: RawJson,
+    /// Where it is kept.
+    pub tier: MemoryTier,
+    /// Further words under which it is found.
+    #[serde(default, deserialize_with = "limited_list")]
+    pub tags: Vec<String>,
+    /// Where it came from, as the agent says.
+    #[serde(default)]
+    pub source: String,
+    /// As stored: the agent's own weight, which is kept and never used. In a reply to
+    /// `memory/retrieve`: how well the entry meets the conditions.
+    #[serde(default = "one")]
+    pub score: f64,
+    /// Seconds until it is forgotten, counted from the store; 0 is never.
+    #[serde(default, deserialize_with = "number::integer")]
+    pub ttl: u64,
+    /// Seconds since the Unix epoch; `None` lets the host set the time of the store.
+    #[serde(
+        default,
+        deserialize_with = "number_or_absent",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub created_at: Option<f64>,
+    /// As `created_at`.
+    #[serde(
+        default,
+        deserialize_with = "number_or_absent",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub updated_at: Option<f64>,
+}
+
+impl MemoryEntry {
+    /// An entry without tags, source or end.
+    pub fn new(key: JsonObject, content: RawJson, tier: MemoryTier) -> Self {
+        Self {
+            key,
+            content,
+            tier,
+            tags: Vec::new(),
+            source: String::new(),
+            score: 1.0,
+            ttl: 0,
+            created_at: None,
+            updated_at: None,
+        }
+    }
+}
+
+/// How far an entry reaches, and how long it stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MemoryTier {
+    /// This session.
+    Working,
+    /// This agent, in one namespace and scope.
+    Episodic,
+    /// Everybody.
+    Semantic,
+}
+
+impl MemoryTier {
+    /// Every tier, in the order of replies.
+    pub const ALL: [Self; 3] = [Self::Working, Self::Episodic, Self::Semantic];
+
+    /// The tier as it stands on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Working => "working",
+            Self::Episodic => "episodic",
+            Self::Semantic => "semantic",
+        }
+    }
+
+    /// Reads a tier; an unknown one is episodic, in entries and conditions alike.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "working" => Self::Working,
+            "semantic" => Self::Semantic,
+            _ => Self::Episodic,
+        }
+    }
+}
+
+impl Serialize for MemoryTier {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for MemoryTier {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Cow::<'de, str>::deserialize(deserializer).map(|text| Self::parse(&text))
+    }
+}
+
+/// `""` stands for all tiers.
+mod tier_or_all {
+    use super::{Cow, Deserialize, Deserializer, MemoryTier, Serializer};
+
+    #[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+    pub(super) fn serialize<S: Serializer>(
+        tier: &Option<MemoryTier>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(tier.map_or("", MemoryTier::as_str))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<MemoryTier>, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        Ok((!text.is_empty()).then(|| MemoryTier::parse(&text)))
+    }
+}
+
+fn default_namespace() -> String {
+    "default".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn default_limit() -> usize {
+    10
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "serde asks for the field's type")]
+fn episodic() -> Option<MemoryTier> {
+    Some(MemoryTier::Episodic)
+}

@@ -1,0 +1,158 @@
+//! What is stored, found and forgotten.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_comes_back_as_it_was_stored() {
+    let clock = ManualClock::new();
+    clock.set_wall(Duration::from_millis(1_700_000_000_500));
+    let builder = Executor::builder(config(json!({}))).clock(clock);
+    let host = TestHost::build(builder).await.unwrap();
+    let (mut session, memory) = agent(&host, "a").await;
+    assert!(memory.len() == 32 && memory.bytes().all(|byte| byte.is_ascii_hexdigit()), "{memory}");
+    let full = json!({ "key": { "b": [1, { "é": null }], "a": 1.0 }, "content": { "x": [true, "日本"] },
+        "tier": "semantic", "tags": ["t", "u"], "source": "user", "score": 0.5, "ttl": 60.0,
+        "created_at": 12.5, "updated_at": 13 });
+    let least = json!({ "key": {}, "content": null, "tier": "archive" });
+    let reply = store(&mut session, &memory, json!([full, least])).await;
+    assert_eq!(reply["errors"], json!([]));
+    assert_eq!(reply["stored"], json!([full["key"], {}]));
+    let reply = retrieve(&mut session, &memory, json!({})).await;
+    assert_eq!(reply["total"], 2);
+    let mut expected = full;
+    (expected["score"], expected["ttl"], expected["updated_at"]) =
+        (json!(0.0), json!(60), json!(13.0));
+    assert_eq!(reply["entries"][1], expected);
+    assert_eq!(
+        reply["entries"][0],
+        json!({ "key": {}, "content": null, "tier": "episodic", "tags": [], "source": "", "score": 0.0,
+            "ttl": 0, "created_at": 1_700_000_000.5, "updated_at": 1_700_000_000.5 })
+    );
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_are_anded_and_scored() {
+    let host = host().await;
+    let (mut session, memory) = agent(&host, "a").await;
+    let entries = json!([
+        { "key": { "k": 1 }, "content": "Rain in Oslo", "tier": "semantic", "tags": ["x", "y"] },
+        { "key": { "k": 2 }, "content": { "city": "BERGEN" }, "tier": "working", "tags": ["x"] },
+        { "key": { "k": 3 }, "content": 42, "tier": "episodic" },
+        { "key": { "k": 4 }, "content": "say \"rain\"", "tier": "episodic", "tags": ["z", "Rain"] },
+    ]);
+    store(&mut session, &memory, entries).await;
+    for (conditions, expected) in [
+        (json!({}), vec![(2, 0.0), (3, 0.0), (4, 0.0), (1, 0.0)]),
+        (json!({ "tier": "episodic" }), vec![(3, 0.25), (4, 0.25)]),
+        (json!({ "tier": "attic" }), vec![(3, 0.25), (4, 0.25)]),
+        (json!({ "keys": [{ "k": 3 }] }), vec![(3, 1.0)]),
+        (json!({ "keys": [{ "k": 3.0 }, { "k": 1 }, { "k": 9 }] }), vec![(3, 1.0), (1, 1.0)]),
+        (json!({ "keys": [{ "k": 3 }], "tier": "semantic" }), vec![]),
+        (json!({ "keys": [{ "k": 1 }], "tags": ["y", "q"], "tier": "semantic" }), vec![(1, 1.75)]),
+        (json!({ "tags": ["x", "y"] }), vec![(1, 1.0), (2, 0.5)]),
+        (json!({ "tags": ["x", "y", "q"] }), vec![(1, 0.6667), (2, 0.3333)]),
+        (json!({ "tags": ["x", "x"] }), vec![(2, 1.0), (1, 1.0)]),
+        (json!({ "tags": ["x", "y"], "min_score": 0.6 }), vec![(1, 1.0)]),
+        (json!({ "min_score": 0.1 }), vec![]),
+        (json!({ "query": "RAIN" }), vec![(4, 0.0), (1, 0.0)]),
+        (json!({ "query": "oslo rain" }), vec![(1, 0.0)]),
+        (json!({ "query": "bergen", "tags": ["x"] }), vec![(2, 1.0)]),
+        (json!({ "query": "42" }), vec![(3, 0.0)]),
+        (json!({ "query": "rain", "tier": "working" }), vec![]),
+        (json!({ "query": " " }), vec![(2, 0.0), (3, 0.0), (4, 0.0), (1, 0.0)]),
+    ] {
+        let reply = retrieve(&mut session, &memory, conditions.clone()).await;
+        let entries = reply["entries"].as_array().unwrap();
+        let found: Vec<(i64, f64)> = entries
+            .iter()
+            .map(|it| (it["key"]["k"].as_i64().unwrap(), it["score"].as_f64().unwrap()))
+            .collect();
+        assert_eq!(found, expected, "{conditions}");
+        assert_eq!(reply["total"], expected.len(), "{conditions}");
+    }
+    let reply = retrieve(&mut session, &memory, json!({ "limit": 3 })).await;
+    assert_eq!((keys(&reply), &reply["total"]), (vec![json!(2), json!(3), json!(4)], &json!(4)));
+    let reply = retrieve(&mut session, &memory, json!({ "limit": 0.0 })).await;
+    assert_eq!((keys(&reply).len(), &reply["total"]), (0, &json!(4)));
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_equal_when_their_json_is() {
+    let host = host().await;
+    let (mut session, memory) = agent(&host, "a").await;
+    for (key, same, other) in [
+        (
+            r#"{"a":[1,{"y":2,"x":"é"}]}"#,
+            r#"{"a":[1.0,{"x":"\u00e9","y":2}]}"#,
+            r#"{"a":[{"x":"é","y":2},1]}"#,
+        ),
+        (r#"{"id":7}"#, r#"{ "id" : 7e0 }"#, r#"{"id":"7"}"#),
+    ] {
+        let line = |id, key, content| {
+            format!(
+                r#"{{"type":"memory/store/req","id":"{id}","memory_id":"{memory}","entries":[{{"key":{key},"content":{content},"tier":"working"}}]}}"#
+            )
+        };
+        for (id, key, content) in [("x", key, 1), ("y", other, 2), ("z", same, 3)] {
+            session.send_line(&line(id, key, content)).await;
+            assert_eq!(session.reply_to(id).await["errors"], json!([]));
+        }
+        let key: Value = serde_json::from_str(key).unwrap();
+        let reply = retrieve(&mut session, &memory, json!({ "keys": [key] })).await;
+        assert_eq!((&reply["total"], &reply["entries"][0]["content"]), (&json!(1), &json!(3)));
+        assert_eq!(forget(&mut session, &memory, json!({ "keys": [key], "tier": "" })).await, 1);
+        assert_eq!(retrieve(&mut session, &memory, json!({})).await["entries"][0]["content"], 2);
+        assert_eq!(forget(&mut session, &memory, json!({ "keys": [serde_json::from_str::<Value>(other).unwrap()], "tier": "working" })).await, 1);
+    }
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forget_takes_keys_or_tags_of_one_tier_or_all() {
+    let host = host().await;
+    let (mut session, memory) = agent(&host, "a").await;
+    let all = json!([
+        { "key": { "k": 1 }, "content": 1, "tier": "episodic", "tags": ["x"] },
+        { "key": { "k": 2 }, "content": 1, "tier": "episodic", "tags": ["y"] },
+        { "key": { "k": 3 }, "content": 1, "tier": "episodic" },
+        { "key": { "k": 1 }, "content": 1, "tier": "working", "tags": ["y"] },
+        { "key": { "k": 1 }, "content": 1, "tier": "semantic" },
+    ]);
+    for (conditions, deleted) in [
+        (json!({}), 0),
+        (json!({ "tier": "" }), 0),
+        (json!({ "keys": [{ "k": 1 }] }), 1),
+        (json!({ "keys": [{ "k": 1 }], "tier": "" }), 3),
+        (json!({ "keys": [{ "k": 1 }], "tier": "semantic" }), 1),
+        (json!({ "keys": [{ "k": 9 }, {}] }), 0),
+        (json!({ "tags": ["x", "y", "z"] }), 2),
+        (json!({ "tags": ["y"], "tier": "" }), 2),
+        (json!({ "keys": [{ "k": 3 }, { "k": 1 }], "tags": ["x"] }), 2),
+    ] {
+        store(&mut session, &memory, all.clone()).await;
+        assert_eq!(
+            forget(&mut session, &memory, conditions.clone()).await,
+            deleted,
+            "{conditions}"
+        );
+        assert_eq!(retrieve(&mut session, &memory, json!({})).await["total"], 5 - deleted);
+    }
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r18_what_was_nested_as_deep_as_may_be_comes_back() {
+    let host = host().await;
+    let (mut session, memory) = agent(&host, "a").await;
+    // A message may be 127 deep; the entry stands at depth 3 in it.
+    let nested = (0..124).fold(json!(1), |inner, _| json!([inner]));
+    let key = (0..124).fold(json!(1), |inner, _| json!({ "k": inner }));
+    let reply =
+        store(&mut session, &memory, json!([{ "key": key, "content": nested, "tier": "x" }]));
+    assert_eq!(reply.await["errors"], json!([]));
+    let reply = retrieve(&mut session, &memory, json!({ "keys": [key], "query": "1" })).await;
+    assert_eq!((&reply["entries"][0]["content"], &reply["total"]), (&nested, &json!(1)));
+    host.stop().await;
+}

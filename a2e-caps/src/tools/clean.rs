@@ -1,0 +1,97 @@
+//! What agents read of a tool, without what could mislead them: invisible characters and floods.
+
+use super::protocol::{ToolDefinition, ToolParameter};
+
+/// Longest description of a tool or a parameter, in bytes (R39).
+const MAX_DESCRIPTION: usize = 4096;
+
+/// Longest name, in bytes.
+const MAX_NAME: usize = 256;
+
+/// A definition that is fit to be shown.
+///
+/// # Errors
+/// Why it is not: a name that is empty or too long, or parameters that nobody could name.
+pub(super) fn definition(mut tool: ToolDefinition) -> Result<ToolDefinition, String> {
+    tool.name = text(&tool.name);
+    if tool.name.is_empty() || tool.name.len() > MAX_NAME {
+        return Err(format!("its name must have 1 to {MAX_NAME} visible bytes"));
+    }
+    tool.description = description(&tool.description);
+    tool.version = text(&tool.version);
+    tool.toolkit = tool.toolkit.map(|it| text(&it));
+    for tag in &mut tool.tags {
+        *tag = text(tag);
+    }
+    for it in tool.input_parameters.iter_mut().chain(&mut tool.output_parameters) {
+        parameter(it)?;
+    }
+    Ok(tool)
+}
+
+fn parameter(it: &mut ToolParameter) -> Result<(), String> {
+    // A name is not changed: the tool would no longer find its argument.
+    if it.name.chars().any(is_hidden) {
+        return Err(format!("parameter `{}` has invisible characters", text(&it.name)));
+    }
+    it.description = description(&it.description);
+    it.properties.iter_mut().flat_map(|map| map.values_mut()).try_for_each(parameter)
+}
+
+/// Without invisible characters; line ends and tabs are fine in a description, not elsewhere.
+fn text(raw: &str) -> String {
+    raw.chars().filter(|it| !is_hidden(*it)).collect()
+}
+
+fn description(raw: &str) -> String {
+    let is_kept = |it: &char| matches!(it, '\n' | '\t') || !is_hidden(*it);
+    let mut clean: String = raw.chars().filter(is_kept).collect();
+    clean.truncate(clean.floor_char_boundary(MAX_DESCRIPTION));
+    clean
+}
+
+/// Control characters, and those that take no room, turn the direction of writing or carry
+/// invisible tags.
+fn is_hidden(it: char) -> bool {
+    it.is_control()
+        || matches!(it,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r39_invisible_characters_go_and_descriptions_end() {
+        for (raw, expected) in [
+            ("plain", "plain"),
+            ("a\u{200b}b\u{202e}c\u{feff}", "abc"),
+            ("tag\u{e0041}\u{e007f}", "tag"),
+            ("bell\u{7}esc\u{1b}[1m", "bellesc[1m"),
+            ("größe 文字", "größe 文字"),
+        ] {
+            let clean = definition(ToolDefinition::new(raw, format!("1\n2\t{raw}"))).unwrap();
+            assert_eq!(clean.name, expected);
+            assert_eq!(clean.description, format!("1\n2\t{expected}"));
+        }
+        let long = definition(ToolDefinition::new("a", "é".repeat(4000))).unwrap();
+        assert_eq!(long.description.len(), MAX_DESCRIPTION);
+    }
+
+    #[test]
+    fn r39_what_cannot_be_shown_is_refused() {
+        let hidden = ToolParameter::optional("pa\u{200b}th", "string", "");
+        for tool in [
+            ToolDefinition::new("", "x"),
+            ToolDefinition::new("\u{200b}", "x"),
+            ToolDefinition::new("a".repeat(257), "x"),
+            ToolDefinition::new("a", "x").input(hidden),
+        ] {
+            assert!(definition(tool.clone()).is_err(), "{tool:?}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Answers `tool/list` and `tool/call`: finds the tool, checks its arguments, runs it where it
+//! wants to run, bounds its result.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::Poll;
+
+use a2e_core::dispatch::Call;
+use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin, Run};
+use a2e_core::{Clock, Error, Result, Time, register_plugin};
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{Catalog, Catalogs, Entry, unknown};
+use super::contract::{ToolCall, ToolOutput, ToolProvider};
+use super::files::{FileProvider, FileTool};
+use super::filter::ListFilter;
+use super::protocol::{ToolCallRequest, ToolCallResponse, ToolListRequest, ToolListResponse};
+use super::{result, schema};
+
+/// A list over more tools than this is made on the worker pool.
+const INLINE_TOOLS: usize = 64;
+
+/// What the envelope and the other fields of a result may need beside `data`, in bytes.
+const RESULT_MARGIN: usize = 64 * 1024;
+
+/// The settings of a tools plugin.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct ToolConfig {
+    /// Which built-in tools to offer; all by default.
+    #[serde(default)]
+    pub providers: Option<Vec<FileTool>>,
+    /// The folders that file tools may use; without any there are no file tools.
+    #[serde(default)]
+    pub roots: Vec<PathBuf>,
+    /// Whether `write_file` may write.
+    #[serde(default)]
+    pub allow_write: bool,
+    /// Most bytes of a result's `data`; half of `global_limits.max_line_bytes` by default.
+    #[serde(default)]
+    pub max_result_bytes: Option<usize>,
+}
+
+/// Serves its own tools and, when it has the highest priority, those that other plugins contribute.
+pub struct ToolPlugin {
+    catalogs: Catalogs,
+    host: Host,
+    max_result_bytes: usize,
+}
+
+impl std::fmt::Debug for ToolPlugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ToolPlugin `{}`", self.host.plugin())
+    }
+}
+
+/// `tool/changed/push`: the tools of this host are others than before.
+#[derive(Serialize)]
+struct Changed {
+    generation: u64,
+}
+
+impl ToolPlugin {
+    fn new(config: ToolConfig, host: &Host) -> Result<Self> {
+        let max_line = host.config().limits.max_line_bytes;
+        let most = max_line.saturating_sub(RESULT_MARGIN).max(max_line / 2);
+        let max_result_bytes = config.max_result_bytes.unwrap_or(max_line / 2).clamp(256, most);
+        let mut own: Vec<Arc<dyn ToolProvider>> = Vec::new();
+        if !config.roots.is_empty() {
+            let tools = config.providers.unwrap_or_else(|| FileTool::ALL.to_vec());
+            let files =
+                FileProvider::open(&config.roots, tools, config.allow_write, max_result_bytes)?;
+            own.push(Arc::new(files));
+        }
+        Ok(Self { catalogs: Catalogs::new(host, own), host: host.clone(), max_result_bytes })
+    }
+
+    #[allow(clippy::unnecessary_wraps, reason = "the shape of a handler")]
+    fn list(&self, request: ToolListRequest, _call: &Call) -> Answer<ToolListResponse> {
+        let catalog = self.catalog();
+        if catalog.tools.len() <= INLINE_TOOLS {
+            return Ok(listed(&catalog, &request).into());
+        }
+        Ok(Outcome::on_pool(move |_| Ok(listed(&catalog, &request).into())))
+    }
+
+    fn call(&self, request: ToolCallRequest, call: &Call) -> Answer<ToolCallResponse> {
+        let catalog = self.catalog();
+        let Some(entry) = catalog.find(&request.tool_name) else {
+            return missing(&catalog, &request.tool_name);
+        };
+        if !request.streaming {
+            call.mute();
+        }
+        let job = Job {
+            entry: Arc::clone(entry),
+            context: ToolCall::new(Arc::clone(&entry.name), request.arguments, call.clone()),
+            clock: Arc::clone(self.host.clock()),
+            max_result_bytes: self.max_result_bytes,
+        };
+        match entry.run {
+            Run::Inline => job.run().map_err(result::failure).map(Into::into),
+            Run::Pool => {
+                Ok(Outcome::on_pool(move |_| job.run().map_err(result::failure).map(Into::into)))
+            }
+            Run::Blocking => Ok(Outcome::on_blocking(move |_| {
+                job.run().map_err(result::failure).map(Into::into)
+            })),
+            Run::Future => Ok(Outcome::on_future(async move {
+                job.run_async().await.map_err(result::failure).map(Into::into)
+            })),
+        }
+    }
+
+    /// The tools as of now. When they are others than before, every session is told.
+    fn catalog(&self) -> Arc<Catalog> {
+        let (catalog, has_changed) = self.catalogs.current();
+        if has_changed {
+            let generation = self.host.contribution_generation();
+            self.host.push_all("tool/changed/push", &Changed { generation });
+        }
+        catalog
+    }
+}
+
+impl Plugin for ToolPlugin {
+    fn handlers(on: &mut Handlers<Self>) {
+        on.inline(Self::list);
+        on.inline(Self::call);
+    }
+
+    fn start(&self, _host: &Host) -> Result<()> {
+        self.catalogs.announce()
+    }
+}
+
+fn listed(catalog: &Catalog, request: &ToolListRequest) -> ToolListResponse {
+    let filter = ListFilter::of(request);
+    let all = catalog.tools.iter().map(|entry| &entry.definition);
+    ToolListResponse { tools: all.filter(|tool| filter.selects(tool)).cloned().collect() }
+}
+
+/// The answer for a name that is not in the catalog. A tool that is withheld may be offered by a
+/// plugin that is asked later; the last one says why it is not.
+fn missing(catalog: &Catalog, name: &str) -> Answer<ToolCallResponse> {
+    match catalog.withheld(name) {
+        Some(error) if catalog.is_last => Err(error.clone()),
+        Some(error) => Ok(Outcome::Pass(error.clone())),
+        None => Ok(Outcome::Pass(unknown(name))),
+    }
+}
+
+/// A call that is about to run.
+struct Job {
+    entry: Arc<Entry>,
+    context: ToolCall,
+    clock: Arc<dyn Clock>,
+    max_result_bytes: usize,
+}
+
+impl Job {
+    fn run(self) -> Result<ToolCallResponse> {
+        let Self { entry, context, clock, max_result_bytes } = self;
+        let started = clock.now();
+        schema::check(context.arguments(), &entry.definition.input_parameters)?;
+        let provider = &entry.provider;
+        let output = catch_unwind(AssertUnwindSafe(|| provider.call(context)))
+            .unwrap_or_else(|panic| Err(panicked(&entry, panic.as_ref())))?;
+        finish(&entry, output, started, &*clock, max_result_bytes)
+    }
+
+    async fn run_async(self) -> Result<ToolCallResponse> {
+        let Self { entry, context, clock, max_result_bytes } = self;
+        let started = clock.now();
+        schema::check(context.arguments(), &entry.definition.input_parameters)?;
+        let provider = Arc::clone(&entry.provider);
+        let mut future = catch_unwind(AssertUnwindSafe(|| provider.call_async(context)))
+            .map_err(|panic| panicked(&entry, panic.as_ref()))?;
+        let output = std::future::poll_fn(|cx| {
+            catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
+                .unwrap_or_else(|panic| Poll::Ready(Err(panicked(&entry, panic.as_ref()))))
+        });
+        finish(&entry, output.await?, started, &*clock, max_result_bytes)
+    }
+}
+
+fn finish(
+    entry: &Entry,
+    output: ToolOutput,
+    started: Time,
+    clock: &dyn Clock,
+    max_bytes: usize,
+) -> Result<ToolCallResponse> {
+    let mut data = result::finish(&entry.definition.name, output, max_bytes)?;
+    let now = clock.now();
+    data.duration_ms = u64::try_from(now.since(started).as_millis()).unwrap_or(u64::MAX);
+    Ok(ToolCallResponse { data, created_at: now.wall.as_secs_f64() })
+}
+
+/// The text of a panic is for the log, not for the agent (R30).
+fn panicked(entry: &Entry, panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text");
+    let Entry { definition, owner, .. } = entry;
+    tracing::error!(tool = definition.name, %owner, panic = text, "tool panicked");
+    Error::internal(format!("tool `{}` of plugin `{owner}` panicked", definition.name))
+}
+
+register_plugin!(
+    ToolPlugin,
+    cls = "a2e.caps.tools.plugin.ToolPlugin",
+    capability = "tools",
+    config = ToolConfig,
+    build = ToolPlugin::new,
+    default_settings = Some(r#"{"roots":["."]}"#),
+    about = "tools by name: files below given folders, and those of other plugins"
+);

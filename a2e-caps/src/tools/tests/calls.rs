@@ -1,0 +1,123 @@
+//! Requests as agents write them: lists by tag and query, calls with wrong fields.
+
+use serde_json::json;
+
+use super::{CLS, call, failure, names, result, start, tools};
+use a2e_core::config::PluginConfig;
+
+#[tokio::test]
+async fn lists_follow_tags_and_query() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = tools("tools", &[folder.path()]).with_setting("allow_write", true);
+    let (host, mut session) = start([plugin]).await;
+    let all = ["read_file", "write_file", "list_dir"];
+    for (request, expected) in [
+        (json!({}), &all[..]),
+        (json!({ "filter_kind": "x", "include_deferred": true }), &all),
+        (json!({ "filter_tags": ["FILES"] }), &all),
+        (json!({ "filter_tags": ["files", "Write"] }), &all[1..2]),
+        (json!({ "filter_tags": ["read", "write"] }), &[]),
+        (json!({ "filter_tags": ["file"] }), &[]),
+        (json!({ "query": "_FILE" }), &all[..2]),
+        (json!({ "query": "sorted by name" }), &all[2..]),
+        (json!({ "query": "write" }), &all[1..2]),
+        (json!({ "query": "file", "filter_tags": ["write"] }), &all[1..2]),
+        (json!({ "query": "nothing like it" }), &[]),
+    ] {
+        assert_eq!(names(&mut session, request.clone()).await, expected, "{request}");
+    }
+    for request in
+        [json!({ "filter_tags": "files" }), json!({ "query": 5 }), json!({ "query": null })]
+    {
+        assert_eq!(session.call_error("tool/list/req", request).await, "schema_violation");
+    }
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn definitions_have_every_field_that_clients_expect() {
+    let folder = tempfile::tempdir().unwrap();
+    let (host, mut session) = start([tools("tools", &[folder.path()])]).await;
+    let reply = session.call("tool/list/req", json!({})).await;
+    for tool in reply["tools"].as_array().unwrap() {
+        for (key, is_right) in [
+            ("name", tool["name"].is_string()),
+            ("description", tool["description"].as_str().is_some_and(|it| it.len() > 20)),
+            ("streaming", tool["streaming"] == false),
+            ("idempotent", tool["idempotent"] == true),
+            ("version", tool["version"] == "1.0.0"),
+            ("defer_loading", tool["defer_loading"] == false),
+        ] {
+            assert!(is_right, "{key}: {tool}");
+        }
+        for parameter in tool["input_parameters"].as_array().unwrap() {
+            let kind = parameter["type"].as_str().unwrap();
+            assert!(["string", "integer", "array", "boolean"].contains(&kind), "{parameter}");
+            assert!(parameter["description"].is_string() && parameter["required"].is_boolean());
+        }
+    }
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn calls_with_wrong_fields_are_refused_with_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let (host, mut session) = start([tools("tools", &[folder.path()])]).await;
+    for (request, code, loc) in [
+        (json!({ "tool_name": "read_file" }), "schema_violation", ""),
+        (call("read_file", json!([])), "schema_violation", "arguments"),
+        (call("read_file", json!("{}")), "schema_violation", "arguments"),
+        (call("read_file", json!(null)), "schema_violation", "arguments"),
+        (json!({ "tool_name": null, "arguments": {} }), "schema_violation", "tool_name"),
+        (json!({ "arguments": {}, "timeout": "1" }), "schema_violation", "timeout"),
+        (json!({ "arguments": {}, "streaming": "true" }), "schema_violation", "streaming"),
+        (call("read_file", json!({ "path": null })), "schema_violation", "arguments.path"),
+    ] {
+        let text = request.to_string();
+        let reply = session.call("tool/call/req", request).await;
+        assert_eq!(
+            (&reply["code"], &reply["detail"]["errors"][0]["loc"]),
+            (&json!(code), &json!(loc)),
+            "{text}"
+        );
+    }
+    let many = json!({ "offset": "1", "limit": true, "unit": 5 });
+    let errors = failure(&mut session, "read_file", many).await["detail"]["errors"].take();
+    let errors = errors.as_array().unwrap();
+    assert_eq!(errors.len(), 4, "{errors:?}");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn extra_arguments_and_fields_do_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("f"), "x").unwrap();
+    let (host, mut session) = start([tools("tools", &[folder.path()])]).await;
+    let it = result(&mut session, "read_file", json!({ "path": "f", "why": ["not"] })).await;
+    assert_eq!(it["data"]["content"], "x");
+    let request = json!({
+        "session_id": "s", "tool_name": "read_file", "arguments": { "path": "f" },
+        "correlation_id": "c", "streaming": true, "timeout": 60.0, "extra": {}
+    });
+    let reply = session.call("tool/call/req", request).await;
+    assert_eq!(reply["data"]["success"], true);
+    assert!(reply["created_at"].as_f64().unwrap() > 1e9);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_setting_is_told_with_its_name() {
+    for (key, value) in [
+        ("providers", json!(["fly"])),
+        ("roots", json!("here")),
+        ("allow_write", json!("yes")),
+        ("max_result_bytes", json!(-1)),
+    ] {
+        let plugin = PluginConfig::new("tools", "tools", CLS).with_setting(key, value);
+        let (host, mut session) = start([plugin]).await;
+        assert_eq!(session.call_error("tool/list/req", json!({})).await, "unknown_type");
+        let status = format!("{:?}", host.executor().status());
+        assert!(status.contains(key), "{status}");
+        host.stop().await;
+    }
+}

@@ -1,0 +1,205 @@
+//! From the tree of the file to the checked form: one function per section, every problem noted.
+
+mod network;
+pub(in crate::config) mod section;
+mod values;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::config::check::network::network;
+use crate::config::check::section::Section;
+use crate::config::host::{AuditConfig, AuditMode, AuditOnError, HostConfig};
+use crate::config::host::{SessionIdSource, SnapshotMode, SnapshotStoreConfig};
+use crate::config::problem::Findings;
+use crate::config::tree::node::{Data, Node};
+use crate::config::{PluginConfig, Secret, limits, plugin};
+
+/// The longest time that a setting of the host may name: ten years.
+const MAX_SECONDS: f64 = 315_360_000.0;
+/// Checks a whole file; what is wrong is left at its default and noted.
+pub(in crate::config) fn check(root: &Node, findings: &Findings, file: &str) -> HostConfig {
+    let mut config = HostConfig::default();
+    let entries: &[_] = match &root.data {
+        Data::Map(entries) => entries,
+        _ => &[],
+    };
+    let mut top = Section::root(findings, root.at, entries);
+    if !matches!(root.data, Data::Map(_) | Data::Null) {
+        let message = format!("expected a map of settings, found {}", root.describe(false));
+        findings.error(top.spot(root.at, ""), message, None);
+        return config;
+    }
+    if let Some(id) = top.word("host_id") {
+        id.clone_into(&mut config.host_id);
+    }
+    let token = token(&mut top);
+    let places = network(&mut top, &mut config);
+    config.audit = audit(&mut top);
+    snapshots(&mut top, &mut config);
+    if let Some(section) = top.section("global_limits") {
+        config.limits = limits::check(section);
+    }
+    config.plugins = plugins(&mut top, file);
+    // A token that could not be read is one error, not two.
+    if let Ok(token) = token {
+        config.auth_token = token;
+        for (address, at, key) in places {
+            if let Some(problem) = config.check_address(&address) {
+                findings.error(top.spot(at, &key), problem.message, problem.hint);
+            }
+        }
+    }
+    top.finish(&[]);
+    config
+}
+
+/// The token, if there is one; an error when it cannot be read, which is then noted.
+fn token(top: &mut Section<'_>) -> Result<Option<Secret>, ()> {
+    let at = top.get("auth_token").map_or(top.at(), |node| node.at);
+    let Some(text) = top.text("auth_token") else {
+        return if top.has("auth_token") { Err(()) } else { Ok(None) };
+    };
+    if text.is_empty() {
+        top.warning(at, "auth_token", "is empty, so none is asked for", None);
+        return Ok(None);
+    }
+    let token = Secret::new(text);
+    if token.is_short() {
+        let hint = "\"openssl rand -hex 16\" prints one that is long enough".to_owned();
+        top.warning(at, "auth_token", "has less than 128 bits", Some(hint));
+    }
+    Ok(Some(token))
+}
+
+fn audit(top: &mut Section<'_>) -> AuditConfig {
+    let mut audit = AuditConfig::default();
+    let legacy = top.file("audit_log_path");
+    if let Some(mut section) = top.section("audit") {
+        let is_enabled = section.flag("enabled").unwrap_or(false);
+        audit.path = section.file("path");
+        if let Some(mut rotate) = section.section("rotate") {
+            let bytes = rotate.integer("max_bytes", 0..=1 << 40);
+            audit.max_bytes = bytes.and_then(|n| u64::try_from(n).ok()).unwrap_or(audit.max_bytes);
+            let count = rotate.integer("backup_count", 0..=10_000);
+            audit.backup_count =
+                count.and_then(|n| u32::try_from(n).ok()).unwrap_or(audit.backup_count);
+            rotate.finish(&[]);
+        }
+        let sources = [("uuid", SessionIdSource::Uuid), ("host_id", SessionIdSource::HostId)];
+        audit.session_id_source =
+            section.choice("session_id_source", &sources).unwrap_or(audit.session_id_source);
+        let reactions = [("continue", AuditOnError::Continue), ("refuse", AuditOnError::Refuse)];
+        audit.on_error = section.choice("on_error", &reactions).unwrap_or(audit.on_error);
+        let mode = audit_mode(&mut section);
+        audit.mode = if is_enabled { mode.unwrap_or(AuditMode::Write) } else { AuditMode::Off };
+        if let (false, Some(AuditMode::Buffered | AuditMode::Write | AuditMode::Sync)) =
+            (is_enabled, mode)
+        {
+            let hint = Some("add \"enabled: true\"".to_owned());
+            section.warning(section.at(), "mode", "has no effect while audit is off", hint);
+        }
+        section.finish(&[]);
+    }
+    if let (Some(node), AuditMode::Off) = (top.get("audit_log_path"), audit.mode) {
+        let hint = Some("add \"audit: {enabled: true}\"".to_owned());
+        top.warning(node.at, "audit_log_path", "has no effect while audit is off", hint);
+    }
+    audit.path = audit.path.or(legacy);
+    audit
+}
+
+fn audit_mode(section: &mut Section<'_>) -> Option<AuditMode> {
+    section.choice(
+        "mode",
+        &[
+            ("off", AuditMode::Off),
+            ("buffered", AuditMode::Buffered),
+            ("write", AuditMode::Write),
+            ("sync", AuditMode::Sync),
+        ],
+    )
+}
+
+fn snapshots(top: &mut Section<'_>, config: &mut HostConfig) {
+    config.snapshot_store = top.section("snapshot_store").and_then(store);
+    let modes = [
+        ("host", SnapshotMode::Host),
+        ("plugin", SnapshotMode::Plugin),
+        ("hybrid", SnapshotMode::Hybrid),
+    ];
+    config.snapshot_mode = top.choice("snapshot_mode", &modes).unwrap_or(config.snapshot_mode);
+    let mut span = |key: &'static str, least: f64, slot: &mut Duration| {
+        *slot = top.seconds(key, least..=MAX_SECONDS).unwrap_or(*slot);
+    };
+    span("snapshot_interval_s", 1.0, &mut config.snapshot_interval);
+    span("session_ttl", 0.0, &mut config.session_ttl);
+}
+
+#[derive(Clone, Copy)]
+enum Store {
+    File,
+    Sqlite,
+    Memory,
+    Custom,
+}
+
+fn store(mut section: Section<'_>) -> Option<SnapshotStoreConfig> {
+    let kinds = [
+        ("file", Store::File),
+        ("sqlite", Store::Sqlite),
+        ("memory", Store::Memory),
+        ("custom", Store::Custom),
+    ];
+    let is_given = section.has("type");
+    let kind = section.choice("type", &kinds).or((!is_given).then_some(Store::File));
+    let mut config = section.section("config");
+    let mut path = |key: &'static str| {
+        let Some(config) = config.as_mut() else {
+            section.missing(&format!("config.{key}"));
+            return None;
+        };
+        let path = config.file(key);
+        if !config.has(key) {
+            config.missing(key);
+        }
+        path
+    };
+    let store = match kind? {
+        Store::File => path("root").map(|root| SnapshotStoreConfig::File { root }),
+        Store::Sqlite => path("db_path").map(|db_path| SnapshotStoreConfig::Sqlite { db_path }),
+        Store::Memory => Some(SnapshotStoreConfig::Memory),
+        Store::Custom => {
+            let entries = config.take().map_or(&[][..], |config| config.entries());
+            let pairs = entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json()));
+            Some(SnapshotStoreConfig::Custom(pairs.collect()))
+        }
+    };
+    section.finish(&[("root", "config"), ("db_path", "config")]);
+    if let Some(config) = config {
+        config.finish(&[]);
+    }
+    store
+}
+
+fn plugins(top: &mut Section<'_>, file: &str) -> Vec<PluginConfig> {
+    let (mut plugins, mut lines) = (Vec::new(), HashMap::new());
+    for (place, node) in top.list("plugins").unwrap_or_default().iter().enumerate() {
+        let key = format!("plugins[{place}]");
+        let Some(mut section) = top.map_of(node, &key, "a map with name, type and cls") else {
+            continue;
+        };
+        // Also a name whose entry has other mistakes is taken.
+        let named = section.get("name").zip(section.name());
+        let plugin = plugin::check(section, file);
+        let Some((node, name)) = named else { continue };
+        if let Some(line) = lines.get(name) {
+            let message = format!("the name {name:?} is taken by the plugin at line {line}");
+            top.error(node, &format!("{key}.name"), &message, None);
+        } else {
+            lines.insert(name, node.at.line);
+            plugins.extend(plugin);
+        }
+    }
+    plugins
+}

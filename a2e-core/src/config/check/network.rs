@@ -1,0 +1,164 @@
+//! Checks `server`, `transport` and `listen`: where the host is to be reached.
+
+use std::collections::HashSet;
+
+use crate::config::check::section::Section;
+use crate::config::host::{HostConfig, HttpPaths, ServerConfig, Tls, TransportConfig};
+use crate::config::listen::check_host;
+use crate::config::tree::node::Data;
+use crate::config::{ListenAddr, Position};
+
+const TRANSPORTS: [(&str, Kind); 4] = [
+    ("http", Kind::Http),
+    ("direct", Kind::Direct),
+    ("subprocess", Kind::Stdio),
+    ("stdio", Kind::Stdio),
+];
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Http,
+    Direct,
+    Stdio,
+}
+
+/// An address, and the key that gave it.
+type Place = (ListenAddr, Position, String);
+
+/// Reads `server`, `transport` and `listen`; gives the addresses that result, with their places.
+pub(in crate::config) fn network(top: &mut Section<'_>, config: &mut HostConfig) -> Vec<Place> {
+    let mut server_at = None;
+    if let Some(section) = top.section("server") {
+        let place = section.entries().iter().find(|entry| entry.key == "host");
+        server_at = Some(place.map_or(section.at(), |entry| entry.node.at));
+        config.server = server(section);
+    }
+    let transport_at = top.get("transport").map(|node| node.at);
+    config.transport = top.section("transport").and_then(transport);
+    let (places, is_given) = listen(top);
+    config.listen = places.iter().map(|(address, ..)| address.clone()).collect();
+    if is_given {
+        return places;
+    }
+    let (host, port) = (config.server.host.clone(), config.server.port);
+    match (transport_at, server_at) {
+        // `server` alone says where to listen, but not how: lines over TCP.
+        (None, Some(_)) => config.listen = vec![ListenAddr::Tcp { host, port }],
+        (None, None) => return Vec::new(),
+        (Some(_), _) => {}
+    }
+    let at = server_at.or(transport_at).unwrap_or_default();
+    let addresses = config.addresses(false).into_iter();
+    addresses.map(|address| (address, at, "server.host".to_owned())).collect()
+}
+
+fn server(mut section: Section<'_>) -> ServerConfig {
+    let mut server = ServerConfig::default();
+    if let (Some(host), Some(node)) = (section.word("host"), section.get("host")) {
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        match check_host(host) {
+            Ok(()) => host.clone_into(&mut server.host),
+            Err(reason) => section.error(node, "host", reason, None),
+        }
+    }
+    let port = section.integer("port", 0..=65_535).and_then(|port| u16::try_from(port).ok());
+    server.port = port.unwrap_or(server.port);
+    server.tls = tls(&mut section);
+    if let Some(node) = section.get("auth_token") {
+        let hint = "write it at the top of the file".to_owned();
+        section.warning(node.at, "auth_token", "is ignored here", Some(hint));
+    }
+    section.finish(&[]);
+    server
+}
+
+fn tls(section: &mut Section<'_>) -> Tls {
+    const EXPECTED: &str = "\"external\" or {cert: FILE, key: FILE}";
+    let Some(node) = section.get("tls") else { return Tls::None };
+    if matches!(&node.data, Data::Text(text, _) if text == "external") {
+        return Tls::External;
+    }
+    let Some(mut map) = section.map_of(node, "tls", EXPECTED) else { return Tls::None };
+    let (cert, key) = (map.file("cert"), map.file("key"));
+    for name in ["cert", "key"] {
+        if !map.has(name) {
+            map.missing(name);
+        }
+    }
+    map.finish(&[]);
+    match (cert, key) {
+        (Some(cert), Some(key)) => Tls::Cert { cert, key },
+        // An error is noted; the address is not reported a second time for the same reason.
+        _ => Tls::External,
+    }
+}
+
+fn transport(mut section: Section<'_>) -> Option<TransportConfig> {
+    let kind = section.choice("type", &TRANSPORTS);
+    if !section.has("type") {
+        section.missing("type");
+    }
+    let config = section.section("config");
+    section.finish(&[]);
+    match kind? {
+        Kind::Http => Some(TransportConfig::Http(config.map(http).unwrap_or_default())),
+        Kind::Direct => {
+            if let Some(config) = config {
+                config.finish(&[]);
+            }
+            Some(TransportConfig::Direct)
+        }
+        Kind::Stdio => {
+            // How a client starts the host; known, and of no use to the host itself.
+            if let Some(mut config) = config {
+                for key in ["command", "env", "cwd"] {
+                    config.get(key);
+                }
+                config.finish(&[]);
+            }
+            Some(TransportConfig::Stdio)
+        }
+    }
+}
+
+fn http(mut section: Section<'_>) -> HttpPaths {
+    let base_url = section.word("base_url").map(str::to_owned);
+    let mut paths = HttpPaths { base_url, ..HttpPaths::default() };
+    for (key, slot) in
+        [("send_path", &mut paths.send_path), ("stream_path", &mut paths.stream_path)]
+    {
+        match (section.word(key), section.get(key)) {
+            (Some(path), _) if path.starts_with('/') => path.clone_into(slot),
+            (Some(_), Some(node)) => section.error(node, key, "must begin with /", None),
+            _ => {}
+        }
+    }
+    section.finish(&[]);
+    paths
+}
+
+/// Reads `listen`; also tells whether it holds anything, right or wrong.
+fn listen(top: &mut Section<'_>) -> (Vec<Place>, bool) {
+    let (mut places, mut seen) = (Vec::new(), HashSet::new());
+    let list = top.list("listen").unwrap_or_default();
+    for (place, node) in list.iter().enumerate() {
+        let key = format!("listen[{place}]");
+        let Data::Text(text, _) = &node.data else {
+            if matches!(node.data, Data::Broken) {
+                continue;
+            }
+            let message = format!("expected an address, found {}", node.describe(false));
+            top.error(node, &key, &message, None);
+            continue;
+        };
+        match text.parse::<ListenAddr>() {
+            Ok(address) if seen.insert(address.clone()) => places.push((address, node.at, key)),
+            Ok(_) => top.error(node, &key, "the address stands twice", None),
+            Err(error) => {
+                let hint = error.hint().map(str::to_owned);
+                top.error(node, &key, &error.to_string(), hint);
+            }
+        }
+    }
+    (places, !list.is_empty())
+}

@@ -1,0 +1,52 @@
+//! `a2e check`: everything that is wrong with a configuration, at once.
+
+use a2e_core::config::{HostConfig, Problem, Severity};
+use a2e_core::plugin::Registry;
+
+use crate::Failure;
+use crate::args::CheckArgs;
+use crate::stdout::{print, print_json};
+
+pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
+    let problems = problems(args)?;
+    let has_error = problems.iter().any(|problem| problem.is_error() || args.strict);
+    if args.json {
+        print_json(&problems)?;
+    } else {
+        for problem in &problems {
+            print(&format!("{}: {problem}\n", severity(problem)))?;
+        }
+        let errors = problems.iter().filter(|problem| problem.is_error()).count();
+        let file = args.file.display();
+        print(&match (errors, problems.len() - errors) {
+            (0, 0) => format!("{file}: no problems\n"),
+            (errors, warnings) => format!("{file}: errors: {errors}, warnings: {warnings}\n"),
+        })?;
+    }
+    if has_error { Err(Failure::silent()) } else { Ok(()) }
+}
+
+fn severity(problem: &Problem) -> &'static str {
+    if problem.is_error() { "error" } else { "warning" }
+}
+
+fn problems(args: &CheckArgs) -> Result<Vec<Problem>, Failure> {
+    let loaded = match HostConfig::from_yaml(&args.file) {
+        Ok(loaded) => loaded,
+        Err(errors) => return Ok(errors.problems().to_vec()),
+    };
+    let registry = Registry::linked().map_err(Failure::internal)?;
+    let mut problems = loaded.warnings;
+    for plugin in loaded.config.enabled_plugins() {
+        if let Some(class) = registry.find(&plugin.cls) {
+            problems.extend((class.check)(plugin));
+            continue;
+        }
+        let text = format!("no plugin class `{}` is linked into this program", plugin.cls);
+        let nearest = registry.nearest(&plugin.cls).join(", ");
+        let hint = (!nearest.is_empty()).then_some(nearest);
+        problems.push(plugin.cls_problem(Severity::Error, text, hint));
+    }
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    Ok(problems)
+}

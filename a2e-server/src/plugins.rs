@@ -1,0 +1,76 @@
+//! `a2e plugins`: what is linked in, and what a configuration makes of it.
+
+use a2e_core::Executor;
+use a2e_core::executor::PluginStatus;
+use a2e_core::plugin::Registry;
+use serde::Serialize;
+
+use crate::args::PluginsArgs;
+use crate::stdout::{print, print_json};
+use crate::{Failure, defaults, telemetry};
+
+#[derive(Serialize)]
+struct Listing {
+    linked: Vec<Class>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loaded: Option<Vec<PluginStatus>>,
+}
+
+#[derive(Serialize)]
+struct Class {
+    cls: &'static str,
+    aliases: &'static [&'static str],
+    capability: &'static str,
+    about: &'static str,
+    /// Loaded by a host without configuration.
+    is_default: bool,
+}
+
+pub(crate) fn run(args: &PluginsArgs) -> Result<(), Failure> {
+    telemetry::start(Some("error"))?;
+    let registry = Registry::linked().map_err(Failure::internal)?;
+    let linked: Vec<Class> = registry
+        .classes()
+        .iter()
+        .map(|class| Class {
+            cls: class.cls,
+            aliases: class.aliases,
+            capability: class.capability,
+            about: class.about,
+            is_default: class.default_settings.is_some(),
+        })
+        .collect();
+    let loaded = args.config.as_deref().map(load).transpose()?;
+    telemetry::finish();
+    let listing = Listing { linked, loaded };
+    if args.json { print_json(&listing) } else { print(&text(&listing)) }
+}
+
+fn load(file: &std::path::Path) -> Result<Vec<PluginStatus>, Failure> {
+    let config = defaults::load(Some(file))?;
+    let runtime = crate::serve::runtime()?;
+    runtime.block_on(async {
+        let executor = Executor::builder(config).start().await.map_err(Failure::refused)?;
+        let status = executor.status();
+        executor.shutdown(std::time::Duration::ZERO).await;
+        Ok(status.plugins)
+    })
+}
+
+fn text(listing: &Listing) -> String {
+    let mut lines = vec!["Linked in (a `*` is loaded without configuration):".to_owned()];
+    for class in &listing.linked {
+        let mark = if class.is_default { '*' } else { ' ' };
+        lines.push(format!("{mark} {:<12} {:<42} {}", class.capability, class.cls, class.about));
+    }
+    if let Some(loaded) = &listing.loaded {
+        lines.push("Loaded:".to_owned());
+        for plugin in loaded {
+            let health = format!("{:?}", plugin.health).to_lowercase();
+            let what = plugin.reason.clone().unwrap_or_else(|| plugin.types.join(" "));
+            lines.push(format!("  {:<12} {health:<12} {what}", plugin.name));
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}

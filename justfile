@@ -1,0 +1,21 @@
+# The usual commands, by name. `just ci` is what a change must pass.
+
+default: test
+
+fmt:
+    cargo fmt --all
+
+lint:
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+test:
+    cargo test --workspace
+
+bench:
+    cargo bench -p benches
+
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
+
+ci:
+    .ci/run

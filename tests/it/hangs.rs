@@ -1,0 +1,225 @@
+//! A handler that hangs is given up, counted, and taken out of service when there are too many (R32).
+
+use std::time::Duration;
+
+use a2e_core::executor::PluginHealth;
+use a2e_core::testing::{ManualClock, TestHost, TestSession};
+use serde_json::{Value, json};
+
+use crate::plugins::script::SOON;
+use crate::probe::Switch;
+use crate::support::{
+    PATIENCE, audited, clocked, counter, end, next, now, of, plugin, records, script, serves,
+    settled, stdio_end, tuned, with,
+};
+
+/// How long a handler may go on after its request has ended, before its thread counts as stuck.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What a time-out may be late by; the rule says 100 ms, a busy test machine gets more.
+const SLACK: Duration = Duration::from_millis(400);
+
+/// Lets time go by until so many threads of `bad` count as stuck.
+async fn given_up(host: &TestHost, clock: &ManualClock, stuck: usize) {
+    let give_up = async {
+        while of(&host.executor().status(), "bad").stuck != stuck {
+            clock.advance(GRACE);
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, give_up).await.expect("they are given up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r32_a_hang_is_a_timeout_at_the_deadline() {
+    for (run, act) in [
+        ("pool", "hang"),
+        ("blocking", "hang"),
+        ("future", "hang"),
+        ("inline", "pool hang"),
+        ("inline", "blocking hang"),
+        ("inline", "future hang"),
+        // A future that blocks its thread cannot be dropped, but its caller is answered.
+        ("future", "block"),
+    ] {
+        let host =
+            TestHost::start(with([script("script", run, act), plugin("echo", "Echo")])).await;
+        let switch = Switch::new();
+        let mut session = host.session();
+        let start = now();
+        let answer = session.call("script/soon/req", json!({ "probe": switch.key() })).await;
+        let took = start.elapsed();
+        assert_eq!(answer["code"], "timeout", "{run} {act}: {answer}");
+        assert_eq!(answer["retryable"], true);
+        assert_eq!(answer["capability_name"], "test");
+        assert!(took >= SOON && took < SOON + SLACK, "{run} {act}: {took:?}");
+        serves(&mut session).await;
+        assert_eq!(of(&host.executor().status(), "script").timeouts, 1, "{run} {act}");
+        switch.open();
+        settled(&host).await;
+        session.finish().await;
+        end(host).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r32_hung_threads_are_counted_and_at_the_cap_the_plugin_is_quarantined() {
+    for run in ["pool", "blocking"] {
+        let bad = tuned(script("bad", run, "hang"), |it| it.permits = Some(1));
+        let (host, clock) = clocked(with([bad, plugin("echo", "Echo")])).await;
+        let switch = Switch::new();
+        let mut session = host.session();
+        let body = json!({ "probe": switch.key() });
+        for stuck in 1..=2 {
+            let id = session.send("script/soon/req", body.clone()).await;
+            switch.entered(stuck).await;
+            clock.advance(SOON);
+            assert_eq!(session.reply_to(&id).await["code"], "timeout", "{run}");
+            given_up(&host, &clock, stuck).await;
+            assert_eq!(of(&host.executor().status(), "bad").running, 0, "its permit is back");
+        }
+        let status = of(&host.executor().status(), "bad");
+        assert_eq!(status.health, PluginHealth::Quarantined, "{run}");
+        assert!(status.reason.unwrap().contains("hang"));
+        for _ in 0..3 {
+            // Without any time going by.
+            let answer = session.call("script/soon/req", body.clone()).await;
+            assert_eq!(answer["code"], "unavailable", "{run}: {answer}");
+            assert_eq!(answer["retryable"], true);
+        }
+        assert_eq!(session.call("echo/pool/req", json!({ "text": "t" })).await["text"], "t");
+        assert_eq!(counter(&host, "stuck_runs"), 2);
+        switch.open();
+        host.until("its recovery", |it| of(it, "bad").health == PluginHealth::Serving).await;
+        settled(&host).await;
+        let quick = json!({ "acts": { "bad": "reply" } });
+        assert_eq!(session.call("script/soon/req", quick).await["by"], "bad", "{run}");
+        session.finish().await;
+        end(host).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r32_dropped_futures_never_count_as_hung() {
+    let bad = tuned(script("bad", "future", "hang"), |it| it.permits = Some(1));
+    let host = TestHost::start(with([bad])).await;
+    let switch = Switch::new();
+    let mut session = host.session();
+    for _ in 0..4 {
+        let answer = session.call("script/soon/req", json!({ "probe": switch.key() })).await;
+        assert_eq!(answer["code"], "timeout");
+        settled(&host).await;
+    }
+    assert_eq!(counter(&host, "stuck_runs"), 0);
+    assert_eq!(switch.journal().iter().filter(|it| *it == "future dropped").count(), 4);
+    session.finish().await;
+    end(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn r32_an_inline_hang_cuts_that_session_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit");
+    let config = with([script("bad", "inline", "hang"), plugin("echo", "Echo")]);
+    let host = TestHost::start(audited(config, &path)).await;
+    let switch = Switch::new();
+    let (mut session, mut other) = (host.session(), host.session());
+    let quick = session.call("echo/inline/req", json!({ "text": "before" })).await;
+    assert_eq!(quick["text"], "before");
+    let start = now();
+    // In one read: an answer that waits for the batch, the hang, and a line that is never reached.
+    let batch = format!(
+        "{}\n{}\n{}\n",
+        json!({ "type": "echo/inline/req", "id": "a", "text": "batched" }),
+        json!({ "type": "script/soon/req", "id": "b", "probe": switch.key() }),
+        json!({ "type": "ping", "id": "c" })
+    );
+    session.send_bytes(batch.as_bytes()).await;
+    switch.entered(1).await;
+    serves(&mut other).await;
+    assert_eq!(next(&mut session).await["req_id"], "a", "it is not held back by the hang");
+    let answer = next(&mut session).await;
+    assert_eq!((&answer["req_id"], &answer["code"]), (&json!("b"), &json!("timeout")));
+    assert!(start.elapsed() < SOON + SLACK, "{:?}", start.elapsed());
+    assert!(session.next().await.is_none(), "the session is cut");
+    assert_eq!(counter(&host, "hung_readers"), 1);
+    serves(&mut other).await;
+    switch.open();
+    drop(session);
+    other.finish().await;
+    end(host).await;
+    let outcomes: Vec<Value> =
+        records(&path).into_iter().map(|mut it| it["outcome"].take()).collect();
+    assert_eq!(outcomes, ["ok", "ok", "timeout"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn r32_an_inline_hang_on_stdio_ends_the_host() {
+    let host = TestHost::start(with([script("bad", "inline", "hang")])).await;
+    let switch = Switch::new();
+    let mut session = TestSession::over(stdio_end(&host));
+    let answer = session.call("script/soon/req", json!({ "probe": switch.key() })).await;
+    assert_eq!(answer["code"], "timeout");
+    let failed = tokio::time::timeout(SLACK * 4, host.executor().failed()).await.unwrap();
+    assert!(failed.contains("hangs"), "{failed}");
+    switch.open();
+    drop(session);
+    end(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r32_a_pool_of_which_half_hangs_is_replaced() {
+    let mut config = with([script("bad", "pool", "hang"), plugin("echo", "Echo")]);
+    config.limits.max_workers = 4;
+    let (host, clock) = clocked(config).await;
+    let switch = Switch::new();
+    let mut session = host.session();
+    for replacement in 1..=2_usize {
+        // All four hang at once, so that without a new pool nothing could run.
+        for _ in 0..4 {
+            session.send("script/soon/req", json!({ "probe": switch.key() })).await;
+        }
+        switch.entered(4 * replacement).await;
+        let waiting = session.send("echo/pool/req", json!({ "text": "t" })).await;
+        clock.advance(SOON);
+        for _ in 0..4 {
+            assert_eq!(next(&mut session).await["code"], "timeout");
+        }
+        given_up(&host, &clock, 4 * replacement).await;
+        assert_eq!(session.reply_to(&waiting).await["text"], "t", "it is not stuck behind them");
+        // The last two of the old pool are not laid to the new one.
+        let replacements = counter(&host, "pool_replacements");
+        assert_eq!(replacements, replacement as u64);
+        if replacement == 2 {
+            break;
+        }
+        let fresh = session.call("echo/pool/req", json!({ "text": "fresh" })).await;
+        assert_eq!(fresh["text"], "fresh");
+    }
+    assert!(!host.executor().status().is_degraded, "two replacements are no failure yet");
+    switch.open();
+    settled(&host).await;
+    assert_eq!(session.call("echo/pool/req", json!({ "text": "t" })).await["text"], "t");
+    session.finish().await;
+    end(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r32_a_hung_plugin_does_not_slow_others() {
+    let host = TestHost::start(with([script("bad", "pool", "hang"), plugin("echo", "Echo")])).await;
+    let switch = Switch::new();
+    let (mut stuck, mut session) = (host.session(), host.session());
+    for _ in 0..4 {
+        stuck.send("script/never/req", json!({ "probe": switch.key() })).await;
+    }
+    switch.entered(4).await;
+    for kind in crate::plugins::echo::TYPES {
+        let start = now();
+        assert_eq!(session.call(kind, json!({ "text": "t" })).await["text"], "t", "{kind}");
+        assert!(start.elapsed() < SLACK, "{kind} {:?}", start.elapsed());
+    }
+    switch.open();
+    assert_eq!(stuck.finish().await.len(), 4);
+    session.finish().await;
+    end(host).await;
+}

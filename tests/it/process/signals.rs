@@ -1,0 +1,91 @@
+//! SIGTERM and SIGINT end a host in order, the second one at once (R44).
+
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use super::program::{Host, PATIENCE, Place, now, until};
+use super::wire::Wire;
+
+#[test]
+fn r44_sigterm_finishes_what_runs_and_takes_nothing_new() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let place = Place::new();
+        let mut host = Host::at_socket(&place, &["--drain", "10"]);
+        let mut wire = Wire::connect(&place.socket());
+        wire.handshake("worker");
+        let id = wire.start_tool("sleep", json!({ "ms": 600 }));
+        wire.ping();
+        let start = now();
+        host.signal(signal);
+        let socket = place.path("a2e.sock");
+        until(PATIENCE, "no new connections", || UnixStream::connect(&socket).is_err());
+        assert_eq!(wire.call("tool/list/req", json!({}))["code"], "shutting_down");
+        assert_eq!(wire.reply_to(&id)["data"]["success"], true, "{signal}");
+        assert!(wire.rest().is_empty());
+        assert_eq!(host.code(PATIENCE), Some(0), "{signal}: {}", host.log());
+        assert!(start.elapsed() < Duration::from_secs(5), "it does not wait without a reason");
+        assert!(!socket.exists(), "the socket goes with its host");
+    }
+}
+
+#[test]
+fn r44_what_runs_on_after_the_drain_is_answered_shutting_down() {
+    let place = Place::new();
+    let mut host = Host::at_socket(&place, &["--drain", "0.3"]);
+    let mut wire = Wire::connect(&place.socket());
+    wire.handshake("worker");
+    let id = wire.start_tool("sleep", json!({ "ms": 60_000 }));
+    wire.ping();
+    let start = now();
+    host.signal(Signal::SIGTERM);
+    assert_eq!(wire.reply_to(&id)["code"], "shutting_down");
+    assert_eq!(host.code(PATIENCE), Some(0), "{}", host.log());
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[test]
+fn r44_an_idle_host_ends_at_once() {
+    let place = Place::new();
+    let mut host = Host::at_socket(&place, &["--drain", "60"]);
+    let mut wire = Wire::connect(&place.socket());
+    wire.handshake("idle");
+    let start = now();
+    host.signal(Signal::SIGTERM);
+    assert!(wire.rest().is_empty());
+    assert_eq!(host.code(PATIENCE), Some(0), "{}", host.log());
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[test]
+fn r44_a_second_signal_ends_at_once() {
+    for (first, second) in [(Signal::SIGTERM, Signal::SIGTERM), (Signal::SIGINT, Signal::SIGTERM)] {
+        let place = Place::new();
+        let mut host = Host::at_socket(&place, &["--drain", "60"]);
+        let mut wire = Wire::connect(&place.socket());
+        wire.handshake("worker");
+        wire.start_tool("sleep", json!({ "ms": 60_000 }));
+        wire.ping();
+        host.signal(first);
+        host.until_logged("draining");
+        let start = now();
+        host.signal(second);
+        assert_eq!(host.code(PATIENCE), Some(1), "{}", host.log());
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        assert!(host.log().contains("second signal"), "{}", host.log());
+    }
+}
+
+#[test]
+fn r44_sigterm_on_stdio_ends_in_order() {
+    let (mut host, mut wire) = Host::stdio(&["--drain", "5"]);
+    wire.handshake("worker");
+    let id = wire.start_tool("sleep", json!({ "ms": 300 }));
+    wire.ping();
+    host.signal(Signal::SIGTERM);
+    assert_eq!(wire.reply_to(&id)["data"]["success"], true);
+    assert!(wire.rest().is_empty());
+    assert_eq!(host.code(PATIENCE), Some(0), "its input is still open: {}", host.log());
+}
