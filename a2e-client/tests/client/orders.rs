@@ -129,7 +129,7 @@ async fn play(calls: usize, acts: Vec<Act>) {
         }
         if let Act::Drop(call) = act {
             // What was sent before is delivered before; a ping in between shows it.
-            let (_, pinged) = futures_util::join!(pong(&mut peer), client.ping());
+            let ((), pinged) = futures_util::join!(pong(&mut peer), client.ping());
             pinged.unwrap();
             callings[call].take();
         }
