@@ -49,7 +49,8 @@ impl Client {
     /// events, requests of the host, and errors that name no request (`error`).
     ///
     /// It runs on the reader, so it must not block: hand long work to a task. A panic is caught,
-    /// counted and logged.
+    /// counted and logged. A handler that owns a clone of the client keeps the connection open until
+    /// it is unsubscribed or the client is closed.
     pub fn on_push(
         &self,
         wire_type: &str,

@@ -168,8 +168,6 @@ async fn pong(peer: &mut a2e_core::testing::TestSession) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn r41_each_message_reaches_its_caller_in_any_order(
         (calls, acts) in (1_usize..8)
