@@ -26,6 +26,7 @@ async fn r43_a_lost_connection_fails_every_call_at_once() {
         heard(&mut peer).await;
     }
     let mut streaming = client.call(&echo("events")).await.unwrap();
+    heard(&mut peer).await;
     let lost = now();
     drop(peer);
     for call in join_all(calls).await {
