@@ -1,5 +1,6 @@
 //! Sockets that are listened at: bound safely, accepted without ever spinning.
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,11 @@ use crate::Failure;
 
 /// The pause after an accept that failed, doubled up to the second one.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// How often, and how far apart, the lock of a folder is tried: 5 s in all. Hosts hold it for the time
+/// of a bind.
+const LOCK_TRIES: u32 = 500;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// One bound address.
 pub(crate) struct Listener {
@@ -131,7 +137,8 @@ async fn bind_unix(path: &Path) -> Result<Kind, Failure> {
     let refused = |why: String| {
         Failure::refused(format_args!("cannot listen at unix://{}: {why}", path.display()))
     };
-    prepare_folder(path).map_err(refused)?;
+    let folder = prepare_folder(path).map_err(refused)?;
+    let _locked = lock_folder(folder).await.map_err(refused)?;
     clear_stale(path).await.map_err(refused)?;
     // The file is private from its first moment.
     let before = umask(Mode::from_bits_truncate(0o177));
@@ -143,7 +150,7 @@ async fn bind_unix(path: &Path) -> Result<Kind, Failure> {
 }
 
 /// Makes the folder private if it is missing; refuses one in which anyone may replace the socket.
-fn prepare_folder(path: &Path) -> Result<(), String> {
+fn prepare_folder(path: &Path) -> Result<&Path, String> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     match std::fs::metadata(folder) {
@@ -152,17 +159,36 @@ fn prepare_folder(path: &Path) -> Result<(), String> {
             "everyone may write in {}; use a folder of your own, which is made if it is missing",
             folder.display()
         )),
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(folder),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut builder = std::fs::DirBuilder::new();
             std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
             builder
                 .recursive(true)
                 .create(folder)
-                .map_err(|error| format!("folder {}: {error}", folder.display()))
+                .map_err(|error| format!("folder {}: {error}", folder.display()))?;
+            Ok(folder)
         }
         Err(error) => Err(format!("folder {}: {error}", folder.display())),
     }
+}
+
+/// Holds the lock of the folder until dropped: of two hosts that find the same stale socket, the
+/// slower one would remove the other's new one. `None` where there is no lock to be had.
+async fn lock_folder(folder: &Path) -> Result<Option<File>, String> {
+    // A folder may be one to write in and not to read.
+    let Ok(file) = File::open(folder) else { return Ok(None) };
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
+            Err(TryLockError::Error(error)) => {
+                tracing::debug!(%error, folder = %folder.display(), "folder cannot be locked");
+                return Ok(None);
+            }
+        }
+    }
+    Err(format!("another program holds the lock of folder {}", folder.display()))
 }
 
 /// Removes a socket that nobody listens at; anything else in its place is left alone.

@@ -15,7 +15,7 @@ use crate::listen::Listener;
 use crate::{Failure, defaults, telemetry};
 
 /// How long plugins, children and audit may take to end after the one session over stdio has.
-const END_LIMIT: Duration = Duration::from_millis(700);
+const END_LIMIT: Duration = Duration::from_millis(350);
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     telemetry::start(None)?;

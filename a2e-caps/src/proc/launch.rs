@@ -18,6 +18,10 @@ use super::procs::Procs;
 use super::protocol::{SpawnRequest, SpawnResponse, StdinMode};
 use super::pump;
 
+/// How long after the spawn reply the first output is sent. The reference client takes a request off its
+/// list in another thread than the one that reads, and loses events of that request until it has.
+const FIRST_OUTPUT: Duration = Duration::from_millis(20);
+
 /// Where programs are looked for when the host has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/bin:/bin";
 
@@ -90,7 +94,10 @@ async fn started(
     let host = host.clone();
     call.after_reply(move |was_reply| {
         if was_reply {
-            host.spawn(pump::run(task));
+            host.spawn(async move {
+                tokio::time::sleep(FIRST_OUTPUT).await;
+                pump::run(task).await;
+            });
         } else {
             procs.remove(&task.process.id);
             task.process.abandon();

@@ -23,7 +23,7 @@ use super::protocol::{
 };
 
 /// The end of a session waits this long for its processes; what is left then ends by itself.
-const SESSION_END: Duration = Duration::from_millis(600);
+const SESSION_END: Duration = Duration::from_millis(350);
 
 /// What is kept of a call's time for its answer.
 const ANSWER_TIME: Duration = Duration::from_millis(500);

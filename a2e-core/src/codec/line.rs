@@ -57,19 +57,25 @@ impl LineBuffer {
         &mut self.buffer
     }
 
-    /// Makes room for the next read. Call before each read, with the size of the last one.
-    pub fn prepare(&mut self, last_read: usize) {
+    /// Makes room for the next read and returns how much may be read. Call before each read, with the
+    /// size of the last one: a busy connection reads in larger blocks, a quiet one holds little.
+    pub fn prepare(&mut self, last_read: usize) -> usize {
         if last_read >= self.block {
             self.block = (self.block * 4).min(READ_BLOCK);
+        } else if last_read < self.block / 16 {
+            self.block = (self.block / 4).max(FIRST_BLOCK);
         }
-        if self.buffer.is_empty() && self.buffer.capacity() > 2 * READ_BLOCK {
-            // A long line was here; its memory is not kept for the next one.
+        if self.buffer.is_empty() && self.buffer.capacity() > 2 * self.block {
+            // Long lines were here; their memory is not kept for the next ones.
             self.buffer = BytesMut::new();
         }
         let used = self.buffer.len();
         let wanted = if used > READ_BLOCK { READ_BLOCK.max(used / 2) } else { self.block };
         let room = (self.limit + READ_BLOCK).saturating_sub(used).max(1);
-        self.buffer.reserve(wanted.min(room));
+        let wanted = wanted.min(room);
+        self.buffer.reserve(wanted);
+        // The buffer may have more to spare than asked for, but never more than the bound.
+        self.buffer.capacity().saturating_sub(used).min(room)
     }
 
     /// The next line or over-long line, if the buffer holds one.

@@ -44,11 +44,8 @@ impl HostConfig {
     /// What is wrong with a configuration that was put together in code; one that was read from
     /// text has been checked for this, and for more.
     pub fn problems(&self) -> Vec<Problem> {
-        let mut problems: Vec<Problem> = self
-            .addresses(false)
-            .iter()
-            .filter_map(|address| self.check_address(address))
-            .collect();
+        let mut problems: Vec<Problem> =
+            self.listen.iter().filter_map(|address| self.check_address(address)).collect();
         let mut seen = std::collections::HashSet::new();
         for (place, plugin) in self.plugins.iter().enumerate() {
             if !seen.insert(plugin.name.as_str()) {

@@ -54,7 +54,9 @@ pub(crate) struct Active {
     pub(crate) correlation_id: Option<Box<str>>,
     pub(crate) input_bytes: usize,
     /// Hash of the line, to tell a repeat from another request under the same id.
-    pub(crate) fingerprint: u64,
+    fingerprint: AtomicU64,
+    /// Whether it has left the reader.
+    was_listed: AtomicBool,
     pub(crate) accepted: Time,
     /// Monotonic microseconds; [`NEVER`] without one.
     pub(crate) deadline_us: u64,
@@ -93,7 +95,6 @@ pub(crate) struct Accepted<'a> {
     pub(crate) id: &'a str,
     pub(crate) correlation_id: Option<&'a str>,
     pub(crate) input_bytes: usize,
-    pub(crate) fingerprint: u64,
     pub(crate) at: Time,
     pub(crate) deadline_us: u64,
 }
@@ -116,7 +117,8 @@ impl Active {
             id: reused,
             correlation_id: accepted.correlation_id.map(Into::into),
             input_bytes: accepted.input_bytes,
-            fingerprint: accepted.fingerprint,
+            fingerprint: AtomicU64::new(0),
+            was_listed: AtomicBool::new(false),
             accepted: accepted.at,
             deadline_us: accepted.deadline_us,
             target: Target::Client,
@@ -141,6 +143,22 @@ impl Active {
 
     pub(crate) fn chain(&self) -> MutexGuard<'_, Chain> {
         self.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hash of the line, set when it leaves the reader.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint.load(Ordering::Acquire)
+    }
+
+    /// Notes that the request leaves the reader, with the hash of its line.
+    pub(crate) fn note_leaving(&self, fingerprint: u64) {
+        self.fingerprint.store(fingerprint, Ordering::Release);
+        self.was_listed.store(true, Ordering::Release);
+    }
+
+    /// Whether it has left the reader.
+    pub(crate) fn was_listed(&self) -> bool {
+        self.was_listed.load(Ordering::Acquire)
     }
 
     pub(crate) fn has_ended(&self) -> bool {

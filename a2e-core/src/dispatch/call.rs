@@ -138,11 +138,15 @@ impl Call {
         fields.extend_from_slice(events.next_seq.to_string().as_bytes());
         events.next_seq += 1;
         let ids = &self.0.kernel.ids;
-        session.sink.append(|out| {
+        let is_due = session.sink.append_only(|out| {
             write_message(out, ids, now, &event.wire_type, Some(&self.0.id), &fields);
         });
         drop(events);
-        session.flush_unless_reading();
+        if is_due {
+            session.sink.flush();
+        } else {
+            session.flush_unless_reading();
+        }
         Ok(Sent::Queued)
     }
 

@@ -63,6 +63,7 @@ impl Active {
         match &self.target {
             Target::Client => self.answer(terminal, by, reason, now),
             Target::Caller(caller) => {
+                self.session.forget(self);
                 self.session.kernel_audit(&self.record(terminal, by, reason, 0, now));
                 let caller =
                     caller.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
@@ -76,13 +77,12 @@ impl Active {
                 }
             }
         }
-        if let Some(slot) = by.cloned().or_else(|| self.slot())
-            && let Terminal::Error(error, _) = terminal
+        if let Terminal::Error(error, _) = terminal
             && *error.code() == ErrorCode::Timeout
+            && let Some(slot) = by.cloned().or_else(|| self.slot())
         {
             super::slot::PluginStats::add(&slot.stats.timeouts);
         }
-        self.session.forget(self);
         if flush == Flush::Now {
             self.session.sink.flush();
         }
@@ -130,6 +130,7 @@ impl Active {
                 ("error", error_fields.as_slice())
             }
             Terminal::Nothing => {
+                self.session.forget(self);
                 self.session.kernel_audit(&self.record(terminal, by, reason, 0, now));
                 return;
             }
@@ -138,7 +139,12 @@ impl Active {
             let before = out.len();
             write_message(out, ids, now, wire_type, Some(&self.id), fields);
             let output = out.len() - before;
+            // Under the sink's lock, so that whoever reads the answer may use the id again at once.
+            self.session.forget(self);
             self.session.kernel_audit(&self.record(terminal, by, reason, output, now));
+            // Before the answer can leave: whoever has it may use the id again (R40). After the sink's
+            // lock is taken: a session that ends finds the answer in it.
+            self.session.forget(self);
         });
     }
 

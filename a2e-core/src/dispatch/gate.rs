@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::PluginSlot;
 use super::run::Job;
 use crate::executor::Kernel;
 use crate::plugin::Run;
@@ -52,7 +53,7 @@ impl State {
             *running += 1;
         }
         job.call.0.session.note_running(1);
-        job.call.0.kernel.running.fetch_add(1, Ordering::AcqRel);
+        job.call.0.kernel.running.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -122,8 +123,14 @@ impl Gate {
             let text = format!("{} requests wait for `{}` already", self.max_queue, job.slot.name);
             return Err(Error::new(ErrorCode::Overloaded, text));
         }
-        job.call.0.kernel.waiting.fetch_add(1, Ordering::AcqRel);
+        job.call.0.kernel.waiting.fetch_add(1, Ordering::SeqCst);
+        let waits_for_a_place = self.has_permit(&state, job.run);
         state.queue.push_back(job);
+        drop(state);
+        if waits_for_a_place {
+            // Session or host had no room; if that changed just now, nobody else starts this job.
+            self.pump();
+        }
         Ok(())
     }
 
@@ -140,7 +147,7 @@ impl Gate {
                 job.call.0.has_ended() || (self.has_permit(&state, job.run) && job.may_run())
             });
             let Some(job) = next.and_then(|at| state.queue.remove(at)) else { return };
-            job.call.0.kernel.waiting.fetch_sub(1, Ordering::AcqRel);
+            job.call.0.kernel.waiting.fetch_sub(1, Ordering::SeqCst);
             if job.call.0.has_ended() {
                 drop(state);
                 job.discard();
@@ -163,7 +170,7 @@ impl Gate {
             ended.into()
         };
         for job in ended {
-            job.call.0.kernel.waiting.fetch_sub(1, Ordering::AcqRel);
+            job.call.0.kernel.waiting.fetch_sub(1, Ordering::SeqCst);
             job.discard();
         }
     }
@@ -176,20 +183,28 @@ impl Gate {
             }
         }
         ticket.session.note_running(-1);
-        ticket.kernel.running.fetch_sub(1, Ordering::AcqRel);
+        ticket.kernel.running.fetch_sub(1, Ordering::SeqCst);
         ticket.kernel.pump(self);
     }
 }
 
-const RUNNING: u8 = 0;
-const ABANDONED: u8 = 1;
-const DONE: u8 = 2;
+/// On its way to a thread.
+const LAUNCHED: u8 = 0;
+const RUNNING: u8 = 1;
+/// Given up while it ran: its thread counts as stuck.
+const ABANDONED: u8 = 2;
+/// Given up before it ran.
+const PASSED_OVER: u8 = 3;
+const DONE: u8 = 4;
 
 /// One run of one handler beyond the reader: holds its permit until it returns or is given up.
 pub(crate) struct Ticket {
     gate: Arc<Gate>,
     run: Run,
     state: AtomicU8,
+    /// Which handler of the route it runs, and of which plugin.
+    pub(super) step: usize,
+    pub(super) slot: Arc<PluginSlot>,
     /// Which worker pool was in use when it was launched.
     pool: usize,
     session: Arc<Session>,
@@ -201,20 +216,31 @@ impl Ticket {
         Arc::new(Self {
             gate: Arc::clone(&job.slot.gate),
             run: job.run,
-            state: AtomicU8::new(RUNNING),
+            state: AtomicU8::new(LAUNCHED),
+            step: job.step,
+            slot: Arc::clone(&job.slot),
             pool: job.call.0.kernel.pool.replacements(),
             session: Arc::clone(&job.call.0.session),
             kernel: Arc::clone(&job.call.0.kernel),
         })
     }
 
-    /// The handler has returned.
+    fn is_on_pool(&self) -> bool {
+        matches!(self.run, Run::Inline | Run::Pool)
+    }
+
+    /// The handler begins; false when the run was given up before, and must not begin.
+    pub(crate) fn begin(&self) -> bool {
+        self.state.compare_exchange(LAUNCHED, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// The handler has returned, or is not called at all.
     pub(crate) fn done(&self) {
         match self.state.swap(DONE, Ordering::AcqRel) {
-            RUNNING => self.gate.give_back(self),
+            LAUNCHED | RUNNING => self.gate.give_back(self),
             ABANDONED => {
                 self.gate.stuck.fetch_sub(1, Ordering::AcqRel);
-                if self.run == Run::Pool {
+                if self.is_on_pool() {
                     self.kernel.pool.note_freed(self.pool);
                 }
             }
@@ -222,13 +248,20 @@ impl Ticket {
         }
     }
 
-    /// Whether the handler still runs with its permit.
+    /// Whether the run still has its permit.
     pub(crate) fn is_running(&self) -> bool {
-        self.state.load(Ordering::Acquire) == RUNNING
+        matches!(self.state.load(Ordering::Acquire), LAUNCHED | RUNNING)
     }
 
     /// Gives the run up: its permit goes back, its thread counts as stuck until it returns.
     pub(crate) fn abandon(&self) {
+        let was_launched =
+            self.state.compare_exchange(LAUNCHED, PASSED_OVER, Ordering::AcqRel, Ordering::Acquire);
+        if was_launched.is_ok() {
+            // It waits for a thread; nothing of this plugin hangs.
+            self.gate.give_back(self);
+            return;
+        }
         // Counted first: the run may return at this very moment and count itself out.
         self.gate.stuck.fetch_add(1, Ordering::AcqRel);
         let was_running =
@@ -238,8 +271,12 @@ impl Ticket {
             return;
         }
         self.kernel.counters.stuck_runs.add();
-        if self.run == Run::Pool {
+        if self.is_on_pool() {
             self.kernel.pool.note_stuck(self.pool);
+            if self.state.load(Ordering::Acquire) == DONE {
+                // It came back between the two counts and found nothing to take off.
+                self.kernel.pool.note_freed(self.pool);
+            }
         }
         self.gate.give_back(self);
     }

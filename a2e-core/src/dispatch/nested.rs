@@ -102,6 +102,9 @@ impl Nested<'_> {
 
     async fn ask<T: Serialize + ?Sized>(&self, wire_type: &str, body: &T) -> Result<Vec<u8>> {
         let parent = &self.call.0;
+        if parent.has_ended() {
+            return Err(Error::new(ErrorCode::Cancelled, "the request has ended"));
+        }
         if parent.depth() + 1 > MAX_DEPTH {
             let text = format!("requests lead to requests more than {MAX_DEPTH} deep");
             return Err(Error::runtime(text));
@@ -154,7 +157,7 @@ impl Nested<'_> {
         encode_fields(body, &mut fields)
             .map_err(|error| Error::internal(format!("request not encoded: {error}")))?;
         let mut line = Vec::with_capacity(fields.len() + 128);
-        write_message(&mut line, &kernel.ids, kernel.clock.now(), wire_type, None, &fields);
+        write_message(&mut line, &kernel.inner_ids, kernel.clock.now(), wire_type, None, &fields);
         line.pop();
         let id = scan(&line).ok().and_then(|it| it.id.as_text().map(str::to_owned));
         Ok((line, id.unwrap_or_default()))
@@ -176,7 +179,6 @@ impl Nested<'_> {
             id,
             correlation_id: parent.correlation_id.as_deref(),
             input_bytes: scanned.text.len(),
-            fingerprint: 0,
             at: now,
             deadline_us: own.min(parent.deadline_us),
         };

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt;
 
-use super::active::{Active, CancelReason};
+use super::active::{Active, CancelReason, NEVER};
 use super::call::Call;
 use super::chain::Said;
 use super::contain::{catch, discard, text_of};
@@ -108,7 +109,8 @@ fn ask(
     let Some(incoming) = input.incoming() else {
         return Asked::Said(Said::Error(Error::internal("the line is gone")));
     };
-    let task = if handler.run == Run::Inline {
+    // Elsewhere than on the reader an inline handler needs a permit and a thread that is watched.
+    let task = if handler.run == Run::Inline && place == Place::Reader {
         match run_inline(call, &handler, incoming, slot, flush) {
             Inline::Ended => return Asked::Left,
             Inline::Said(said) => return Asked::Said(said),
@@ -216,6 +218,8 @@ fn note(call: &Call, step: usize, said: Said, slot: &Arc<PluginSlot>, flush: Flu
         call.0.kernel.counters.late_answers.add();
         return true;
     }
+    // The next handler brings its own.
+    call.0.step_deadline_us.store(NEVER, Ordering::Release);
     let is_decided = chain.absorb(route.spec.fold, said, Some(Arc::clone(slot)));
     if chain.superseded > 0 {
         call.0.kernel.counters.superseded.add();
@@ -241,7 +245,7 @@ pub(crate) struct Job {
     pub(crate) call: Call,
     pub(crate) slot: Arc<PluginSlot>,
     pub(crate) run: Run,
-    step: usize,
+    pub(super) step: usize,
     body: Option<Body>,
     task: Task,
 }
@@ -268,10 +272,13 @@ fn leave(
     let has_next = step + 1 < call.0.route.handlers.len();
     let needs_body = has_next || matches!(task, Task::Handler(_));
     let body = if needs_body { input.to_body() } else { None };
-    if has_next {
+    if has_next && body.is_some() {
         call.0.chain().body.clone_from(&body);
     }
     if place == Place::Reader {
+        if let Some(incoming) = input.incoming() {
+            call.0.note_leaving(call.0.session.fingerprint(incoming.text()));
+        }
         call.0.session.list(&call.0);
     }
     let run = match &task {
@@ -326,14 +333,14 @@ impl Job {
     }
 
     fn run_sync(self, ticket: &Ticket) {
-        let Self { call, slot, step, body, task, .. } = self;
-        if call.is_cancelled() {
+        let Self { call, slot, run, step, body, task } = self;
+        if call.is_cancelled() || !ticket.begin() {
             discard("work", task);
             ticket.done();
             return;
         }
         call.0.begin(&slot, call.0.kernel.clock.now().mono_us());
-        let said = with_scratch(|scratch| {
+        let came = with_scratch(|scratch| {
             let result = guarded(&slot, || match task {
                 Task::Later(EncodedWork::Sync(_, work)) => work(&call, scratch),
                 Task::Later(EncodedWork::Future(_)) => Err(Error::internal("a future on a thread")),
@@ -343,17 +350,28 @@ impl Job {
                 },
             });
             match result {
-                Ok(result) => said(result, scratch),
-                Err(broken) => broken,
+                Ok(Ok(Ended::Later(work))) if run == Run::Inline => Inline::Later(work),
+                Ok(result) => Inline::Said(said(result, scratch)),
+                Err(broken) => Inline::Said(broken),
             }
         });
         ticket.done();
-        resume(&call, step, said, &slot);
+        match came {
+            Inline::Ended => {}
+            Inline::Said(said) => resume(&call, step, said, &slot),
+            Inline::Later(work) => {
+                let task = Task::Later(work);
+                let left = leave(&call, &Input::Body(None), step, task, &slot, Place::Elsewhere);
+                if let Err(error) = left {
+                    resume(&call, step, Said::Error(error), &slot);
+                }
+            }
+        }
     }
 
     async fn run_future(self, ticket: Arc<Ticket>) {
         let Self { call, slot, step, body, task, .. } = self;
-        if call.is_cancelled() {
+        if call.is_cancelled() || !ticket.begin() {
             discard("work", task);
             ticket.done();
             return;
@@ -405,11 +423,13 @@ impl Active {
     /// The deadline of the handler of this step passed: it is given up, and the next is asked
     /// where the fold says so. Called by the watchdog.
     pub(crate) fn give_up_step(self: &Arc<Self>) {
-        let Some(slot) = self.slot() else { return };
-        let step = self.chain().step;
-        if let Some(ticket) = self.ticket() {
-            ticket.abandon();
+        let Some(ticket) = self.ticket() else { return };
+        let (step, slot) = (ticket.step, Arc::clone(&ticket.slot));
+        if self.chain().step != step {
+            // It has said what it had to say; the next handler's time has only begun.
+            return;
         }
+        ticket.abandon();
         let limit = slot.deadline.map_or(0.0, |limit| limit.as_secs_f64());
         let text = format!("plugin `{}` gave no answer within {limit:.1} s", slot.name);
         let error = Error::new(ErrorCode::Timeout, text);

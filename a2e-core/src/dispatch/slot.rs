@@ -42,6 +42,10 @@ pub(crate) struct PluginSlot {
     /// Why its saved state was not restored or not saved, the last time.
     state_problem: Mutex<Option<String>>,
     is_serving: AtomicBool,
+    /// Who saves, clears or restores its state has this.
+    pub(crate) saving: Arc<tokio::sync::Mutex<()>>,
+    /// What is saved could not be restored and is not to be overwritten unasked.
+    keeps_saved_state: AtomicBool,
 }
 
 /// What happened to a plugin's calls.
@@ -88,6 +92,8 @@ impl PluginSlot {
             state: Mutex::new(SlotState::Serving),
             state_problem: Mutex::new(None),
             is_serving: AtomicBool::new(true),
+            saving: Arc::default(),
+            keeps_saved_state: AtomicBool::new(false),
             config,
         }
     }
@@ -95,6 +101,15 @@ impl PluginSlot {
     /// The handlers that an instance declares.
     pub(crate) fn handlers(&self) -> &[Arc<Handler>] {
         self.instance.handlers()
+    }
+
+    /// Whether its saved state, which could not be restored, is left as it is.
+    pub(crate) fn keeps_saved_state(&self) -> bool {
+        self.keeps_saved_state.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn keep_saved_state(&self, keeps: bool) {
+        self.keeps_saved_state.store(keeps, Ordering::Release);
     }
 
     /// Whether it takes messages.

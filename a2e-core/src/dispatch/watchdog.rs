@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::active::{CancelReason, NEVER};
+use super::contain::catch;
 use super::gate::Ticket;
 use crate::executor::Kernel;
 use crate::session::Session;
@@ -17,6 +18,9 @@ const TICK: Duration = Duration::from_millis(25);
 
 /// How long a handler may go on after its request was ended early, before its thread counts as stuck.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// A reader that is in one handler for less than this is slow, not hung.
+const HANG: Duration = Duration::from_secs(1);
 
 /// No inline handler may take longer, whatever its type declares: it holds up a whole session.
 const INLINE_LIMIT: Duration = Duration::from_secs(30);
@@ -106,7 +110,11 @@ impl Watchdog {
         let mut busy = Vec::with_capacity(sessions.len());
         let mut has_ended_some = false;
         for session in sessions {
-            has_ended_some |= look_at(&session, now);
+            // Whatever goes wrong with one session, the others keep their deadlines.
+            match catch(|| look_at(&session, now)) {
+                Ok(has_ended) => has_ended_some |= has_ended,
+                Err(panic) => tracing::error!(panic, "the watchdog panicked"),
+            }
             if session.stays_watched() {
                 busy.push(session);
             }
@@ -137,15 +145,21 @@ fn look_at(session: &Arc<Session>, now: Time) -> bool {
     let mut has_ended_some = false;
     // Replies that wait behind a slow inline handler.
     session.sink.flush();
-    if let Some(active) = session.inline() {
+    // One that has left the reader is about to be forgotten there; whatever it does, it does elsewhere.
+    let inline = session.inline().filter(|it| !it.was_listed());
+    if let Some(active) = inline {
         let limit = active.accepted.mono_us() + micros(INLINE_LIMIT);
         let step = active.step_deadline_us.load(Ordering::Acquire);
-        // One that has answered may still hang, in a hook.
-        if now_us >= active.deadline_us.min(limit).min(step) && session.is_open() {
+        let due = active.deadline_us.min(limit).min(step);
+        if now_us >= due && session.is_open() {
             if !active.has_ended() {
                 active.end_early(CancelReason::Timeout);
             }
-            session.note_hung_reader(&active);
+            // A deadline may be as short as its sender likes; only this long a stay is a hang. One
+            // that has answered may still hang, in a hook.
+            if now_us >= due.max(active.accepted.mono_us() + micros(HANG)) {
+                session.note_hung_reader(&active);
+            }
         }
     }
     for active in session.listed() {

@@ -54,6 +54,7 @@ pub struct Builder {
     guard: Option<PathBuf>,
     drain: Duration,
     stall: Duration,
+    plugin_limit: Duration,
 }
 
 impl Builder {
@@ -66,6 +67,7 @@ impl Builder {
             guard: None,
             drain: Duration::from_secs(2),
             stall: Duration::from_secs(10),
+            plugin_limit: Duration::from_secs(5),
         }
     }
 
@@ -114,6 +116,14 @@ impl Builder {
         self
     }
 
+    /// How long a plugin may take to be built, restored, started, saved, to let go of a session, and
+    /// to end; 5 s each unless set. What takes longer is gone on without.
+    #[must_use]
+    pub fn plugin_limit(mut self, limit: Duration) -> Self {
+        self.plugin_limit = limit;
+        self
+    }
+
     /// Loads the plugins and starts the host. Needs a running tokio with several threads.
     ///
     /// # Errors
@@ -141,6 +151,7 @@ impl Builder {
             children: Some(children),
             drain: self.drain,
             stall: self.stall,
+            plugin_limit: self.plugin_limit,
         };
         let kernel = Kernel::new(self.config, services)?;
         Watchdog::start(&kernel)?;

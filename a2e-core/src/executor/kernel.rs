@@ -8,7 +8,6 @@ use dashmap::DashMap;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::TEARDOWN_LIMIT;
 use crate::audit::{AuditLog, AuditRecord};
 use crate::children::Supervisor;
 use crate::clock::Clock;
@@ -29,6 +28,7 @@ pub(super) struct Services {
     pub(super) children: Option<Arc<Supervisor>>,
     pub(super) drain: Duration,
     pub(super) stall: Duration,
+    pub(super) plugin_limit: Duration,
 }
 
 /// One event that happened so many times.
@@ -66,6 +66,8 @@ pub(crate) struct Kernel {
     pub(crate) config: Arc<HostConfig>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: IdSource,
+    /// Ids of requests between plugins. They never go on the wire, so no client can name one.
+    pub(crate) inner_ids: IdSource,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) pool: WorkerPool,
     pub(crate) watchdog: Watchdog,
@@ -91,16 +93,20 @@ pub(crate) struct Kernel {
     /// Plugins that could not be built: name, class, reason.
     unloaded: Mutex<Vec<(PluginName, String, String)>>,
     failure: watch::Sender<Option<String>>,
+    /// Wakes the saver before its time.
+    pub(super) save_wanted: Arc<tokio::sync::Notify>,
     drain: Duration,
     /// How long a reader may take nothing.
     stall: Duration,
+    /// How long a plugin may take in each part of its life.
+    pub(super) plugin_limit: Duration,
 }
 
 impl Kernel {
     pub(super) fn new(config: HostConfig, services: Services) -> Result<Arc<Self>> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::internal("a host needs a running tokio"))?;
-        let Services { audit, clock, store, children, drain, stall } = services;
+        let Services { audit, clock, store, children, drain, stall, plugin_limit } = services;
         let audits_to_log = config.audit.mode != AuditMode::Off && config.audit.path.is_none();
         Ok(Arc::new(Self {
             pool: WorkerPool::new(config.limits.max_workers),
@@ -108,6 +114,7 @@ impl Kernel {
             config: Arc::new(config),
             clock,
             ids: IdSource::new(),
+            inner_ids: IdSource::new(),
             runtime,
             watchdog: Watchdog::default(),
             contributions: Arc::default(),
@@ -126,8 +133,10 @@ impl Kernel {
             plugins: RwLock::default(),
             unloaded: Mutex::default(),
             failure: watch::Sender::new(None),
+            save_wanted: Arc::default(),
             drain,
             stall,
+            plugin_limit,
         }))
     }
 
@@ -172,16 +181,16 @@ impl Kernel {
 
     /// Whether the host has room for one more handler that runs.
     pub(crate) fn may_run(&self) -> bool {
-        self.running.load(Ordering::Acquire) < self.config.limits.max_in_flight_host
+        self.running.load(Ordering::SeqCst) < self.config.limits.max_in_flight_host
     }
 
     /// A run has ended: starts what waits, in this plugin first.
     pub(crate) fn pump(&self, first: &Arc<Gate>) {
-        if self.waiting.load(Ordering::Acquire) == 0 {
+        if self.waiting.load(Ordering::SeqCst) == 0 {
             return;
         }
         first.pump();
-        if self.waiting.load(Ordering::Acquire) > 0 {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
             for slot in self.plugins() {
                 slot.gate.pump();
             }
@@ -190,7 +199,7 @@ impl Kernel {
 
     /// Requests have ended early: those among them that wait make room.
     pub(crate) fn sweep(&self) {
-        if self.waiting.load(Ordering::Acquire) > 0 {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
             for slot in self.plugins() {
                 slot.gate.sweep();
             }
@@ -262,6 +271,10 @@ impl Kernel {
         );
         let session = Session::new(self, id.clone(), peer, sink);
         self.sessions.insert(id, Arc::clone(&session));
+        if self.is_draining.load(Ordering::SeqCst) {
+            // The drain may have looked at the sessions just before.
+            session.drain(self.clock.now().mono);
+        }
         Ok(session)
     }
 
@@ -299,36 +312,40 @@ impl Kernel {
 
     // --- the end
 
-    /// Tells plugins that a session has ended, and saves state where the mode says so.
+    /// Tells plugins that a session has ended, and has their state saved soon. Waits a moment, for what
+    /// they have to say; the work goes on by itself when they take longer.
     pub(crate) async fn session_ended(self: &Arc<Self>, session: &Arc<Session>) {
-        let (instances, states) = (session.take_instances(), session.take_states());
-        let (slots, id) = (self.plugins(), session.id.clone());
-        let work = move || {
-            for slot in &slots {
-                super::load::contained(&slot.name, "session_ended", || {
-                    slot.instance.session_ended(&id);
-                });
+        let (kernel, session) = (Arc::clone(self), Arc::clone(session));
+        let work = self.runtime.spawn(async move {
+            // A handler that still runs would make state for a session that is gone.
+            let _gave_up = within(HANDLERS_END, session.quiet()).await;
+            let id = session.id.clone();
+            let plugins = kernel.plugins();
+            let told = kernel.runtime.spawn_blocking(move || tell_end(&plugins, &session));
+            if within(kernel.plugin_limit, told).await.is_none() {
+                tracing::error!(session = %id, "plugins did not let go of the session in time");
             }
-            for instance in instances {
-                super::load::contained("session instance", "teardown", || {
-                    instance.session_ended(&id);
-                    instance.teardown();
-                    drop(instance);
-                });
-            }
-            for state in states {
-                discard("state of a session", state);
-            }
-        };
-        if within(TEARDOWN_LIMIT, self.runtime.spawn_blocking(work)).await.is_none() {
-            tracing::error!(session = %session.id, "plugins did not let go of the session in time");
+            kernel.save_soon();
+        });
+        let _goes_on = within(SESSION_END, work).await;
+    }
+
+    /// Hands what was recorded to the operating system.
+    pub(crate) fn commit_audit(&self) {
+        self.audit.commit();
+    }
+
+    /// Tells every session to end at once.
+    pub(super) fn drain_sessions(&self) {
+        self.is_draining.store(true, Ordering::SeqCst);
+        for session in self.sessions() {
+            session.drain(Duration::ZERO);
         }
-        self.save_after_session().await;
     }
 
     pub(super) async fn shut_down(self: &Arc<Self>, drain: Duration) {
-        self.is_draining.store(true, Ordering::Release);
-        let until = self.clock.now().mono + drain;
+        self.is_draining.store(true, Ordering::SeqCst);
+        let until = self.clock.now().mono.saturating_add(drain);
         for session in self.sessions() {
             session.drain(until);
         }
@@ -338,7 +355,7 @@ impl Kernel {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        if within(drain + Duration::from_secs(1), sessions_end).await.is_none() {
+        if within(drain.saturating_add(Duration::from_secs(1)), sessions_end).await.is_none() {
             tracing::warn!(left = self.session_count(), "sessions did not end in time");
         }
         self.save_at_shutdown().await;
@@ -355,6 +372,7 @@ impl Kernel {
     }
 
     async fn tear_down(&self, slot: &Arc<PluginSlot>) {
+        self.contributions.withdraw(&slot.name);
         let gone = async {
             slot.host.end_tasks().await;
             let slot = Arc::clone(slot);
@@ -363,9 +381,33 @@ impl Kernel {
             // A panic was caught and reported by then.
             let _joined = self.runtime.spawn_blocking(work).await;
         };
-        if within(TEARDOWN_LIMIT, gone).await.is_none() {
-            tracing::error!(plugin = %slot.name, "teardown took longer than 5 s; going on without it");
+        if within(self.plugin_limit, gone).await.is_none() {
+            tracing::error!(plugin = %slot.name, "teardown takes too long; going on without it");
         }
+    }
+}
+
+/// How long plugins hold up the close of a connection when its session has ended.
+const SESSION_END: Duration = Duration::from_millis(400);
+
+/// How long handlers of a session that has ended may go on before plugins are told.
+const HANDLERS_END: Duration = Duration::from_millis(1200);
+
+fn tell_end(plugins: &[Arc<PluginSlot>], session: &Session) {
+    for slot in plugins {
+        super::load::contained(&slot.name, "session_ended", || {
+            slot.instance.session_ended(&session.id);
+        });
+    }
+    for instance in session.take_instances() {
+        super::load::contained("session instance", "teardown", || {
+            instance.session_ended(&session.id);
+            instance.teardown();
+            drop(instance);
+        });
+    }
+    for state in session.take_states() {
+        discard("state of a session", state);
     }
 }
 

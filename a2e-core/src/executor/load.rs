@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::StartError;
 use super::kernel::{Kernel, within};
@@ -10,9 +9,6 @@ use crate::config::PluginConfig;
 use crate::dispatch::{Gate, Parts, Permits, PluginSlot, RouteTable, SlotState, catch};
 use crate::plugin::{Descriptor, Host, Loaded, Registry};
 use crate::{Error, Result};
-
-/// How long a plugin may take to be built, restored or started.
-const LIMIT: Duration = Duration::from_secs(5);
 
 /// Builds every enabled plugin in order, restores their state, starts them, and installs the table.
 pub(super) async fn load_plugins(
@@ -128,8 +124,9 @@ pub(super) async fn on_thread<T: Send + 'static>(
     what: &str,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let slow = || Error::runtime(format!("{what} took longer than {} s", LIMIT.as_secs()));
-    let joined = within(LIMIT, kernel.runtime.spawn_blocking(work)).await.ok_or_else(slow)?;
+    let limit = kernel.plugin_limit;
+    let slow = || Error::runtime(format!("{what} took longer than {} s", limit.as_secs_f64()));
+    let joined = within(limit, kernel.runtime.spawn_blocking(work)).await.ok_or_else(slow)?;
     joined.unwrap_or_else(|error| Err(Error::internal(format!("{what}: {error}"))))
 }
 

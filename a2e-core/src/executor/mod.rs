@@ -11,17 +11,15 @@ use std::time::Duration;
 
 use crate::config::HostConfig;
 use crate::protocol::PluginName;
-use crate::session::reader;
+use crate::session::serve;
 use crate::transport::{Connection, memory_pair};
 use crate::{Error, Result};
 
 pub use builder::{Builder, StartError};
 pub(crate) use kernel::Kernel;
 pub(crate) use load::build_instance;
+use state::Save;
 pub use status::{HostStatus, PluginHealth, PluginStatus};
-
-/// How long one plugin may take to end.
-const TEARDOWN_LIMIT: Duration = Duration::from_secs(5);
 
 /// A running host.
 ///
@@ -54,12 +52,12 @@ impl Executor {
 
     /// Serves one connection until it ends.
     pub async fn serve(&self, connection: Connection) {
-        reader::serve(Arc::clone(&self.kernel), connection).await;
+        serve::serve(Arc::clone(&self.kernel), connection).await;
     }
 
     /// Serves one connection in a task of its own.
     pub fn spawn(&self, connection: Connection) -> tokio::task::JoinHandle<()> {
-        self.kernel.runtime.spawn(reader::serve(Arc::clone(&self.kernel), connection))
+        self.kernel.runtime.spawn(serve::serve(Arc::clone(&self.kernel), connection))
     }
 
     /// Opens a session inside this process and gives back the client's end.
@@ -87,7 +85,7 @@ impl Executor {
         if self.kernel.store.is_none() {
             return Err(Error::runtime("no `snapshot_store` is configured"));
         }
-        let failed = self.kernel.save_all().await;
+        let failed = self.kernel.save_all(Save::Asked).await;
         if failed.is_empty() { Ok(()) } else { Err(Error::runtime(failed.join("; "))) }
     }
 
@@ -109,6 +107,7 @@ impl Executor {
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        self.kernel.watchdog.stop();
+        // Without a shutdown before, sessions end now; the watchdog goes when the last has.
+        self.kernel.drain_sessions();
     }
 }

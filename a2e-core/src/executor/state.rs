@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::kernel::Kernel;
+use tokio::sync::OwnedMutexGuard;
+
+use super::kernel::{Kernel, within};
 use super::load::{caught, on_thread};
 use crate::config::SnapshotMode;
 use crate::dispatch::PluginSlot;
@@ -13,6 +15,18 @@ use crate::{Error, Result};
 
 /// The key under which the kernel keeps a plugin's own state.
 const KEY: &str = "state";
+
+/// Why the state of plugins is saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Save {
+    /// It is time, or a session has ended. A plugin whose last save still runs is left out.
+    Scheduled,
+    /// The host ends: comes after a save that still runs.
+    Last,
+    /// Somebody asked for it. Only this also overwrites a state that could not be restored; the
+    /// others leave it for whoever may repair it.
+    Asked,
+}
 
 impl Kernel {
     /// The store, unless plugins alone save their state.
@@ -40,21 +54,38 @@ impl Kernel {
         if let Err(error) = on_thread(self, "restore", work).await {
             tracing::error!(plugin = %slot.name, %error, "state not restored; the plugin starts empty");
             slot.set_state_problem(Some(format!("not restored: {}", error.message())));
+            slot.keep_saved_state(true);
         }
     }
 
-    /// Saves every plugin; returns what failed.
-    pub(super) async fn save_all(self: &Arc<Self>) -> Vec<String> {
+    /// Saves every plugin; returns what failed. What is wrong with a plugin's saved state is in its
+    /// status.
+    pub(super) async fn save_all(self: &Arc<Self>, why: Save) -> Vec<String> {
         let Some(store) = self.store.clone() else { return Vec::new() };
         let mut failed = Vec::new();
         for slot in self.serving_plugins().into_iter().filter(has_host_state) {
+            if why != Save::Asked && slot.keeps_saved_state() {
+                continue;
+            }
+            // One save at a time, or an older state could overwrite a newer one.
+            let Some(turn) = self.turn(&slot, why != Save::Scheduled).await else {
+                failed.push(format!("plugin `{}`: its last save still runs", slot.name));
+                continue;
+            };
             let (store, plugin) = (Arc::clone(&store), Arc::clone(&slot));
-            let work = move || match caught("save", || plugin.instance.save(Scope::Host))? {
-                Some(state) => store.save(&key(&plugin.name), &state),
-                None => Ok(()),
+            let work = move || {
+                // Held until the work is done, however long that takes.
+                let _turn = turn;
+                match caught("save", || plugin.instance.save(Scope::Host))? {
+                    Some(state) => store.save(&key(&plugin.name), &state),
+                    None => Ok(()),
+                }
             };
             match on_thread(self, "save", work).await {
-                Ok(()) => slot.set_state_problem(None),
+                Ok(()) => {
+                    slot.keep_saved_state(false);
+                    slot.set_state_problem(None);
+                }
                 Err(error) => {
                     tracing::error!(plugin = %slot.name, %error, "state not saved");
                     slot.set_state_problem(Some(format!("not saved: {}", error.message())));
@@ -65,19 +96,32 @@ impl Kernel {
         failed
     }
 
-    async fn save_if_mine(self: &Arc<Self>) {
-        if self.kernel_store().is_some() {
-            // What failed is in the log and in the plugin's status.
-            let _reported = self.save_all().await;
+    /// The right to touch a plugin's saved state; `None` when another has it for too long, or at all
+    /// and nobody waits.
+    async fn turn(&self, slot: &PluginSlot, waits: bool) -> Option<OwnedMutexGuard<()>> {
+        let turn = Arc::clone(&slot.saving);
+        if waits {
+            within(self.plugin_limit, turn.lock_owned()).await
+        } else {
+            turn.try_lock_owned().ok()
         }
     }
 
-    pub(super) async fn save_after_session(self: &Arc<Self>) {
-        self.save_if_mine().await;
+    async fn save_if_mine(self: &Arc<Self>, why: Save) {
+        if self.kernel_store().is_some() {
+            // What failed is in the log and in the plugin's status.
+            let _reported = self.save_all(why).await;
+        }
     }
 
+    /// Has the state of every plugin saved before long; many calls make one save.
+    pub(super) fn save_soon(&self) {
+        self.save_wanted.notify_one();
+    }
+
+    /// The last save; the one that the end of a session has started is often under way.
     pub(super) async fn save_at_shutdown(self: &Arc<Self>) {
-        self.save_if_mine().await;
+        self.save_if_mine(Save::Last).await;
     }
 
     /// Starts the schedule of saves. It ends with the kernel.
@@ -86,11 +130,13 @@ impl Kernel {
             return;
         }
         let (kernel, interval) = (Arc::downgrade(self), self.config.snapshot_interval);
+        let wanted = Arc::clone(&self.save_wanted);
         self.runtime.spawn(async move {
             loop {
-                tokio::time::sleep(interval).await;
+                // Woken early when a session has ended.
+                let _early = within(interval, wanted.notified()).await;
                 let Some(kernel) = kernel.upgrade() else { return };
-                kernel.save_if_mine().await;
+                kernel.save_if_mine(Save::Scheduled).await;
             }
         });
     }
@@ -99,8 +145,12 @@ impl Kernel {
     pub(super) async fn clear(self: &Arc<Self>, name: &PluginName) -> Result<()> {
         let slot = self.plugins().into_iter().find(|slot| slot.name == *name);
         let slot = slot.ok_or_else(|| Error::runtime(format!("no plugin is named `{name}`")))?;
+        let turn = self.turn(&slot, true).await;
+        let turn = turn.ok_or_else(|| Error::runtime("its last save still runs"))?;
         let store = self.store.clone();
         let work = move || {
+            let _turn = turn;
+            slot.keep_saved_state(false);
             caught("clear", || slot.instance.clear(Scope::Host))?;
             match store {
                 Some(store) => store.delete(&key(&slot.name)),

@@ -102,7 +102,10 @@ impl Session {
             self.drain(Duration::ZERO);
             return;
         };
+        let hold = super::Hold::new(self);
         self.kernel.runtime.spawn(async move {
+            // The session stands until this is told.
+            let _told = hold;
             tokio::time::sleep(wait).await;
             session.answer(&Self::refusal("auth_failed"), &id);
         });

@@ -2,7 +2,9 @@
 
 mod control;
 mod handshake;
-pub(crate) mod reader;
+mod reader;
+mod refuse;
+pub(crate) mod serve;
 mod sink;
 
 use std::any::Any;
@@ -71,6 +73,8 @@ pub(crate) struct Session {
     /// When the session was told to end; the earliest deadline wins.
     drain_until: Mutex<Option<Duration>>,
     changed: Notify,
+    /// Hashes lines, to tell a repeat from another request; seeded anew for each session.
+    hasher: std::hash::RandomState,
 }
 
 impl Session {
@@ -100,6 +104,7 @@ impl Session {
             instances: Mutex::default(),
             drain_until: Mutex::new(None),
             changed: Notify::new(),
+            hasher: std::hash::RandomState::new(),
         })
     }
 
@@ -116,6 +121,16 @@ impl Session {
     fn advance(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
         self.changed.notify_waiters();
+    }
+
+    /// Whether it may be served beyond the handshake.
+    fn is_authenticated(&self) -> bool {
+        self.is_authenticated.load(Ordering::Acquire)
+    }
+
+    /// What tells a line from another one with the same id.
+    pub(crate) fn fingerprint(&self, line: &str) -> u64 {
+        std::hash::BuildHasher::hash_one(&self.hasher, line)
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -175,18 +190,26 @@ impl Session {
 
     /// Lists a request that leaves the reader, so that it can be cancelled and times out.
     pub(crate) fn list(self: &Arc<Self>, active: &Arc<Active>) {
-        active.is_listed.store(true, Ordering::Release);
+        if active.is_listed.swap(true, Ordering::AcqRel) {
+            // An earlier handler of its route has left the reader before.
+            return;
+        }
         self.in_flight_bytes.fetch_add(active.input_bytes, Ordering::AcqRel);
         self.in_flight.insert(active.id.as_str().into(), Arc::clone(active));
         self.be_watched();
+        if active.has_ended() {
+            // Ended while its inline handler decided to go on elsewhere.
+            self.forget(active);
+        }
     }
 
     /// Forgets a request that has ended.
-    pub(crate) fn forget(&self, active: &Arc<Active>) {
+    pub(crate) fn forget(&self, active: &Active) {
         if !active.is_listed.swap(false, Ordering::AcqRel) {
             return;
         }
-        self.in_flight.remove(active.id.as_str());
+        self.in_flight
+            .remove_if(active.id.as_str(), |_, listed| std::ptr::eq(Arc::as_ptr(listed), active));
         self.in_flight_bytes.fetch_sub(active.input_bytes, Ordering::AcqRel);
         self.changed.notify_waiters();
     }
@@ -210,12 +233,20 @@ impl Session {
     }
 
     pub(crate) fn note_running(&self, change: i64) {
-        self.running.fetch_add(change, Ordering::AcqRel);
+        let before = self.running.fetch_add(change, Ordering::SeqCst);
+        if before + change == 0 {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Waits until no handler of this session runs beyond the reader.
+    pub(crate) async fn quiet(&self) {
+        self.wait_changed(|it| it.running.load(Ordering::SeqCst) <= 0).await;
     }
 
     /// Whether one more handler of this session may run.
     pub(crate) fn may_run(&self) -> bool {
-        let running = self.running.load(Ordering::Acquire).max(0);
+        let running = self.running.load(Ordering::SeqCst).max(0);
         usize::try_from(running).unwrap_or(usize::MAX) < self.kernel.config.limits.max_in_flight
     }
 
@@ -230,7 +261,7 @@ impl Session {
     // --- what the watchdog asks
 
     fn be_watched(self: &Arc<Self>) {
-        if !self.is_watched.swap(true, Ordering::AcqRel) {
+        if !self.is_watched.swap(true, Ordering::SeqCst) {
             self.kernel.watchdog.watch(self);
         }
     }
@@ -238,14 +269,14 @@ impl Session {
     /// Whether the watchdog must look again; else the session reports itself when it has work.
     pub(crate) fn stays_watched(&self) -> bool {
         let is_busy = |session: &Self| {
-            !session.in_flight.is_empty() || session.is_reading.load(Ordering::Acquire)
+            !session.in_flight.is_empty() || session.is_reading.load(Ordering::SeqCst)
         };
         if is_busy(self) {
             return true;
         }
-        self.is_watched.store(false, Ordering::Release);
+        self.is_watched.store(false, Ordering::SeqCst);
         // Work that came in between saw the flag still set and did not report itself.
-        is_busy(self) && !self.is_watched.swap(true, Ordering::AcqRel)
+        is_busy(self) && !self.is_watched.swap(true, Ordering::SeqCst)
     }
 
     /// The request whose handler runs on the reader now.
@@ -336,8 +367,11 @@ impl Session {
         *self.drain_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nothing is left to do: no request, no hold, and all that was answered has left.
     fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.holds.load(Ordering::Acquire) == 0
+        self.in_flight.is_empty()
+            && self.holds.load(Ordering::Acquire) == 0
+            && (self.sink.unsent() == 0 || self.sink.is_dead())
     }
 
     /// Requests that have left the reader.

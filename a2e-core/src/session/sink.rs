@@ -19,7 +19,7 @@ use crate::transport::ByteSink;
 pub(crate) const FLUSH_AT: usize = 2 * 1024;
 
 /// A batch buffer that grew beyond this is not kept.
-const KEEP: usize = 64 * 1024;
+const KEEP: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct ReplySink {
@@ -73,20 +73,23 @@ impl ReplySink {
 
     /// Appends what `write` puts into the buffer. Sends nothing unless the batch is large enough.
     pub(crate) fn append(self: &Arc<Self>, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.append_only(write) {
+            self.flush();
+        }
+    }
+
+    /// As [`append`](Self::append), for callers that hold a lock: true when a flush is due.
+    pub(crate) fn append_only(&self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let mut state = self.lock();
         let before = state.pending.len();
         write(&mut state.pending);
         if self.is_dead.load(Ordering::Relaxed) {
             state.pending.truncate(before);
-            return;
+            return false;
         }
         let after = state.pending.len();
         self.unsent.fetch_add(after - before, Ordering::Relaxed);
-        let is_due = after >= FLUSH_AT && !state.is_writing;
-        drop(state);
-        if is_due {
-            self.flush();
-        }
+        after >= FLUSH_AT && !state.is_writing
     }
 
     /// Sends everything that the transport takes now; a task sends the rest.
@@ -159,6 +162,13 @@ impl ReplySink {
     async fn write_rest(self: Arc<Self>, batch: Vec<u8>, mut sent: usize) {
         while sent < batch.len() {
             let ready = self.out.ready();
+            let ready = async {
+                tokio::select! {
+                    ready = ready => ready,
+                    // Given up: what is held here keeps the descriptor open.
+                    () = self.death() => Err(io::ErrorKind::BrokenPipe.into()),
+                }
+            };
             let waited = match self.stall {
                 Some(limit) => tokio::time::timeout(limit, ready).await.unwrap_or_else(|_| {
                     Err(io::Error::new(
@@ -168,6 +178,9 @@ impl ReplySink {
                 }),
                 None => ready.await,
             };
+            if self.is_dead() {
+                return;
+            }
             match waited.and_then(|()| self.write(&batch, sent)) {
                 Ok(now) => {
                     if now > sent {

@@ -103,7 +103,9 @@ impl Pipe {
         while state.bytes.is_empty() && !state.is_closed {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let bytes = state.bytes.drain(..).collect();
+        let (front, back) = state.bytes.as_slices();
+        let bytes = [front, back].concat();
+        state.bytes.clear();
         self.wake(state);
         bytes
     }

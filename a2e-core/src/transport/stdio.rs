@@ -78,14 +78,18 @@ fn thread_sink() -> io::Result<Arc<dyn ByteSink>> {
         }
         drop(done);
     })?;
-    Ok(Arc::new(ThreadSink { writer: PipeWriter(pipe), written: std::sync::Mutex::new(written) }))
+    Ok(Arc::new(ThreadSink {
+        writer: PipeWriter(pipe),
+        written: std::sync::Mutex::new(Some(written)),
+    }))
 }
 
 /// Hands bytes to the thread that writes standard output; closing waits for the last of them.
 #[derive(Debug)]
 struct ThreadSink {
     writer: PipeWriter,
-    written: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+    /// Taken by the first close.
+    written: std::sync::Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
 
 impl ByteSink for ThreadSink {
@@ -105,10 +109,12 @@ impl ByteSink for ThreadSink {
         self.writer.close();
         // The process may exit right after; what the thread holds must be out by then. A reader that
         // does not read (a stopped terminal) is not waited for longer than this.
-        let written = self.written.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if written.recv_timeout(std::time::Duration::from_millis(500))
-            == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
-        {
+        let written = self.written.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let limit = std::time::Duration::from_millis(150);
+        let is_stuck = written.is_some_and(|written| {
+            written.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+        });
+        if is_stuck {
             tracing::warn!("standard output is not being read; the rest is lost");
         }
     }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::proc_fs::{carrying, descriptors, sleepers, token};
-use super::program::{A2E, Host, PATIENCE, Place, a2e_at, until};
-use super::wire::Wire;
+use super::support::proc_fs::{carrying, descriptors, sleepers, token};
+use super::support::program::{A2E, Host, PATIENCE, Place, a2e_at, until};
+use super::support::wire::Wire;
 
 const CONFIG: &str = "
 plugins:

@@ -7,10 +7,13 @@
     reason = "these are tests"
 )]
 
+mod audit;
 mod children;
+mod cli;
 mod clients;
-mod proc_fs;
-mod program;
+mod listen;
+mod load;
 mod signals;
+mod snapshots;
 mod stdio;
-mod wire;
+mod support;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::program::{Host, PATIENCE, Place, a2e, now, run, workspace};
-use super::wire::{Wire, is_terminal};
+use super::support::program::{Host, PATIENCE, Place, a2e, now, run, workspace};
+use super::support::wire::{Wire, is_terminal, with_envelope};
 
 const CONFIG: &str = "a2e-server/examples/minimal.yaml";
 const SESSION: &str = "a2e-server/examples/session.ndjson";
@@ -129,7 +129,8 @@ fn r15_a_stderr_that_nobody_reads_holds_nothing_up() {
     let start = now();
     wire.finish();
     assert!(wire.rest().is_empty());
-    let status = super::program::until_some(PATIENCE, "the end", || child.try_wait().unwrap());
+    let status =
+        super::support::program::until_some(PATIENCE, "the end", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
@@ -217,4 +218,70 @@ fn r17_the_end_of_input_wins_over_a_longer_shutdown() {
     assert_eq!(wire.reply_to(&id)["code"], "shutting_down");
     assert_eq!(host.code(Duration::from_secs(3)), Some(0));
     assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+}
+
+#[test]
+fn r40_an_id_may_be_used_again_as_soon_as_its_answer_is_there() {
+    let place = Place::new();
+    for run in ["inline", "pool", "blocking", "future"] {
+        let config = place.config(&format!(
+            "plugins: [{{name: demo, type: tools, cls: a2e.caps.demo.plugin.DemoToolPlugin, \
+             metadata: {{run: {run}}}}}]\n"
+        ));
+        let (mut host, mut wire) = Host::stdio(&["-c", &config]);
+        wire.handshake("thrifty");
+        // Long enough that the answer leaves before the batch is complete.
+        let text = "x".repeat(4096);
+        for n in 0..500 {
+            let arguments = json!({ "n": n, "text": text });
+            let body = json!({ "tool_name": "echo", "arguments": arguments });
+            assert!(wire.try_send(with_envelope("tool/call/req", "same", body).as_bytes()));
+            let reply = wire.next().unwrap();
+            assert_eq!(
+                (&reply["req_id"], &reply["data"]["data"]["n"]),
+                (&"same".into(), &n.into())
+            );
+        }
+        wire.finish();
+        assert_eq!(host.code(PATIENCE), Some(0));
+    }
+}
+
+#[test]
+fn r17_a_reader_that_stops_does_not_keep_the_process() {
+    let mut child = example()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // Several answers, each longer than a pipe holds; nobody reads them.
+    for n in 0..3 {
+        let arguments = json!({ "text": "x".repeat(200_000) });
+        let body = json!({ "tool_name": "echo", "arguments": arguments });
+        let line = with_envelope("tool/call/req", &n.to_string(), body);
+        std::io::Write::write_all(&mut stdin, line.as_bytes()).unwrap();
+    }
+    let start = now();
+    drop(stdin);
+    let status =
+        super::support::program::until_some(PATIENCE, "the end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[test]
+fn streams_that_are_closed_or_go_away_end_the_host() {
+    for script in [
+        "exec \"$0\" serve --stdio <&-",
+        "echo '{\"type\":\"ping\",\"id\":\"1\"}' | \"$0\" serve --stdio >&-",
+        "\"$0\" serve --stdio </dev/null 2>&-",
+        "(while echo '{\"type\":\"ping\"}'; do :; done) | \"$0\" serve --stdio | head -n 1 >/dev/null",
+    ] {
+        let mut command = Command::new("bash");
+        command.args(["-c", script, super::support::program::A2E]).current_dir(workspace());
+        let output = run(command.stdin(Stdio::null()));
+        assert_eq!(output.status.code(), Some(0), "{script}: {output:?}");
+    }
 }

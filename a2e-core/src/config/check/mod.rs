@@ -46,7 +46,11 @@ pub(in crate::config) fn check(root: &Node, findings: &Findings, file: &str) -> 
         config.auth_token = token;
         for (address, at, key) in places {
             if let Some(problem) = config.check_address(&address) {
-                findings.error(top.spot(at, &key), problem.message, problem.hint);
+                // What `listen` names will be listened at. What `transport` and `server` say may be
+                // meant for a client, or overruled on the command line; whoever binds asks again.
+                let is_sure = key.starts_with("listen");
+                let note = if is_sure { Findings::error } else { Findings::warning };
+                note(findings, top.spot(at, &key), problem.message, problem.hint);
             }
         }
     }

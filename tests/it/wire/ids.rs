@@ -91,6 +91,23 @@ async fn r40_an_id_may_be_used_again_and_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r40_an_id_is_free_as_soon_as_its_answer_is_read() {
+    let acts = ["pool reply", "blocking reply", "future reply"];
+    let host = TestHost::start(with([script("s", "inline", "reply")])).await;
+    let mut session = host.session();
+    for round in 0..300 {
+        // So long that it leaves at once, not with a batch.
+        let body = json!({ "type": "script/all/req", "id": "same", "pad": 8 * 1024, "n": round,
+            "acts": { "s": acts[round % acts.len()] } });
+        session.send_line(&body.to_string()).await;
+        let reply = next(&mut session).await;
+        assert_eq!(reply["by"], "s", "{round}: {}", reply["code"]);
+    }
+    session.finish().await;
+    end(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn r40_ids_of_any_length_and_content_come_back_whole() {
     let host = TestHost::start(with([plugin("echo", "Echo")])).await;
     let mut session = host.session();

@@ -228,6 +228,11 @@ impl Host {
         }
     }
 
+    /// The exit code, once it has ended.
+    pub(crate) fn has_ended(&mut self) -> Option<Option<i32>> {
+        self.child.try_wait().unwrap().map(|status| status.code())
+    }
+
     /// Waits for its end and gives the exit code.
     pub(crate) fn code(&mut self, limit: Duration) -> Option<i32> {
         self.wait(limit).code()

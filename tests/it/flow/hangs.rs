@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use a2e_core::Executor;
 use a2e_core::executor::PluginHealth;
+use a2e_core::snapshot::{MemoryStore, SnapshotStore, State, StateKey};
 use a2e_core::testing::{ManualClock, TestHost, TestSession};
 use serde_json::{Value, json};
 
@@ -222,4 +224,48 @@ async fn r32_a_hung_plugin_does_not_slow_others() {
     assert_eq!(stuck.finish().await.len(), 4);
     session.finish().await;
     end(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r31_r32_a_plugin_that_hangs_in_its_life_is_gone_on_without() {
+    let limit = Duration::from_millis(100);
+    for part in ["build", "start", "restore", "session_ended", "save", "clear", "teardown"] {
+        let switch = Switch::new();
+        let bad = plugin("bad", "Faulty")
+            .with_setting("fails_in", part)
+            .with_setting("how", "hang")
+            .with_setting("probe", switch.key());
+        let store = std::sync::Arc::new(MemoryStore::new());
+        let state = State::json(1, &1).unwrap();
+        store.save(&StateKey::new("bad", "state", None), &state).unwrap();
+        let builder = Executor::builder(with([bad, plugin("keeper", "Keeper")]))
+            .snapshot_store(store.clone())
+            .plugin_limit(limit);
+        let start = now();
+        let host = TestHost::build(builder).await.unwrap();
+        let status = of(&host.executor().status(), "bad");
+        let is_failed = ["build", "start"].contains(&part);
+        assert_eq!(status.health == PluginHealth::Failed, is_failed, "{part}: {status:?}");
+        if is_failed {
+            assert!(status.reason.unwrap().contains("longer than 0.1 s"), "{part}");
+        }
+        let mut session = host.session();
+        serves(&mut session).await;
+        assert_eq!(session.call("keeper/add/req", json!({ "add": 1 })).await["total"], 1);
+        session.finish().await;
+        assert_eq!(
+            host.executor().clear_state(&"bad".into()).await.is_err(),
+            // While a save hangs, nobody else may touch what is saved.
+            ["clear", "build", "save"].contains(&part)
+        );
+        assert_eq!(host.executor().save_state().await.is_err(), part == "save");
+        host.executor().shutdown(Duration::ZERO).await;
+        assert!(start.elapsed() < Duration::from_secs(2), "{part}: {:?}", start.elapsed());
+        assert_eq!(
+            store.keys(None).unwrap().iter().filter(|it| it.plugin.as_str() == "keeper").count(),
+            1,
+            "{part}: the other's state is saved"
+        );
+        switch.open();
+    }
 }
