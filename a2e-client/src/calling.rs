@@ -12,9 +12,9 @@ use a2e_core::protocol::{Message, MessageId};
 
 use crate::client::Inner;
 use crate::error::ClientError;
-use crate::mailbox::Mailbox;
+use crate::link::mailbox::Mailbox;
+use crate::link::pending::Outcome;
 use crate::message::{EventMessage, Received};
-use crate::pending::Outcome;
 
 /// A call that was sent and waits for its answer.
 ///

@@ -7,10 +7,10 @@ use a2e_core::protocol::{HandshakeResponse, Shutdown};
 
 use crate::error::{ClientError, Closed};
 use crate::link::Link;
-use crate::mailbox::Mailbox;
+use crate::link::mailbox::Mailbox;
+use crate::link::stats::Stats;
 use crate::message::Received;
 use crate::push::{PushStream, Subscription, Target};
-use crate::stats::Stats;
 use crate::transport::Process;
 
 /// How long a host may take to end its output after we ended ours.

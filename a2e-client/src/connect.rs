@@ -13,8 +13,8 @@ use crate::client::{Client, Inner};
 use crate::error::ClientError;
 use crate::handshake::shake_hands;
 use crate::link::Link;
+use crate::link::router;
 use crate::options::Options;
-use crate::router;
 use crate::transport::{HostCommand, Process};
 
 /// Connecting. All of it needs a running tokio with I/O and time.

@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 use dashmap::DashMap;
 use futures_util::Stream;
 
-use crate::mailbox::Mailbox;
+use crate::link::mailbox::Mailbox;
+use crate::link::stats::Counters;
 use crate::message::Received;
-use crate::stats::Counters;
 
 pub(crate) type Handler = Arc<dyn Fn(&Received) + Send + Sync>;
 

@@ -13,10 +13,10 @@ use a2e_core::protocol::{Message, MessageId, Ping, Pong, Request};
 use crate::calling::{Calling, Entry, TimeLimit, read_typed};
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::mailbox::Mailbox;
+use crate::link::mailbox::Mailbox;
+use crate::link::pending::Outcome;
 use crate::message::{EventMessage, Received};
 use crate::options::{CallOptions, Limit};
-use crate::pending::Outcome;
 
 /// How long a host may take to answer `ping`.
 const PING_LIMIT: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::chain::Chain;
+use super::fold::Chain;
 use super::gate::Ticket;
 use super::{PluginSlot, Route};
 use crate::executor::Kernel;

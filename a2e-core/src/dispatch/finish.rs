@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::PluginSlot;
 use super::active::{Active, CancelReason, Target};
-use super::chain::Verdict;
 use super::contain::catch;
+use super::fold::Verdict;
 use crate::audit::{AuditRecord, Outcome};
 use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;

@@ -1,16 +1,15 @@
 //! From a checked line to its one answer: routes, runs, folds, deadlines, permits.
 //!
-//! `run` asks the handlers of a route in order, `chain` folds what they say, `finish` is the one
+//! `run` asks the handlers of a route in order, `fold` folds what they say, `finish` is the one
 //! place where a request ends. `gate` bounds what runs at a time, `pool` and tokio run it, and
 //! `watchdog` ends what hangs.
 
 mod active;
 mod call;
-mod chain;
 mod contain;
 mod finish;
+mod fold;
 mod gate;
-mod merge;
 mod nested;
 mod pool;
 mod route;

@@ -9,9 +9,9 @@ use futures_util::FutureExt;
 
 use super::active::{Active, CancelReason, NEVER};
 use super::call::Call;
-use super::chain::Said;
 use super::contain::{catch, discard, text_of};
 use super::finish::{Flush, Terminal};
+use super::fold::Said;
 use super::gate::Ticket;
 use super::route::RouteHandler;
 use super::slot::{PluginSlot, PluginStats};

@@ -230,3 +230,21 @@ async fn r44_the_end_of_the_host_drains_and_tears_down_in_reverse_order() {
     assert!(late.next().await.is_none(), "a host that has ended takes nobody in");
     stop(host).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r17_the_drain_waits_for_a_reader_that_comes_late() {
+    let host = TestHost::start(with([plugin("echo", "Echo")])).await;
+    let connection = host.executor().connect();
+    let sink = std::sync::Arc::clone(&connection.sink);
+    let mut session = a2e_core::testing::TestSession::over(connection);
+    // More than the transport holds, so that answers wait in the host.
+    let text = "x".repeat(4000);
+    for _ in 0..200 {
+        session.send("echo/inline/req", json!({ "text": text })).await;
+    }
+    sink.close();
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    let rest = session.finish().await;
+    assert_eq!(rest.len(), 200, "each request is answered");
+    end(host).await;
+}

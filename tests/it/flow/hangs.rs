@@ -271,3 +271,19 @@ async fn r31_r32_a_plugin_that_hangs_in_its_life_is_gone_on_without() {
         switch.open();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r32_a_deadline_shorter_than_a_tick_is_no_hang() {
+    let host =
+        TestHost::start(with([plugin("echo", "Echo"), script("script", "inline", "reply")])).await;
+    let mut session = host.session();
+    for _ in 0..2_000 {
+        // Not a number of seconds that any work fits into; the session must survive it.
+        let answer = session.call("script/timed/req", json!({ "timeout": 0.000_001 })).await;
+        assert!(answer["code"] == "timeout" || answer["by"] == "script", "{answer}");
+    }
+    serves(&mut session).await;
+    assert_eq!(counter(&host, "hung_readers"), 0);
+    session.finish().await;
+    end(host).await;
+}

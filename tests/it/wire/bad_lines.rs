@@ -1,11 +1,13 @@
 //! Whatever is not a good message gets one error, or none where that is the rule (R12 to R15).
 
+use std::time::Duration;
+
 use a2e_core::testing::TestHost;
 use serde_json::{Value, json};
 
 use crate::plugins::echo;
 use crate::probe::Switch;
-use crate::support::{end, next, plugin, script, serves, settled, silent, with};
+use crate::support::{end, next, now, plugin, script, serves, settled, silent, with};
 
 async fn host() -> TestHost {
     TestHost::start(with([plugin("echo", "Echo"), script("script", "inline", "reply")])).await
@@ -310,4 +312,25 @@ async fn r15_a_reply_without_a_form_on_the_wire_is_an_internal_error() {
         session.finish().await;
         end(host).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r26_a_type_of_a_megabyte_holds_nobody_up() {
+    let host = TestHost::start(with([plugin("echo", "Echo")])).await;
+    let (mut flooder, mut other) = (host.session(), host.session());
+    let long = "x".repeat(1 << 20);
+    for _ in 0..8 {
+        flooder.send_line(&json!({ "type": long, "id": "1" }).to_string()).await;
+    }
+    let start = now();
+    other.call("ping", json!({})).await;
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    for _ in 0..8 {
+        let error = next(&mut flooder).await;
+        assert_eq!(error["code"], "unknown_type");
+        assert!(error["message"].as_str().unwrap().len() < 200, "the type is not sent back");
+    }
+    flooder.finish().await;
+    other.finish().await;
+    end(host).await;
 }

@@ -7,7 +7,7 @@ use dashmap::DashMap;
 use tokio::sync::oneshot;
 
 use crate::error::ClientError;
-use crate::mailbox::Mailbox;
+use crate::link::mailbox::Mailbox;
 use crate::message::Received;
 
 /// How a call ends.

@@ -1,5 +1,11 @@
 //! What the reader and all callers of one connection share.
 
+pub(crate) mod mailbox;
+pub(crate) mod outbox;
+pub(crate) mod pending;
+pub(crate) mod router;
+pub(crate) mod stats;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -12,11 +18,11 @@ use a2e_core::transport::ByteSink;
 use a2e_core::{Clock, SystemClock};
 
 use crate::error::{ClientError, Closed};
+use crate::link::outbox::Outbox;
+use crate::link::pending::PendingTable;
+use crate::link::stats::{Counters, Stats};
 use crate::options::Options;
-use crate::outbox::Outbox;
-use crate::pending::PendingTable;
 use crate::push::PushTable;
-use crate::stats::{Counters, Stats};
 
 /// One connection, without its reading end.
 #[derive(Debug)]

@@ -1,10 +1,13 @@
 //! How the answers of several plugins become one: the folds, as a pure state machine.
 
+mod merge;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use merge::merge;
+
 use super::PluginSlot;
-use super::merge::merge;
 use crate::Error;
 use crate::codec::Body;
 use crate::protocol::{ErrorCode, Fold};

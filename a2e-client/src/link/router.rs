@@ -13,9 +13,9 @@ use a2e_core::transport::ByteSource;
 
 use crate::error::{ClientError, Closed};
 use crate::link::Link;
-use crate::mailbox::Put;
+use crate::link::mailbox::Put;
+use crate::link::pending::{Listener, Outcome};
 use crate::message::Received;
-use crate::pending::{Listener, Outcome};
 use crate::transport::ProcessWatch;
 
 /// When writing has failed or the host process has ended, what it said before may take this long to
