@@ -1,7 +1,6 @@
 //! Snapshots: saved at session end, on schedule and at shutdown, restored at start.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
 
@@ -13,9 +12,6 @@ use crate::plugin::{PluginScope, Scope};
 use crate::protocol::PluginName;
 use crate::snapshot::{SnapshotStore, StateKey};
 use crate::{Error, Result};
-
-/// How long a save that was asked for waits for one that runs.
-const TURN_LIMIT: Duration = Duration::from_secs(5);
 
 /// The key under which the kernel keeps a plugin's own state.
 const KEY: &str = "state";
@@ -94,7 +90,11 @@ impl Kernel {
     /// and nobody waits.
     async fn turn(&self, slot: &PluginSlot, waits: bool) -> Option<OwnedMutexGuard<()>> {
         let turn = Arc::clone(&slot.saving);
-        if waits { within(TURN_LIMIT, turn.lock_owned()).await } else { turn.try_lock_owned().ok() }
+        if waits {
+            within(self.plugin_limit, turn.lock_owned()).await
+        } else {
+            turn.try_lock_owned().ok()
+        }
     }
 
     async fn save_if_mine(self: &Arc<Self>, waits: bool) {
