@@ -20,7 +20,7 @@ const LARGE_FOLDERS: [(&str, usize, &str); 4] = [
     ("a2e-core/src/dispatch", 14, "the steps of one request"),
     ("a2e-client/src", 15, "the parts of one connection"),
     ("a2e-client/tests/client", 13, "a file for each promise of the client"),
-    ("tests/it", 20, "a file for each subject; the modules that are shared stand beside them"),
+    ("tests/it", 30, "a file for each subject; the modules that are shared stand beside them"),
 ];
 
 fn root() -> PathBuf {
