@@ -8,27 +8,12 @@
     reason = "a test fails by panicking, and its batches of lines are small"
 )]
 
-mod audit;
-mod auth;
-mod bad_lines;
-mod deadlines;
-mod ending;
-mod events;
-mod gone;
-mod hangs;
-mod ids;
-mod lines;
-mod load;
-mod loading;
-mod nested;
-mod panics;
+mod flow;
+mod host;
 mod plugins;
 mod probe;
 mod process;
-mod properties;
 mod registry;
-mod routing;
-mod slow_reader;
-mod snapshots;
 mod support;
 mod tidy;
+mod wire;

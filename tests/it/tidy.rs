@@ -16,11 +16,10 @@ const TEST_LINES: usize = 700;
 const FOLDER_FILES: usize = 12;
 
 /// Folders with more files, and how many. They may shrink.
-const LARGE_FOLDERS: [(&str, usize, &str); 4] = [
+const LARGE_FOLDERS: [(&str, usize, &str); 3] = [
     ("a2e-core/src/dispatch", 14, "the steps of one request"),
     ("a2e-client/src", 15, "the parts of one connection"),
     ("a2e-client/tests/client", 13, "a file for each promise of the client"),
-    ("tests/it", 30, "a file for each subject; the modules that are shared stand beside them"),
 ];
 
 fn root() -> PathBuf {

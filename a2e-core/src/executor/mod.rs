@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use crate::config::HostConfig;
 use crate::protocol::PluginName;
-use crate::session::reader;
+use crate::session::serve;
 use crate::transport::{Connection, memory_pair};
 use crate::{Error, Result};
 
 pub use builder::{Builder, StartError};
 pub(crate) use kernel::Kernel;
 pub(crate) use load::build_instance;
+use state::Save;
 pub use status::{HostStatus, PluginHealth, PluginStatus};
 
 /// A running host.
@@ -51,12 +52,12 @@ impl Executor {
 
     /// Serves one connection until it ends.
     pub async fn serve(&self, connection: Connection) {
-        reader::serve(Arc::clone(&self.kernel), connection).await;
+        serve::serve(Arc::clone(&self.kernel), connection).await;
     }
 
     /// Serves one connection in a task of its own.
     pub fn spawn(&self, connection: Connection) -> tokio::task::JoinHandle<()> {
-        self.kernel.runtime.spawn(reader::serve(Arc::clone(&self.kernel), connection))
+        self.kernel.runtime.spawn(serve::serve(Arc::clone(&self.kernel), connection))
     }
 
     /// Opens a session inside this process and gives back the client's end.
@@ -84,7 +85,7 @@ impl Executor {
         if self.kernel.store.is_none() {
             return Err(Error::runtime("no `snapshot_store` is configured"));
         }
-        let failed = self.kernel.save_all(true, true).await;
+        let failed = self.kernel.save_all(Save::Asked).await;
         if failed.is_empty() { Ok(()) } else { Err(Error::runtime(failed.join("; "))) }
     }
 

@@ -16,6 +16,18 @@ use crate::{Error, Result};
 /// The key under which the kernel keeps a plugin's own state.
 const KEY: &str = "state";
 
+/// Why the state of plugins is saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Save {
+    /// It is time, or a session has ended. A plugin whose last save still runs is left out.
+    Scheduled,
+    /// The host ends: comes after a save that still runs.
+    Last,
+    /// Somebody asked for it. Only this also overwrites a state that could not be restored; the
+    /// others leave it for whoever may repair it.
+    Asked,
+}
+
 impl Kernel {
     /// The store, unless plugins alone save their state.
     fn kernel_store(&self) -> Option<&Arc<dyn SnapshotStore>> {
@@ -47,18 +59,16 @@ impl Kernel {
     }
 
     /// Saves every plugin; returns what failed. What is wrong with a plugin's saved state is in its
-    /// status. `is_asked` is a save that somebody asked for: it also overwrites a state that could not
-    /// be restored, which the schedule leaves for whoever may repair it. `waits` is a save that comes
-    /// after one that runs; else it is left out, for the schedule comes again.
-    pub(super) async fn save_all(self: &Arc<Self>, is_asked: bool, waits: bool) -> Vec<String> {
+    /// status.
+    pub(super) async fn save_all(self: &Arc<Self>, why: Save) -> Vec<String> {
         let Some(store) = self.store.clone() else { return Vec::new() };
         let mut failed = Vec::new();
         for slot in self.serving_plugins().into_iter().filter(has_host_state) {
-            if !is_asked && slot.keeps_saved_state() {
+            if why != Save::Asked && slot.keeps_saved_state() {
                 continue;
             }
             // One save at a time, or an older state could overwrite a newer one.
-            let Some(turn) = self.turn(&slot, waits).await else {
+            let Some(turn) = self.turn(&slot, why != Save::Scheduled).await else {
                 failed.push(format!("plugin `{}`: its last save still runs", slot.name));
                 continue;
             };
@@ -97,10 +107,10 @@ impl Kernel {
         }
     }
 
-    async fn save_if_mine(self: &Arc<Self>, waits: bool) {
+    async fn save_if_mine(self: &Arc<Self>, why: Save) {
         if self.kernel_store().is_some() {
             // What failed is in the log and in the plugin's status.
-            let _reported = self.save_all(false, waits).await;
+            let _reported = self.save_all(why).await;
         }
     }
 
@@ -111,7 +121,7 @@ impl Kernel {
 
     /// The last save; the one that the end of a session has started is often under way.
     pub(super) async fn save_at_shutdown(self: &Arc<Self>) {
-        self.save_if_mine(true).await;
+        self.save_if_mine(Save::Last).await;
     }
 
     /// Starts the schedule of saves. It ends with the kernel.
@@ -126,7 +136,7 @@ impl Kernel {
                 // Woken early when a session has ended.
                 let _early = within(interval, wanted.notified()).await;
                 let Some(kernel) = kernel.upgrade() else { return };
-                kernel.save_if_mine(false).await;
+                kernel.save_if_mine(Save::Scheduled).await;
             }
         });
     }

@@ -2,7 +2,9 @@
 
 mod control;
 mod handshake;
-pub(crate) mod reader;
+mod reader;
+mod refuse;
+pub(crate) mod serve;
 mod sink;
 
 use std::any::Any;

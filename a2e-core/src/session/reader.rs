@@ -2,90 +2,27 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::BufMut;
 use tokio::io::AsyncReadExt;
 
+use super::refuse::unhandled;
+use super::serve::{End, drained, handshake_overdue, peer_left, unless_draining};
 use super::{Phase, Session};
-use crate::audit::{AuditRecord, Outcome};
-use crate::codec::envelope::write_message;
 use crate::codec::scan::{Scanned, scan};
 use crate::codec::{Envelope, Incoming, LineBuffer, LineItem};
-use crate::dispatch::{
-    Accepted, Active, Call, CancelReason, NEVER, Place, Route, RouteTable, error_body, start,
-};
-use crate::executor::Kernel;
+use crate::dispatch::{Accepted, Active, Call, NEVER, Place, Route, RouteTable, start};
 use crate::protocol::ErrorCode;
-use crate::transport::{ByteSource, Connection};
+use crate::transport::ByteSource;
 use crate::{Error, Time};
-
-/// How long what a plugin said while it let go of a session may take to leave.
-const LAST_WORDS: Duration = Duration::from_millis(150);
-
-/// After the end, what a peer still sends is read and dropped for this long: closing a TCP
-/// connection with unread input would take back answers that are on their way.
-const AFTER_END: Duration = Duration::from_millis(100);
 
 /// Reads between two voluntary pauses.
 const YIELD_EVERY: u32 = 16;
 
-/// How long a peer of a host with a token may take to shake hands; never on stdio.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-
-/// Serves one connection until it ends.
-pub(crate) async fn serve(kernel: Arc<Kernel>, connection: Connection) {
-    let Connection { source, sink, peer } = connection;
-    let session = match kernel.open_session(peer, sink) {
-        Ok(session) => session,
-        Err(error) => {
-            tracing::warn!(%error, "session refused");
-            return;
-        }
-    };
-    tracing::debug!(session = %session.id, peer = %session.peer.name, "session opened");
-    let mut open = Open(Some(session));
-    let Some(session) = open.0.clone() else { return };
-    let mut reader = Reader::new(&session, source);
-    let end = reader.run().await;
-    let source = reader.into_source();
-    finish_session(&session, end, source).await;
-    open.0 = None;
-}
-
-/// Ends the session of a task that was dropped or panicked.
-struct Open(Option<Arc<Session>>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let Some(session) = self.0.take() else { return };
-        session.is_reading.store(false, Ordering::Release);
-        session.advance(Phase::Closed);
-        session.set_inline(None);
-        session.sink.kill();
-        session.end_all(CancelReason::ClientGone);
-        session.kernel.remove_session(&session);
-        let kernel = Arc::clone(&session.kernel);
-        let runtime = kernel.runtime.clone();
-        runtime.spawn(async move { kernel.session_ended(&session).await });
-    }
-}
-
 /// An id longer than this is not kept for the next request.
 const KEPT_ID: usize = 256;
 
-/// Why a reader stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// The peer sends no more.
-    Input,
-    /// The session was told to end.
-    Drain,
-    /// The connection is lost.
-    Lost,
-}
-
-struct Reader {
+pub(super) struct Reader {
     session: Arc<Session>,
     source: ByteSource,
     lines: LineBuffer,
@@ -98,7 +35,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(session: &Arc<Session>, source: ByteSource) -> Self {
+    pub(super) fn new(session: &Arc<Session>, source: ByteSource) -> Self {
         let kernel = &session.kernel;
         Self {
             source,
@@ -111,11 +48,11 @@ impl Reader {
         }
     }
 
-    fn into_source(self) -> ByteSource {
+    pub(super) fn into_source(self) -> ByteSource {
         self.source
     }
 
-    async fn run(&mut self) -> End {
+    pub(super) async fn run(&mut self) -> End {
         let session = Arc::clone(&self.session);
         let (mut last_read, mut turns) = (0, 0_u32);
         let overdue = handshake_overdue(&session);
@@ -358,148 +295,5 @@ impl Reader {
     /// Answers a line that is not accepted.
     fn refuse(&self, kind: &str, req_id: &str, error: &Error, input_bytes: usize) {
         self.session.refuse(kind, req_id, error, input_bytes);
-    }
-}
-
-impl Session {
-    /// Answers something that is not accepted with an error, and records it.
-    pub(super) fn refuse(&self, kind: &str, req_id: &str, error: &Error, input_bytes: usize) {
-        let now = self.now();
-        // Under the id of a request in flight it would end that one for its sender.
-        let is_in_use = !req_id.is_empty() && self.find(req_id).is_some();
-        let fields = if is_in_use {
-            error_body(&error.clone().with_detail("id", req_id), "")
-        } else {
-            error_body(error, "")
-        };
-        let req_id = if is_in_use { "" } else { req_id };
-        self.kernel.counters.refused.add();
-        self.sink.append(|out| {
-            let before = out.len();
-            write_message(out, &self.kernel.ids, now, "error", Some(req_id), &fields);
-            self.kernel.audit(&AuditRecord {
-                session_id: self.id.as_str(),
-                req_id,
-                kind,
-                agent_id: self.agent_id_ref(),
-                outcome: Outcome::Refused,
-                error_code: Some(error.code().as_str()),
-                input_bytes,
-                output_bytes: out.len() - before,
-                ..AuditRecord::at(now)
-            });
-        });
-        self.flush_unless_reading();
-    }
-}
-
-/// A type is never longer; beyond it no likeness is looked for.
-const LONGEST_TYPE: usize = 128;
-
-/// The error for a type that has no route.
-fn unhandled(kind: &str, table: &RouteTable) -> Error {
-    let is_sent_by_hosts = matches!(kind, "pong" | "handshake/resp" | "invoke/event")
-        || ["/resp", "/event", "/push"].iter().any(|end| kind.ends_with(end));
-    if is_sent_by_hosts {
-        let shown: String = kind.chars().take(LONGEST_TYPE).collect();
-        return Error::invalid(format!("`{shown}` is sent by hosts, not to them"));
-    }
-    if kind.len() > LONGEST_TYPE {
-        // Likeness costs time for each byte of it; nobody meant this.
-        let text = format!("no plugin handles a type of {} bytes", kind.len());
-        return Error::new(ErrorCode::UnknownType, text);
-    }
-    let text = format!("no plugin handles `{kind}`");
-    let nearest = table
-        .types()
-        .into_iter()
-        .map(|known| (strsim::jaro_winkler(known, kind), known))
-        .filter(|(likeness, _)| *likeness > 0.85)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((_, known)) => {
-            Error::new(ErrorCode::UnknownType, format!("{text}; is `{known}` meant?"))
-        }
-        None => Error::new(ErrorCode::UnknownType, text),
-    }
-}
-
-/// Waits for room, or for the end of the session.
-async fn unless_draining(session: &Session, room: impl Future<Output = bool>) -> bool {
-    tokio::select! {
-        has_room = room => has_room,
-        () = drained(session) => false,
-    }
-}
-
-/// Waits until a session that drains is idle or past its deadline.
-async fn drained(session: &Session) {
-    session.wait_changed(|it| it.phase() >= Phase::Draining).await;
-    loop {
-        let now = session.now().mono;
-        let left =
-            session.drain_deadline().map_or(Duration::ZERO, |until| until.saturating_sub(now));
-        if left.is_zero() || session.phase() == Phase::Closed {
-            return;
-        }
-        let idle = session.wait_changed(|it| it.is_idle() || it.phase() == Phase::Closed);
-        // Woken again when the deadline is brought forward.
-        if tokio::time::timeout(left.min(Duration::from_millis(50)), idle).await.is_ok() {
-            return;
-        }
-    }
-}
-
-/// Drains, answers what is left, and forgets the session.
-async fn finish_session(session: &Arc<Session>, end: End, mut source: ByteSource) {
-    let kernel = &session.kernel;
-    if end == End::Input {
-        session.drain(session.now().mono.saturating_add(kernel.drain_limit()));
-        tokio::select! {
-            () = drained(session) => {}
-            () = peer_left(session) => session.end_all(CancelReason::ClientGone),
-        }
-    }
-    session.advance(Phase::Draining);
-    let is_gone = end == End::Lost || session.sink.is_dead();
-    let reason = if is_gone { CancelReason::ClientGone } else { CancelReason::Shutdown };
-    session.end_all(reason);
-    kernel.session_ended(session).await;
-    // What a plugin said while it let go of the session still leaves.
-    let sent = tokio::time::timeout(LAST_WORDS, session.sink.sent()).await;
-    if sent != Ok(true) && !session.sink.is_dead() {
-        tracing::debug!(session = %session.id, "the peer did not read its last messages");
-    }
-    session.advance(Phase::Closed);
-    session.sink.close();
-    if end == End::Drain && !session.peer.is_stdio {
-        let rest = async {
-            let mut block = [0; 4096];
-            while source.read(&mut block).await.is_ok_and(|read| read > 0) {}
-        };
-        let _long_enough = tokio::time::timeout(AFTER_END, rest).await;
-    }
-    session.sink.kill();
-    kernel.commit_audit();
-    kernel.remove_session(session);
-    tracing::debug!(session = %session.id, ?end, "session closed");
-}
-
-/// Resolves when a peer that has to shake hands did not in time.
-async fn handshake_overdue(session: &Session) {
-    if session.kernel.config.auth_token.is_some() && !session.peer.is_stdio {
-        tokio::time::sleep(HANDSHAKE_LIMIT).await;
-        if !session.is_authenticated() {
-            return;
-        }
-    }
-    std::future::pending().await
-}
-
-/// Waits until the peer, whose input has ended, is known to read no more either.
-async fn peer_left(session: &Session) {
-    // Asked for at intervals: a half-closed connection is no event of its own.
-    while !session.sink.peer_is_gone().await {
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

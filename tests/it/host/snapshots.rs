@@ -252,13 +252,13 @@ async fn r51_two_hosts_may_share_a_folder() {
         a.unwrap();
         b.unwrap();
     }
-    let total = total(config.clone()).await;
-    assert!([1, 100].contains(&total), "one of them whole: {total}");
+    let found = total(config.clone()).await;
+    assert!([1, 100].contains(&found), "one of them whole: {found}");
     two.executor().save_state().await.unwrap();
     drop((a, b));
     end(two).await;
     end(one).await;
-    assert_eq!(crate::snapshots::total(config).await, 1, "the last writer wins");
+    assert_eq!(total(config).await, 1, "the last writer wins");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,71 @@
+//! What is answered to a line that is not accepted.
+
+use super::Session;
+use crate::Error;
+use crate::audit::{AuditRecord, Outcome};
+use crate::codec::envelope::write_message;
+use crate::dispatch::{RouteTable, error_body};
+use crate::protocol::ErrorCode;
+
+impl Session {
+    /// Answers something that is not accepted with an error, and records it.
+    pub(super) fn refuse(&self, kind: &str, req_id: &str, error: &Error, input_bytes: usize) {
+        let now = self.now();
+        // Under the id of a request in flight it would end that one for its sender.
+        let is_in_use = !req_id.is_empty() && self.find(req_id).is_some();
+        let fields = if is_in_use {
+            error_body(&error.clone().with_detail("id", req_id), "")
+        } else {
+            error_body(error, "")
+        };
+        let req_id = if is_in_use { "" } else { req_id };
+        self.kernel.counters.refused.add();
+        self.sink.append(|out| {
+            let before = out.len();
+            write_message(out, &self.kernel.ids, now, "error", Some(req_id), &fields);
+            self.kernel.audit(&AuditRecord {
+                session_id: self.id.as_str(),
+                req_id,
+                kind,
+                agent_id: self.agent_id_ref(),
+                outcome: Outcome::Refused,
+                error_code: Some(error.code().as_str()),
+                input_bytes,
+                output_bytes: out.len() - before,
+                ..AuditRecord::at(now)
+            });
+        });
+        self.flush_unless_reading();
+    }
+}
+
+/// A type is never longer; beyond it no likeness is looked for.
+const LONGEST_TYPE: usize = 128;
+
+/// The error for a type that has no route.
+pub(super) fn unhandled(kind: &str, table: &RouteTable) -> Error {
+    let is_sent_by_hosts = matches!(kind, "pong" | "handshake/resp" | "invoke/event")
+        || ["/resp", "/event", "/push"].iter().any(|end| kind.ends_with(end));
+    if is_sent_by_hosts {
+        let shown: String = kind.chars().take(LONGEST_TYPE).collect();
+        return Error::invalid(format!("`{shown}` is sent by hosts, not to them"));
+    }
+    if kind.len() > LONGEST_TYPE {
+        // Likeness costs time for each byte of it; nobody meant this.
+        let text = format!("no plugin handles a type of {} bytes", kind.len());
+        return Error::new(ErrorCode::UnknownType, text);
+    }
+    let text = format!("no plugin handles `{kind}`");
+    let nearest = table
+        .types()
+        .into_iter()
+        .map(|known| (strsim::jaro_winkler(known, kind), known))
+        .filter(|(likeness, _)| *likeness > 0.85)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((_, known)) => {
+            Error::new(ErrorCode::UnknownType, format!("{text}; is `{known}` meant?"))
+        }
+        None => Error::new(ErrorCode::UnknownType, text),
+    }
+}

@@ -1,0 +1,8 @@
+//! The host as a whole: what it loads, whom it asks, what it records and keeps.
+
+mod audit;
+mod loading;
+mod nested;
+mod properties;
+mod routing;
+mod snapshots;

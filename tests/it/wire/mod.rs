@@ -1,0 +1,7 @@
+//! What goes over a connection: lines, ids, events, tokens.
+
+mod auth;
+mod bad_lines;
+mod events;
+mod ids;
+mod lines;
