@@ -142,9 +142,6 @@ impl Active {
             // Under the sink's lock, so that whoever reads the answer may use the id again at once.
             self.session.forget(self);
             self.session.kernel_audit(&self.record(terminal, by, reason, output, now));
-            // Before the answer can leave: whoever has it may use the id again (R40). After the sink's
-            // lock is taken: a session that ends finds the answer in it.
-            self.session.forget(self);
         });
     }
 
