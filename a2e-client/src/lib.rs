@@ -40,6 +40,7 @@ mod outbox;
 mod pending;
 mod push;
 mod router;
+mod rpc;
 mod stats;
 mod transport;
 

@@ -70,6 +70,12 @@ impl Link {
         if self.outbox.room().await { self.check_open() } else { Err(self.why_closed()) }
     }
 
+    /// As [`room`](Self::room), for messages that are short and should not wait for long ones.
+    pub(crate) async fn room_for_short(&self) -> Result<(), ClientError> {
+        let has_room = self.outbox.room_for_short().await;
+        if has_room { self.check_open() } else { Err(self.why_closed()) }
+    }
+
     /// The line of a message.
     pub(crate) fn encode<T: Serialize + ?Sized>(
         &self,

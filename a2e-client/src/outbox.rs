@@ -203,10 +203,19 @@ impl Outbox {
 
     /// Waits until there is room for more; false when the connection is lost.
     pub(crate) async fn room(&self) -> bool {
-        if self.unsent() < self.limit && !self.is_dead() {
+        self.room_below(self.limit).await
+    }
+
+    /// As [`room`](Self::room) for short lines, which need not stand in line with long ones.
+    pub(crate) async fn room_for_short(&self) -> bool {
+        self.room_below(self.limit.saturating_mul(2)).await
+    }
+
+    async fn room_below(&self, limit: usize) -> bool {
+        if self.unsent() < limit && !self.is_dead() {
             return true;
         }
-        self.wait(|| self.unsent() < self.limit).await
+        self.wait(|| self.unsent() < limit).await
     }
 
     /// Waits until everything was taken by the transport; false when the connection is lost.

@@ -53,10 +53,13 @@ impl PushTable {
     }
 
     fn unsubscribe(&self, wire_type: &str, number: u64) {
-        if let Some(mut list) = self.by_type.get_mut(wire_type) {
-            *list = list.iter().filter(|it| it.number != number).cloned().collect();
-        }
+        let Some(mut list) = self.by_type.get_mut(wire_type) else { return };
+        let rest = list.iter().filter(|it| it.number != number).cloned().collect();
+        let before = std::mem::replace(&mut *list, rest);
+        drop(list);
         self.by_type.remove_if(wire_type, |_, list| list.is_empty());
+        // With the map unlocked: a handler may own things whose drop unsubscribes others.
+        drop(before);
     }
 
     /// Gives a message to everyone who wants its type; false when nobody does.
@@ -86,9 +89,10 @@ impl PushTable {
         true
     }
 
-    /// Ends every stream.
+    /// Ends every stream and lets go of every handler: no message will come.
     pub(crate) fn close(&self) {
         let lists: Vec<_> = self.by_type.iter().map(|entry| Arc::clone(entry.value())).collect();
+        self.by_type.clear();
         for subscriber in lists.iter().flat_map(|list| list.iter()) {
             if let Target::Stream(mailbox) = &subscriber.target {
                 mailbox.close();

@@ -1,5 +1,12 @@
 //! The client against real hosts (memory, sockets, child processes) and against hosts that misbehave.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
 mod calls;
 mod events;
 mod faults;

@@ -1,6 +1,7 @@
 //! A plugin whose requests do what a test asks for. The example `stdio_host` serves it too.
 
 #![allow(dead_code, reason = "the example uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a plugin of tests fails by panicking")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

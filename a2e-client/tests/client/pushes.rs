@@ -113,6 +113,28 @@ async fn handlers_come_go_and_may_panic() {
 }
 
 #[tokio::test]
+async fn handlers_may_own_guards_and_clients() {
+    let (client, mut peer) = fake(Options::default()).await;
+    // Dropping the outer handler unsubscribes the inner one.
+    let inner = client.on_push("a/push", |_| {});
+    let outer = client.on_push("a/push", move |_| assert_eq!(inner.wire_type(), "a/push"));
+    drop(outer);
+    peer.send_line(r#"{"type":"a/push"}"#).await;
+    until("a push for nobody", || client.stats().unclaimed == 1).await;
+    // A handler that owns the client goes at the end, and the client with it.
+    let owned = Arc::new(());
+    let witness = Arc::downgrade(&owned);
+    let clone = client.clone();
+    let guard = client.on_push("b/push", move |_| {
+        assert!(clone.session().is_none() && Arc::strong_count(&owned) == 1);
+    });
+    drop(peer);
+    client.closed().await;
+    until("the end of the handler", || witness.upgrade().is_none()).await;
+    drop(guard);
+}
+
+#[tokio::test]
 async fn r20_a_stream_that_is_not_read_keeps_the_newest() {
     let bound = Bound { messages: 3, bytes: 1 << 20 };
     let (client, mut peer) = fake(Options::default().push_bound(bound)).await;

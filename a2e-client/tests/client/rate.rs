@@ -4,16 +4,16 @@ use a2e_client::Client;
 
 use crate::support::*;
 
-const CALLS: usize = 400_000;
+const CALLS: u32 = 100_000;
 
 async fn measure(what: &str, client: &Client) {
-    for in_flight in [1, 16, 64] {
+    for in_flight in [1, 16, 64, 256] {
         let started = now();
         let tasks = (0..in_flight).map(|_| {
             let client = client.clone();
             tokio::spawn(async move {
                 let request = echo("0123456789012345678901234567890123456789");
-                for _ in 0..CALLS / in_flight / 4 {
+                for _ in 0..CALLS / in_flight {
                     client.rpc(&request).await.unwrap();
                 }
             })
@@ -21,7 +21,7 @@ async fn measure(what: &str, client: &Client) {
         for task in futures_util::future::join_all(tasks).await {
             task.unwrap();
         }
-        let rate = CALLS as f64 / 4.0 / started.elapsed().as_secs_f64();
+        let rate = f64::from(CALLS) / started.elapsed().as_secs_f64();
         #[allow(clippy::print_stderr, reason = "the result of a measurement")]
         {
             eprintln!("{what}, {in_flight} in flight: {rate:.0} calls/s");

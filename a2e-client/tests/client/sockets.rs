@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use a2e_client::{Client, ClientError, Closed, EventMessage, Options};
 use a2e_core::Executor;
-use a2e_core::protocol::{ErrorCode, EventKind};
+use a2e_core::protocol::{ErrorCode, EventKind, Ping};
 use a2e_core::transport::{from_tcp, from_unix};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -28,7 +28,7 @@ async fn talk(client: Client) {
                     client.rpc_with_events(&Story { events: 50 }, count).await.unwrap();
                     assert_eq!(artifacts, 5);
                 }
-                _ => assert!(client.ping().await.unwrap().uptime_seconds >= 0.0),
+                _ => assert!(client.rpc(&Ping {}).await.unwrap().uptime_seconds >= 0.0),
             }
         })
     });

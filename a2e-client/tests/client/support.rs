@@ -45,6 +45,11 @@ pub(crate) fn echo(text: &str) -> Echo {
     Echo { text: text.into() }
 }
 
+/// How soon a loss must be felt; figures of the reliability rules are for release builds, and tests
+/// share the machine.
+pub(crate) const AT_ONCE: Duration =
+    Duration::from_millis(if cfg!(debug_assertions) { 1000 } else { 100 });
+
 /// Waits until something holds.
 pub(crate) async fn until(what: &str, done: impl Fn() -> bool) {
     for _ in 0..4000 {
