@@ -50,7 +50,7 @@ fn main() {
             &mut group,
             "unix",
             "a2e inline",
-            Server::over_unix(&args, &path),
+            || Server::over_unix(&args, &path),
             &request,
             window,
         );

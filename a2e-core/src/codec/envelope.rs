@@ -92,7 +92,7 @@ fn check_version(key: &str, slot: &Slot<'_>) -> Result<(), Error> {
 }
 
 /// Appends one whole line: envelope, body fields, newline.
-/// `fields` are what [`encode_fields`](super::encode_fields) wrote; `req_id` stands where it is given.
+/// `fields` are what [`encode_fields`] wrote; `req_id` stands where it is given.
 pub fn write_message(
     out: &mut Vec<u8>,
     ids: &IdSource,

@@ -1,7 +1,7 @@
 //! Bytes to messages and back: strict check of a line, typed decode, and the one encoder. No I/O.
 //!
 //! A line goes through [`scan::scan`] once, which checks the whole of it and finds the envelope.
-//! The handler's typed decode ([`decode`]) and the encoder ([`encode`]) do the rest.
+//! The handler's typed decode ([`decode()`]) and the encoder ([`mod@encode`]) do the rest.
 
 pub mod decode;
 pub mod encode;

@@ -243,7 +243,7 @@ async fn r17_the_drain_waits_for_a_reader_that_comes_late() {
         session.send("echo/inline/req", json!({ "text": text })).await;
     }
     sink.close();
-    tokio::time::sleep(Duration::from_millis(1000)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let rest = session.finish().await;
     assert_eq!(rest.len(), 200, "each request is answered");
     end(host).await;

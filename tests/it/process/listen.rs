@@ -73,7 +73,8 @@ fn r61_of_hosts_that_find_the_same_stale_socket_one_gets_the_place() {
         let mut hosts: Vec<Host> = (0..8).map(|_| Host::serve(&["--listen", &listen])).collect();
         until(PATIENCE, "all but one have given up", || {
             hosts.retain_mut(|host| {
-                host.has_ended().is_none_or(|code| {
+                host.ended().is_none_or(|status| {
+                    let code = status.code();
                     assert_eq!(code, Some(1), "{}", host.log());
                     false
                 })

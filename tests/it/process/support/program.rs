@@ -228,9 +228,9 @@ impl Host {
         }
     }
 
-    /// The exit code, once it has ended.
-    pub(crate) fn has_ended(&mut self) -> Option<Option<i32>> {
-        self.child.try_wait().unwrap().map(|status| status.code())
+    /// How it ended, once it has.
+    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// Waits for its end and gives the exit code.
