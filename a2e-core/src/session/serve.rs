@@ -140,7 +140,7 @@ pub(super) async fn handshake_overdue(session: &Session) {
             return;
         }
     }
-    std::future::pending().await;
+    std::future::pending::<()>().await;
 }
 
 /// Waits until the peer, whose input has ended, is known to read no more either.
