@@ -36,7 +36,7 @@ pub struct PluginMeta {
     pub scope: Option<PluginScope>,
     /// Calls that it runs at a time.
     pub permits: Option<usize>,
-    /// How long a call may take, in place of what the message type declares.
+    /// The longest that one of its handlers may take; the deadline of the message type holds as well.
     pub deadline: Option<Duration>,
 }
 

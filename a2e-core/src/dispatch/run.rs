@@ -121,7 +121,8 @@ fn ask(
     };
     match leave(call, input, step, task, slot, place) {
         Ok(()) => Asked::Left,
-        Err(error) => Asked::Said(Said::Error(error)),
+        // Its queue is full or it is quarantined: the next plugin may do better.
+        Err(error) => Asked::Said(Said::Broken(error)),
     }
 }
 

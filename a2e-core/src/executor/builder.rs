@@ -10,7 +10,7 @@ use crate::Error;
 use crate::audit::{self, AuditLog};
 use crate::children::{Supervisor, SupervisorConfig};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{HostConfig, Problem, SessionIdSource, SnapshotStoreConfig};
+use crate::config::{AuditOnError, HostConfig, Problem, SessionIdSource, SnapshotStoreConfig};
 use crate::dispatch::Watchdog;
 use crate::plugin::{Registry, RegistryError};
 use crate::snapshot::{FileStore, MemoryStore, SnapshotStore};
@@ -175,6 +175,11 @@ fn open_audit(config: &HostConfig) -> Result<AuditLog, StartError> {
     let wanted = &config.audit;
     if wanted.mode == crate::config::AuditMode::Off {
         return Ok(AuditLog::off());
+    }
+    if wanted.on_error == AuditOnError::Refuse {
+        tracing::warn!(
+            "`audit.on_error: refuse` is not served by this version; it continues and counts"
+        );
     }
     let Some(path) = &wanted.path else {
         tracing::warn!("audit is enabled without `audit.path`; records go to the log only");
