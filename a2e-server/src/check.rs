@@ -2,6 +2,7 @@
 
 use a2e_core::config::{HostConfig, Problem, Severity};
 use a2e_core::plugin::Registry;
+use a2e_core::protocol::CapabilityName;
 
 use crate::Failure;
 use crate::args::CheckArgs;
@@ -40,11 +41,18 @@ fn problems(args: &CheckArgs) -> Result<Vec<Problem>, Failure> {
     for plugin in loaded.config.enabled_plugins() {
         if let Some(class) = registry.find(&plugin.cls) {
             problems.extend((class.check)(plugin));
+            if CapabilityName::parse(class.capability) != plugin.capability {
+                let text = format!(
+                    "this class is of type `{}`, not `{}`",
+                    class.capability, plugin.type_name
+                );
+                problems.push(plugin.cls_problem(Severity::Warning, text, None));
+            }
             continue;
         }
         let text = format!("no plugin class `{}` is linked into this program", plugin.cls);
-        let nearest = registry.nearest(&plugin.cls).join(", ");
-        let hint = (!nearest.is_empty()).then_some(nearest);
+        let nearest = registry.nearest(&plugin.cls).first().copied();
+        let hint = nearest.map(|name| format!("did you mean `{name}`?"));
         problems.push(plugin.cls_problem(Severity::Error, text, hint));
     }
     problems.sort_by_key(|problem| (problem.line, problem.column));

@@ -1,7 +1,7 @@
 //! `a2e plugins`: what is linked in, and what a configuration makes of it.
 
 use a2e_core::Executor;
-use a2e_core::executor::PluginStatus;
+use a2e_core::executor::{PluginHealth, PluginStatus};
 use a2e_core::plugin::Registry;
 use serde::Serialize;
 
@@ -27,7 +27,8 @@ struct Class {
 }
 
 pub(crate) fn run(args: &PluginsArgs) -> Result<(), Failure> {
-    telemetry::start(Some("error"))?;
+    // What failed stands in the list.
+    telemetry::start(Some("off"))?;
     let registry = Registry::linked().map_err(Failure::internal)?;
     let linked: Vec<Class> = registry
         .classes()
@@ -43,7 +44,14 @@ pub(crate) fn run(args: &PluginsArgs) -> Result<(), Failure> {
     let loaded = args.config.as_deref().map(load).transpose()?;
     telemetry::finish();
     let listing = Listing { linked, loaded };
-    if args.json { print_json(&listing) } else { print(&text(&listing)) }
+    if args.json {
+        print_json(&listing)?;
+    } else {
+        print(&text(&listing))?;
+    }
+    let is_well = |plugin: &PluginStatus| plugin.health == PluginHealth::Serving;
+    let all_well = listing.loaded.iter().flatten().all(is_well);
+    if all_well { Ok(()) } else { Err(Failure::silent()) }
 }
 
 fn load(file: &std::path::Path) -> Result<Vec<PluginStatus>, Failure> {

@@ -21,9 +21,6 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     telemetry::start(None)?;
     let runtime = runtime()?;
     let result = runtime.block_on(serve(args));
-    if let Err(failure) = &result {
-        tracing::error!(code = failure.code(), "the host has ended");
-    }
     telemetry::finish();
     // A thread that hangs in a plugin must not keep the process.
     runtime.shutdown_background();
@@ -69,6 +66,9 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let executor = Arc::new(executor);
     for listener in &listeners {
         tracing::info!(address = %listener.address(), "listening");
+    }
+    if !listeners.is_empty() && executor.config().auth_token.is_none() {
+        tracing::info!("no token is configured; every peer of this machine is served");
     }
     let accepting: Vec<_> = listeners
         .into_iter()

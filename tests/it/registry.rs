@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 /// Class, capability, whether it is loaded without a configuration, further names.
-const LINKED: [(&str, &str, bool, &[&str]); 4] = [
+const LINKED: &[(&str, &str, bool, &[&str])] = &[
     ("a2e.caps.demo.plugin.DemoToolPlugin", "tools", true, &[]),
     (
         "a2e.caps.memory.plugin.MemoryPlugin",

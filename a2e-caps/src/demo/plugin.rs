@@ -118,8 +118,11 @@ fn reply(tool: Tool, data: RawJson, started: Time, now: Time) -> ToolCallRespons
 }
 
 fn unknown(name: &str) -> Error {
-    Error::new(ErrorCode::UnknownTool, format!("no tool is named `{name}`; `tool/list` names them"))
-        .with_detail("tool_name", name)
+    Error::new(
+        ErrorCode::UnknownTool,
+        format!("no tool is named `{name}`; `tool/list/req` lists them"),
+    )
+    .with_detail("tool_name", name)
 }
 
 register_plugin!(

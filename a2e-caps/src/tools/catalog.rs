@@ -234,6 +234,9 @@ impl<'a> Builder<'a> {
 
 /// The error for a name that nobody has.
 pub(super) fn unknown(name: &str) -> Error {
-    Error::new(ErrorCode::UnknownTool, format!("no tool is named `{name}`; `tool/list` names them"))
-        .with_detail("tool_name", name)
+    Error::new(
+        ErrorCode::UnknownTool,
+        format!("no tool is named `{name}`; `tool/list/req` lists them"),
+    )
+    .with_detail("tool_name", name)
 }

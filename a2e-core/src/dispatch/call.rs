@@ -172,7 +172,8 @@ impl Call {
         SessionHandle { session: Arc::downgrade(&self.0.session), id: self.0.session.id.clone() }
     }
 
-    /// This plugin's own data for this session, made on first use.
+    /// This plugin's own data for this session: made on first use, gone with the session, in no snapshot.
+    /// What is to be kept is given by [`Plugin::save`](crate::plugin::Plugin::save).
     pub fn state<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
         let plugin = self.0.slot().map_or(usize::MAX, |slot| slot.number);
         self.0.session.plugin_state(plugin, make)

@@ -164,8 +164,8 @@ impl Builder {
             isolation = kernel.isolation(),
             "host started"
         );
-        if kernel.config.auth_token.is_none() {
-            tracing::info!("no token is configured; every local peer is served");
+        if kernel.serving_plugins().is_empty() {
+            tracing::warn!("no plugin is loaded; only ping and handshake are answered");
         }
         Ok(Executor { kernel })
     }

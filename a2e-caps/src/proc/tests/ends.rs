@@ -243,7 +243,9 @@ async fn r37_without_a_guard_what_left_the_group_holds_up_neither_kill_nor_sessi
     assert_eq!(kill(&mut session, &id, "SIGTERM").await["ok"], true);
     assert_eq!(told_from(&mut session, &id, 1).await.code, None);
 
-    let id = spawn(&mut session, sh("setsid sleep 4 & echo up")).await;
+    // It speaks for itself, so that it has left the group by the time the program ends.
+    let left = sh("setsid sh -c 'echo up; sleep 4' & sleep 0.3");
+    let id = spawn(&mut session, left).await;
     event(&mut session, &id).await;
     until_status(&mut session, &id, "completed").await;
     // Its stream is open, so its exit is not told before the session ends.
