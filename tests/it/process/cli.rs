@@ -139,8 +139,8 @@ fn plugins_lists_what_is_linked_and_what_became_of_a_configuration() {
   - {name: unknown, type: test, cls: test.Unknown}
 ",
     );
-    let (code, stdout, _) = outcome(&mut a2e(&["plugins", "--json", "-c", &config]));
-    assert_eq!(code, Some(0));
+    let (code, stdout, stderr) = outcome(&mut a2e(&["plugins", "--json", "-c", &config]));
+    assert_eq!((code, stderr.as_str()), (Some(1), ""), "two have failed, and the list says why");
     let loaded = &json_of(&stdout)["loaded"];
     let of = |name: &str| {
         loaded.as_array().unwrap().iter().find(|it| it["name"] == name).unwrap().clone()
