@@ -5,19 +5,20 @@ use std::time::Duration;
 use a2e_core::Executor;
 use a2e_core::config::{HostConfig, PluginConfig};
 use a2e_core::transport::Connection;
-use benches::echo_request;
+use benches::Requests;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tokio::io::AsyncReadExt;
 
 const COUNT: usize = 1_000;
 
 /// Sends `COUNT` requests, at most `window` unanswered, and counts the answers.
-async fn exchange(connection: &mut Connection, request: &[u8], window: usize) {
+async fn exchange(connection: &mut Connection, requests: &mut Requests, window: usize) {
     let mut block = vec![0; 64 * 1024];
     let (mut sent, mut answered) = (0, 0);
     while answered < COUNT {
         while sent < COUNT && sent - answered < window {
             // A window of small requests always fits into the transport.
+            let (request, _) = requests.take(1);
             assert!(connection.sink.try_write(request).is_ok_and(|it| it == request.len()));
             sent += 1;
         }
@@ -39,10 +40,10 @@ fn dispatch(criterion: &mut Criterion) {
         let started = runtime.block_on(Executor::builder(HostConfig::new().plugin(plugin)).start());
         let executor = started.unwrap_or_else(|error| panic!("a host: {error}"));
         let mut connection = runtime.block_on(async { executor.connect() });
-        let request = echo_request(200);
+        let mut requests = Requests::echo(200);
         for window in [1, 64] {
             group.bench_function(BenchmarkId::new(run, window), |bencher| {
-                bencher.iter(|| runtime.block_on(exchange(&mut connection, &request, window)));
+                bencher.iter(|| runtime.block_on(exchange(&mut connection, &mut requests, window)));
             });
         }
         drop(connection);

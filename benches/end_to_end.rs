@@ -2,7 +2,7 @@
 //!
 //! Every server is a process of its own; the faster raw echo of a transport is its limit.
 
-use benches::{Server, demo_config, echo_request, run_role};
+use benches::{Requests, Server, demo_config, run_role};
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
 
 /// Requests in one measured exchange.
@@ -24,9 +24,9 @@ fn main() {
         let mut group =
             criterion.benchmark_group(format!("end_to_end/{size} B/{window} in flight"));
         group.throughput(Throughput::Elements(COUNT as u64));
-        let request = echo_request(size);
+        let mut requests = Requests::echo(size);
         for echo in ["__echo_batches", "__echo_lines"] {
-            measure(&mut group, "pipe", echo, || Server::over_pipe(&[echo]), &request, window);
+            measure(&mut group, "pipe", echo, || Server::over_pipe(&[echo]), &mut requests, window);
         }
         for (name, run, is_audited) in [
             ("a2e inline", "inline", true),
@@ -37,11 +37,11 @@ fn main() {
         ] {
             let file = config(&name.replace([' ', ','], "_"), run, is_audited);
             let host = || Server::over_pipe(&["__host", "serve", "--stdio", "-c", &file]);
-            measure(&mut group, "pipe", name, host, &request, window);
+            measure(&mut group, "pipe", name, host, &mut requests, window);
         }
         let path = in_folder(&format!("echo{size}{window}.sock"));
         let echo = || Server::over_unix(&["__echo_unix", &path.display().to_string()], &path);
-        measure(&mut group, "unix", "__echo_unix", echo, &request, window);
+        measure(&mut group, "unix", "__echo_unix", echo, &mut requests, window);
         let path = in_folder(&format!("a2e{size}{window}.sock"));
         let address = format!("unix://{}", path.display());
         let file = config("unix", "inline", true);
@@ -51,7 +51,7 @@ fn main() {
             "unix",
             "a2e inline",
             || Server::over_unix(&args, &path),
-            &request,
+            &mut requests,
             window,
         );
         group.finish();
@@ -64,7 +64,7 @@ fn measure(
     transport: &str,
     name: &str,
     start: impl Fn() -> Server,
-    request: &[u8],
+    requests: &mut Requests,
     window: usize,
 ) {
     // Started when it is measured, so that a filter starts nothing else.
@@ -72,9 +72,9 @@ fn measure(
     group.bench_function(BenchmarkId::new(transport, name), |bencher| {
         let server = server.get_or_insert_with(|| {
             let mut server = start();
-            server.exchange(request, COUNT, window);
+            server.exchange(requests, COUNT, window);
             server
         });
-        bencher.iter(|| server.exchange(request, COUNT, window));
+        bencher.iter(|| server.exchange(requests, COUNT, window));
     });
 }

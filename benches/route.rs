@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use benches::{Server, echo_request, run_role};
+use benches::{Requests, Server, run_role};
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 const COUNT: usize = 2_000;
@@ -31,10 +31,10 @@ fn main() {
         std::fs::write(&file, config).unwrap_or_else(|error| panic!("{error}"));
         let file = file.display().to_string();
         let mut server = Server::over_pipe(&["__host", "serve", "--stdio", "-c", &file]);
-        let request = echo_request(200);
-        server.exchange(&request, COUNT, 64);
+        let mut requests = Requests::echo(200);
+        server.exchange(&mut requests, COUNT, 64);
         group.bench_function(BenchmarkId::new("plugins", plugins), |bencher| {
-            bencher.iter(|| server.exchange(&request, COUNT, 64));
+            bencher.iter(|| server.exchange(&mut requests, COUNT, 64));
         });
     }
     group.finish();

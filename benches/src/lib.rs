@@ -10,13 +10,47 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A request of the echo tool, about `size` bytes as a line.
-pub fn echo_request(size: usize) -> Vec<u8> {
-    let head =
-        r#"{"type":"tool/call/req","id":"00000000","tool_name":"echo","arguments":{"text":""#;
-    let tail = "\"}}\n";
-    let filler = "x".repeat(size.saturating_sub(head.len() + tail.len()));
-    format!("{head}{filler}{tail}").into_bytes()
+/// How many ids requests go through before one is used again; far more than are ever in flight.
+const IDS: usize = 1024;
+
+/// Requests of the echo tool that differ only in their ids, back to back, used in a ring.
+#[derive(Debug)]
+pub struct Requests {
+    bytes: Vec<u8>,
+    length: usize,
+    next: usize,
+}
+
+impl Requests {
+    /// Requests of about `size` bytes each, as lines.
+    pub fn echo(size: usize) -> Self {
+        let tail = "\"}}\n";
+        let mut bytes = Vec::new();
+        let mut length = 0;
+        for id in 0..IDS {
+            let head = format!(
+                r#"{{"type":"tool/call/req","id":"{id:08}","tool_name":"echo","arguments":{{"text":""#
+            );
+            let filler = "x".repeat(size.saturating_sub(head.len() + tail.len()));
+            let line = format!("{head}{filler}{tail}");
+            length = line.len();
+            bytes.extend_from_slice(line.as_bytes());
+        }
+        Self { bytes, length, next: 0 }
+    }
+
+    /// Bytes of one request.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The next requests, at most `count`; fewer where the ring starts again.
+    pub fn take(&mut self, count: usize) -> (&[u8], usize) {
+        let taken = count.min(IDS - self.next);
+        let from = self.next * self.length;
+        self.next = (self.next + taken) % IDS;
+        (self.bytes.get(from..from + taken * self.length).unwrap_or_default(), taken)
+    }
 }
 
 /// Configuration of a host with the demo tools alone.
@@ -138,19 +172,20 @@ impl Server {
     ///
     /// One thread does both, as tight as can be, while a whole window fits into a pipe; a larger one is
     /// written by a second thread, or both sides would wait for each other.
-    pub fn exchange(&mut self, request: &[u8], count: usize, window: usize) {
-        let full = request.repeat(window);
+    pub fn exchange(&mut self, requests: &mut Requests, count: usize, window: usize) {
         let input = self.input.as_mut().expect("the server takes input");
         let (output, block) = (&mut self.output, &mut self.block);
-        if full.len() <= PIPE / 2 {
+        if requests.length() * window <= PIPE / 2 {
             let mut sent = 0;
             let mut answered = 0;
             while answered < count {
-                let free = (window - (sent - answered)).min(count - sent);
-                input
-                    .write_all(full.get(..free * request.len()).unwrap_or_default())
-                    .expect("sent");
-                sent += free;
+                let mut free = (window - (sent - answered)).min(count - sent);
+                while free > 0 {
+                    let (bytes, taken) = requests.take(free);
+                    input.write_all(bytes).expect("the server reads");
+                    sent += taken;
+                    free -= taken;
+                }
                 answered += answers(output, block);
             }
             return;
@@ -162,7 +197,7 @@ impl Server {
             }
             scope.spawn(move || {
                 for () in slots.iter().take(count) {
-                    input.write_all(request).expect("the server reads");
+                    input.write_all(requests.take(1).0).expect("the server reads");
                 }
             });
             let mut answered = 0;
