@@ -18,7 +18,7 @@ async fn exchange(connection: &mut Connection, requests: &mut Requests, window: 
     while answered < COUNT {
         while sent < COUNT && sent - answered < window {
             // A window of small requests always fits into the transport.
-            let (request, _) = requests.take(1);
+            let request = requests.take(1);
             assert!(connection.sink.try_write(request).is_ok_and(|it| it == request.len()));
             sent += 1;
         }

@@ -10,46 +10,47 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// How many ids requests go through before one is used again; far more than are ever in flight.
-const IDS: usize = 1024;
-
-/// Requests of the echo tool that differ only in their ids, back to back, used in a ring.
+/// Requests of the echo tool that differ only in their ids. None is used twice: a host takes a repeat of
+/// a request in flight for what it is, and answers both with one reply.
 #[derive(Debug)]
 pub struct Requests {
-    bytes: Vec<u8>,
-    length: usize,
-    next: usize,
+    line: Vec<u8>,
+    next: u64,
+    batch: Vec<u8>,
 }
+
+/// What stands before the eight digits of the id.
+const BEFORE_ID: &str = r#"{"type":"tool/call/req","id":""#;
 
 impl Requests {
     /// Requests of about `size` bytes each, as lines.
     pub fn echo(size: usize) -> Self {
+        let head = format!(r#"{BEFORE_ID}00000000","tool_name":"echo","arguments":{{"text":""#);
         let tail = "\"}}\n";
-        let mut bytes = Vec::new();
-        let mut length = 0;
-        for id in 0..IDS {
-            let head = format!(
-                r#"{{"type":"tool/call/req","id":"{id:08}","tool_name":"echo","arguments":{{"text":""#
-            );
-            let filler = "x".repeat(size.saturating_sub(head.len() + tail.len()));
-            let line = format!("{head}{filler}{tail}");
-            length = line.len();
-            bytes.extend_from_slice(line.as_bytes());
-        }
-        Self { bytes, length, next: 0 }
+        let filler = "x".repeat(size.saturating_sub(head.len() + tail.len()));
+        let line = format!("{head}{filler}{tail}").into_bytes();
+        Self { line, next: 0, batch: Vec::new() }
     }
 
     /// Bytes of one request.
     pub fn length(&self) -> usize {
-        self.length
+        self.line.len()
     }
 
-    /// The next requests, at most `count`; fewer where the ring starts again.
-    pub fn take(&mut self, count: usize) -> (&[u8], usize) {
-        let taken = count.min(IDS - self.next);
-        let from = self.next * self.length;
-        self.next = (self.next + taken) % IDS;
-        (self.bytes.get(from..from + taken * self.length).unwrap_or_default(), taken)
+    /// The next `count` requests, back to back.
+    pub fn take(&mut self, count: usize) -> &[u8] {
+        self.batch.clear();
+        for _ in 0..count {
+            let mut rest = self.next % 100_000_000;
+            self.next += 1;
+            let digits = self.line.iter_mut().skip(BEFORE_ID.len()).take(8);
+            for digit in digits.rev() {
+                *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+                rest /= 10;
+            }
+            self.batch.extend_from_slice(&self.line);
+        }
+        &self.batch
     }
 }
 
@@ -179,13 +180,9 @@ impl Server {
             let mut sent = 0;
             let mut answered = 0;
             while answered < count {
-                let mut free = (window - (sent - answered)).min(count - sent);
-                while free > 0 {
-                    let (bytes, taken) = requests.take(free);
-                    input.write_all(bytes).expect("the server reads");
-                    sent += taken;
-                    free -= taken;
-                }
+                let free = (window - (sent - answered)).min(count - sent);
+                input.write_all(requests.take(free)).expect("the server reads");
+                sent += free;
                 answered += answers(output, block);
             }
             return;
@@ -197,7 +194,7 @@ impl Server {
             }
             scope.spawn(move || {
                 for () in slots.iter().take(count) {
-                    input.write_all(requests.take(1).0).expect("the server reads");
+                    input.write_all(requests.take(1)).expect("the server reads");
                 }
             });
             let mut answered = 0;
