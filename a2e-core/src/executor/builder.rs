@@ -155,7 +155,11 @@ impl Builder {
         };
         let kernel = Kernel::new(self.config, services)?;
         Watchdog::start(&kernel)?;
-        load::load_plugins(&kernel, &registry).await?;
+        if let Err(error) = load::load_plugins(&kernel, &registry).await {
+            // What was started before is ended in order.
+            kernel.shut_down(Duration::ZERO).await;
+            return Err(error);
+        }
         kernel.start_saving();
         tracing::info!(
             host = %kernel.config.host_id,

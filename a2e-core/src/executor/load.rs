@@ -25,7 +25,7 @@ pub(super) async fn load_plugins(
                 let reason = error.message().to_owned();
                 kernel.note_unloaded(&config.name, &config.cls, &reason);
                 if config.metadata.required {
-                    return Err(required(&config, reason));
+                    return give_up(kernel, slots, required(&config, reason));
                 }
             }
         }
@@ -36,7 +36,8 @@ pub(super) async fn load_plugins(
     for slot in &slots {
         start(kernel, slot).await;
         if let (true, SlotState::Failed(reason)) = (slot.config.metadata.required, slot.state()) {
-            return Err(required(&slot.config, reason));
+            let error = required(&slot.config, reason);
+            return give_up(kernel, slots, error);
         }
     }
     let serving: Vec<Arc<PluginSlot>> =
@@ -48,11 +49,22 @@ pub(super) async fn load_plugins(
         kernel.contributions.withdraw(&slot.name);
         slot.fail(problem.to_string());
         if slot.config.metadata.required {
-            return Err(required(&slot.config, problem.to_string()));
+            let error = required(&slot.config, problem.to_string());
+            return give_up(kernel, slots, error);
         }
     }
     kernel.install(table, slots);
     Ok(())
+}
+
+/// Leaves what was built where the end of the host finds it and tears it down.
+fn give_up(
+    kernel: &Kernel,
+    slots: Vec<Arc<PluginSlot>>,
+    error: StartError,
+) -> Result<(), StartError> {
+    kernel.install(RouteTable::default(), slots);
+    Err(error)
 }
 
 fn required(config: &PluginConfig, reason: String) -> StartError {

@@ -15,6 +15,9 @@ use crate::protocol::{
 /// Advice to agents: how many requests to keep in flight.
 const ADVISED_PARALLEL: u32 = 4;
 
+/// The name of an agent is kept as long as its session, and stands in each audit record.
+const MAX_AGENT_ID: usize = 1024;
+
 impl Session {
     pub(super) fn handshake(
         self: &Arc<Self>,
@@ -28,6 +31,11 @@ impl Session {
         {
             self.record_refusal(id, "unauthorized", input_bytes, now);
             return self.refuse_slowly(id);
+        }
+        if request.agent_id.len() > MAX_AGENT_ID {
+            let text = format!("longer than {MAX_AGENT_ID} bytes");
+            let error = crate::Error::schema("agent_id", text);
+            return self.refuse("handshake/req", id, &error, input_bytes);
         }
         self.is_authenticated.store(true, Ordering::Release);
         if !request.agent_id.is_empty() {

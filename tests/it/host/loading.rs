@@ -6,6 +6,7 @@ use a2e_core::executor::{PluginHealth, StartError};
 use a2e_core::testing::TestHost;
 use serde_json::{Value, json};
 
+use crate::probe::Switch;
 use crate::support::{end, of, plugin, script, serves, tuned, with};
 
 async fn failure(plugins: Vec<PluginConfig>) -> StartError {
@@ -196,4 +197,15 @@ async fn a_session_has_one_id_and_its_first_agent() {
     one.finish().await;
     other.finish().await;
     end(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_does_not_start_tears_down_what_it_had_started() {
+    let switch = Switch::new();
+    let good = plugin("good", "Faulty").with_setting("probe", switch.key());
+    let bad =
+        plugin("bad", "Faulty").with_setting("fails_in", "start").with_setting("how", "error");
+    let error = failure(vec![good, tuned(bad, |it| it.required = true)]).await;
+    assert!(matches!(error, StartError::RequiredPlugin { .. }), "{error:?}");
+    assert_eq!(switch.journal(), ["build", "start", "teardown"]);
 }

@@ -137,3 +137,16 @@ async fn r62_without_a_token_requests_are_served_at_once() {
     session.finish().await;
     end(host).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r20_an_agent_s_name_is_bounded() {
+    let host = TestHost::start(with([plugin("echo", "Echo")])).await;
+    let mut session = host.session();
+    let mut name = "x".repeat(1025);
+    let code = session.call_error("handshake/req", json!({ "agent_id": name })).await;
+    assert_eq!(code, "schema_violation");
+    name.pop();
+    assert_eq!(session.call("handshake/req", json!({ "agent_id": name })).await["ok"], true);
+    session.finish().await;
+    end(host).await;
+}
