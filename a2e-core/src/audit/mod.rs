@@ -5,7 +5,7 @@
 //! wrong here never changes a reply: it is counted, shown in [`AuditStatus`], and named in the
 //! file by a gap record as soon as it can be written again.
 //!
-//! A line, broken here for reading (texts are ASCII, everything else as `\uXXXX`; a text longer
+//! A line, broken here for reading (texts are ASCII, everything else as `\u` and four hex digits; a text longer
 //! than 256 bytes is cut and ends in `\u2026`):
 //!
 //! ```json
