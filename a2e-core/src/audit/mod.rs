@@ -5,8 +5,8 @@
 //! wrong here never changes a reply: it is counted, shown in [`AuditStatus`], and named in the
 //! file by a gap record as soon as it can be written again.
 //!
-//! A line, broken here for reading (texts are ASCII, everything else as `\u` and four hex digits; a text longer
-//! than 256 bytes is cut and ends in `\u2026`):
+//! A line, broken here for reading (texts are ASCII, everything else as `\u` and four hex digits;
+//! a text longer than 256 bytes is cut and ends in `\u2026`):
 //!
 //! ```json
 //! {"ts":1764000000.123456,"session_id":"…","req_id":"…","correlation_id":"…","success":true,
