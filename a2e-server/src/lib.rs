@@ -12,12 +12,9 @@
 //! `examples/hello_plugin.rs` is such a program with its plugin in the same file.
 
 mod args;
-mod call;
-mod check;
+mod commands;
 mod defaults;
 mod failure;
-mod listen;
-mod plugins;
 mod serve;
 mod stdout;
 mod telemetry;
@@ -52,9 +49,9 @@ pub fn cli(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.command {
         Command::Serve(args) => serve::run(&args),
-        Command::Call(args) => call::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Plugins(args) => plugins::run(&args),
+        Command::Call(args) => commands::call::run(&args),
+        Command::Check(args) => commands::check::run(&args),
+        Command::Plugins(args) => commands::plugins::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,11 +1,15 @@
 //! `a2e plugins`: what is linked in, and what a configuration makes of it.
 
+#![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
+
+use std::path::PathBuf;
+
 use a2e_core::Executor;
 use a2e_core::executor::{PluginHealth, PluginStatus};
 use a2e_core::plugin::Registry;
+use clap::Args;
 use serde::Serialize;
 
-use crate::args::PluginsArgs;
 use crate::stdout::{print, print_json};
 use crate::{Failure, defaults, telemetry};
 
@@ -24,6 +28,16 @@ struct Class {
     about: &'static str,
     /// Loaded by a host without configuration.
     is_default: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginsArgs {
+    /// Also load this configuration and tell what became of each plugin
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 pub(crate) fn run(args: &PluginsArgs) -> Result<(), Failure> {

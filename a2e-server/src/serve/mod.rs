@@ -1,21 +1,51 @@
 //! `a2e serve`: start the host, listen, and end in order.
 
+#![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
+
+mod listen;
+
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use a2e_core::Executor;
 use a2e_core::config::ListenAddr;
 use a2e_core::transport::stdio::stdio;
+use clap::Args;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::ServeArgs;
-use crate::listen::Listener;
+use crate::args::seconds;
 use crate::{Failure, defaults, telemetry};
+use listen::Listener;
 
 /// How long plugins, children and audit may take to end after the one session over stdio has.
 const END_LIMIT: Duration = Duration::from_millis(350);
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Where it listens: --stdio and --listen, else `listen` of the file, else its \
+    `transport` and `server`.\nNothing given: stdio if stdin is not a terminal, else \
+    tcp://127.0.0.1:8765.\nWithout a file: read-only tools over the current directory, memory in RAM, \
+    demo tools.\n\n\
+    Examples:\n  a2e serve --stdio < session.ndjson\n  \
+    a2e serve -c a2e.yaml --listen unix:///run/user/1000/a2e/a2e.sock --listen tcp://127.0.0.1:8765"
+)]
+pub(crate) struct ServeArgs {
+    /// The configuration (YAML)
+    #[arg(short, long, value_name = "FILE", env = "A2E_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Serve one agent over stdin and stdout; end when it ends
+    #[arg(long)]
+    pub(crate) stdio: bool,
+    /// Serve at an address; may be repeated: tcp://127.0.0.1:8765 · unix:///run/a2e/a2e.sock
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Vec<ListenAddr>,
+    /// How long accepted requests may go on after the end of input or SIGTERM
+    #[arg(long, value_name = "SECS", default_value_t = 2.0, value_parser = seconds)]
+    pub(crate) drain: f64,
+}
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     telemetry::start(None)?;

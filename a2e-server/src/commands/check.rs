@@ -1,12 +1,29 @@
 //! `a2e check`: everything that is wrong with a configuration, at once.
 
+#![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
+
+use std::path::PathBuf;
+
 use a2e_core::config::{HostConfig, Problem, Severity};
 use a2e_core::plugin::Registry;
 use a2e_core::protocol::CapabilityName;
+use clap::Args;
 
 use crate::Failure;
-use crate::args::CheckArgs;
 use crate::stdout::{print, print_json};
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The configuration (YAML)
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Treat warnings as errors
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Print the problems as one JSON array
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
     let problems = problems(args)?;

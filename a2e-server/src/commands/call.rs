@@ -1,16 +1,55 @@
 //! `a2e call`: one request to a host; events go to stderr, the reply to stdout.
 
+#![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
+
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use a2e_client::{CallOptions, Client, ClientError, HostCommand, Options, Received};
 use a2e_core::Executor;
 use a2e_core::protocol::CapabilityName;
+use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::args::CallArgs;
+use crate::args::seconds;
 use crate::stdout::print;
 use crate::{Failure, defaults, serve, telemetry};
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without --to and --spawn a host is started inside this process, as `a2e serve` \
+    would.\n\nExamples:\n  a2e call tool/list/req\n  \
+    a2e call tool/call/req '{\"tool_name\":\"read_file\",\"arguments\":{\"path\":\"README.md\"}}'\n  \
+    a2e call ping --to unix:///run/user/1000/a2e/a2e.sock\n  \
+    a2e call tool/list/req --spawn 'a2e serve --stdio -c a2e.yaml'"
+)]
+pub(crate) struct CallArgs {
+    /// The message type, for example tool/call/req
+    #[arg(value_name = "TYPE")]
+    pub(crate) wire_type: String,
+    /// The fields of the message, a JSON object; `-` reads it from stdin
+    #[arg(value_name = "JSON", default_value = "{}")]
+    pub(crate) body: String,
+    /// The address of a running host: tcp://HOST:PORT or unix:///PATH
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["spawn", "config"])]
+    pub(crate) to: Option<String>,
+    /// A host to start and talk to over its stdin and stdout; split at spaces, no shell
+    #[arg(long, value_name = "CMD", conflicts_with = "config")]
+    pub(crate) spawn: Option<String>,
+    /// The configuration of the host that is started inside this process
+    #[arg(short, long, value_name = "FILE", env = "A2E_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// The host's token
+    #[arg(long, env = "A2E_TOKEN", hide_env_values = true, hide = true, default_value = "")]
+    pub(crate) token: String,
+    /// How long to wait for the reply
+    #[arg(long, value_name = "SECS", default_value_t = 60.0, value_parser = seconds)]
+    pub(crate) timeout: f64,
+    /// Print the reply as one line, as it came
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 pub(crate) fn run(args: &CallArgs) -> Result<(), Failure> {
     telemetry::start(Some("warn"))?;

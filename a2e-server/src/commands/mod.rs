@@ -1,0 +1,5 @@
+//! The commands beside `serve`, a file each: its flags and what it does.
+
+pub(crate) mod call;
+pub(crate) mod check;
+pub(crate) mod plugins;
