@@ -26,6 +26,25 @@ impl HostConfig {
         self.plugins.iter().filter(|plugin| plugin.metadata.enabled)
     }
 
+    /// The keys beside `plugins` in which the other configuration differs. `host_id` is left out:
+    /// where none is given it is made up anew each time.
+    pub(crate) fn differs_beyond_plugins(&self, other: &Self) -> Vec<&'static str> {
+        let token = |config: &Self| config.auth_token.as_ref().map(|it| it.expose().to_owned());
+        let differences = [
+            ("server", self.server != other.server),
+            ("auth_token", token(self) != token(other)),
+            ("transport", self.transport != other.transport),
+            ("listen", self.listen != other.listen),
+            ("audit", self.audit != other.audit),
+            ("snapshot_store", self.snapshot_store != other.snapshot_store),
+            ("snapshot_mode", self.snapshot_mode != other.snapshot_mode),
+            ("snapshot_interval_s", self.snapshot_interval != other.snapshot_interval),
+            ("session_ttl", self.session_ttl != other.session_ttl),
+            ("global_limits", self.limits != other.limits),
+        ];
+        differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
+
     /// Where the host listens when no flag says it: `listen`, else what `transport` and `server`
     /// give, else stdio, or TCP on this machine when standard input is a terminal.
     pub fn addresses(&self, is_terminal: bool) -> Vec<ListenAddr> {

@@ -133,6 +133,23 @@ impl PluginConfig {
         &self.settings
     }
 
+    /// Whether the other entry says the same, wherever it stands.
+    #[cfg(feature = "host")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.metadata == other.metadata && self.has_same_instance(other)
+    }
+
+    /// Whether an instance of the one can serve as the other: they differ in nothing but order,
+    /// permits and deadline.
+    #[cfg(feature = "host")]
+    pub(crate) fn has_same_instance(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.cls == other.cls
+            && self.type_name == other.type_name
+            && self.settings == other.settings
+            && self.metadata.scope == other.metadata.scope
+    }
+
     /// The place of a setting in the file: of the key for a path such as `roots` or
     /// `http_get.timeout_s`, of the value for `roots[0]`.
     pub fn position_of(&self, path: &str) -> Option<Position> {

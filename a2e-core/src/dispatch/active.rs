@@ -150,6 +150,11 @@ impl Active {
         self.fingerprint.load(Ordering::Acquire)
     }
 
+    /// Notes the hash of the line as it came, before an interceptor changes it.
+    pub(crate) fn note_fingerprint(&self, fingerprint: u64) {
+        self.fingerprint.store(fingerprint, Ordering::Release);
+    }
+
     /// Notes that the request leaves the reader, with the hash of its line.
     pub(crate) fn note_leaving(&self, fingerprint: u64) {
         self.fingerprint.store(fingerprint, Ordering::Release);

@@ -6,11 +6,13 @@ use serde::Serialize;
 
 use super::PluginSlot;
 use super::active::{Active, CancelReason, Target};
+use super::call::Call;
 use super::contain::catch;
 use super::fold::Verdict;
 use crate::audit::{AuditRecord, Outcome};
 use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;
+use crate::codec::scan::Slot;
 use crate::protocol::{ErrorBody, ErrorCode};
 use crate::{Error, Time};
 
@@ -87,6 +89,9 @@ impl Active {
             self.session.sink.flush();
         }
         self.run_hooks(matches!(terminal, Terminal::Reply(..)), reason.is_some());
+        if !self.route.interceptors.is_empty() {
+            self.told_after(terminal, reason.is_some());
+        }
         self.cancel(CancelReason::Answered);
         true
     }
@@ -109,6 +114,20 @@ impl Active {
             self.kernel.runtime.spawn_blocking(run);
         } else {
             run();
+        }
+    }
+
+    /// Has interceptors told, where they may take their time.
+    fn told_after(self: &Arc<Self>, terminal: &Terminal<'_>, is_early: bool) {
+        let call = Call(Arc::clone(self));
+        match terminal {
+            Terminal::Error(error, is_panic) if is_early => {
+                let (error, is_panic) = ((*error).clone(), *is_panic);
+                self.kernel.runtime.spawn_blocking(move || {
+                    call.0.tell_interceptors(&call, &Terminal::Error(&error, is_panic));
+                });
+            }
+            _ => self.tell_interceptors(&call, terminal),
         }
     }
 
@@ -214,10 +233,27 @@ impl Active {
         };
         self.cancel(reason);
         let slot = self.slot();
+        if reason == CancelReason::Timeout
+            && let Some(slot) = slot.as_ref().filter(|_| self.had_its_whole_time())
+        {
+            slot.note_failure(self.kernel.clock.now());
+        }
         self.finish(&Terminal::Error(&error, false), slot.as_ref(), Flush::Now);
         if let Some(ticket) = self.ticket() {
             self.kernel.watchdog.linger(ticket, self.kernel.clock.now());
         }
+    }
+}
+
+impl Active {
+    /// Whether a handler had all the time that its type gives by itself: a sender that asked for less
+    /// says nothing about the plugin.
+    fn had_its_whole_time(&self) -> bool {
+        let whole = self.route.limit(&Slot::Absent).map_or(u64::MAX, |limit| {
+            u64::try_from(limit.as_micros()).unwrap_or(u64::MAX)
+        });
+        let had = self.deadline_us.saturating_sub(self.accepted.mono_us());
+        self.started_us().is_some() && had >= whole
     }
 }
 

@@ -44,9 +44,27 @@ struct State {
     /// Running now, by lane: pool, blocking, future.
     running: [usize; 3],
     queue: VecDeque<Job>,
+    mode: Mode,
+}
+
+/// What the gate does with a job that has not begun. One that goes on with work that an inline
+/// handler began always runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    /// It runs when there is a permit.
+    #[default]
+    Open,
+    /// It waits.
+    Paused,
+    /// It goes to whoever stands in the plugin's place.
+    Closed,
 }
 
 impl State {
+    fn lets(&self, job: &Job) -> bool {
+        self.mode == Mode::Open || job.is_continuation()
+    }
+
     /// Counts a run in.
     fn take(&mut self, job: &Job) {
         if let Some(running) = self.running.get_mut(lane(job.run)) {
@@ -110,9 +128,15 @@ impl Gate {
             return Err(Error::new(ErrorCode::Unavailable, text));
         }
         let mut state = self.lock();
+        if state.mode == Mode::Closed && !job.is_continuation() {
+            drop(state);
+            job.forward();
+            return Ok(());
+        }
         // A request that another of the same plugin waits for must not wait for that one's permit.
         let is_awaited = job.call.0.ancestry_holds(job.slot.number);
-        if is_awaited || (self.has_permit(&state, job.run) && job.may_run()) {
+        let may_start = is_awaited || (self.has_permit(&state, job.run) && job.may_run());
+        if may_start && state.lets(&job) {
             state.take(&job);
             drop(state);
             job.launch();
@@ -144,7 +168,8 @@ impl Gate {
         loop {
             let mut state = self.lock();
             let next = state.queue.iter().position(|job| {
-                job.call.0.has_ended() || (self.has_permit(&state, job.run) && job.may_run())
+                job.call.0.has_ended()
+                    || (state.lets(job) && self.has_permit(&state, job.run) && job.may_run())
             });
             let Some(job) = next.and_then(|at| state.queue.remove(at)) else { return };
             job.call.0.kernel.waiting.fetch_sub(1, Ordering::SeqCst);
@@ -153,10 +178,57 @@ impl Gate {
                 job.discard();
                 continue;
             }
+            if !job.is_continuation() && !job.slot.is_serving() {
+                drop(state);
+                job.forward();
+                continue;
+            }
             state.take(&job);
             drop(state);
             job.launch();
         }
+    }
+
+    /// Has jobs wait that have not begun.
+    pub(crate) fn pause(&self) {
+        self.lock().mode = Mode::Paused;
+    }
+
+    /// Starts jobs again.
+    pub(crate) fn resume(self: &Arc<Self>) {
+        {
+            let mut state = self.lock();
+            if state.mode == Mode::Paused {
+                state.mode = Mode::Open;
+            }
+        }
+        self.pump();
+    }
+
+    /// From now on jobs that have not begun go to whoever stands in the plugin's place, those that
+    /// wait as well.
+    pub(crate) fn close(&self) {
+        let fresh: Vec<Job> = {
+            let mut state = self.lock();
+            state.mode = Mode::Closed;
+            let queue = std::mem::take(&mut state.queue);
+            let (begun, fresh): (VecDeque<Job>, VecDeque<Job>) =
+                queue.into_iter().partition(Job::is_continuation);
+            state.queue = begun;
+            fresh.into()
+        };
+        for job in fresh {
+            job.call.0.kernel.waiting.fetch_sub(1, Ordering::SeqCst);
+            job.forward();
+        }
+    }
+
+    /// Whether nothing of this plugin runs beyond readers, and nothing waits that has begun; with
+    /// `queue`, nothing at all waits.
+    pub(crate) fn is_idle(&self, queue: bool) -> bool {
+        let state = self.lock();
+        let waits = |job: &Job| queue || job.is_continuation();
+        state.running.iter().all(|running| *running == 0) && !state.queue.iter().any(waits)
     }
 
     /// Takes out of the queue what nobody waits for any more.

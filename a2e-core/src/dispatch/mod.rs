@@ -26,5 +26,5 @@ pub use nested::{Nested, Target as NestedTarget};
 pub(crate) use pool::WorkerPool;
 pub(crate) use route::{Route, RouteTable};
 pub(crate) use run::{Place, start};
-pub(crate) use slot::{Parts, PluginSlot, SlotState};
+pub(crate) use slot::{BreakerState, Parts, PluginSlot, PluginStats, Remedy, SlotState};
 pub(crate) use watchdog::Watchdog;

@@ -148,7 +148,11 @@ impl Nested<'_> {
         if handlers.is_empty() {
             return Err(unknown(format!("{:?} does not handle `{wire_type}`", self.target)));
         }
-        Ok(Arc::new(Route { spec: route.spec.clone(), handlers }))
+        Ok(Arc::new(Route {
+            spec: route.spec.clone(),
+            handlers,
+            interceptors: route.interceptors.clone(),
+        }))
     }
 
     fn line<T: Serialize + ?Sized>(&self, wire_type: &str, body: &T) -> Result<(Vec<u8>, String)> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::PluginSlot;
 use crate::codec::scan::Slot;
-use crate::plugin::{Handler, TypeSpec};
+use crate::plugin::{Contribution, Handler, Interception, Interceptor, TypeSpec};
 use crate::protocol::Deadline;
 
 /// What a request without a deadline of its own gets.
@@ -24,6 +24,24 @@ pub(crate) struct Route {
     pub(crate) spec: TypeSpec,
     /// In the order in which they are asked; one alone when the head is exclusive.
     pub(crate) handlers: Vec<RouteHandler>,
+    /// In the order in which they are asked before; most routes have none.
+    pub(crate) interceptors: Vec<RouteInterceptor>,
+}
+
+/// One interceptor in a route.
+#[derive(Clone)]
+pub(crate) struct RouteInterceptor {
+    pub(crate) name: String,
+    /// The plugin that registered it.
+    pub(crate) slot: Arc<PluginSlot>,
+    pub(crate) priority: i64,
+    pub(crate) item: Arc<dyn Interceptor>,
+}
+
+impl std::fmt::Debug for RouteInterceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.name, self.slot.name)
+    }
 }
 
 /// One handler in a route.
@@ -74,7 +92,10 @@ pub(crate) struct RouteProblem {
 impl RouteTable {
     /// Sorts the handlers of these plugins by priority, high first, ties in the order given.
     /// A plugin that contradicts an earlier one about a type is left out and reported.
-    pub(crate) fn build(slots: &[Arc<PluginSlot>]) -> (Self, Vec<RouteProblem>) {
+    pub(crate) fn build(
+        slots: &[Arc<PluginSlot>],
+        interceptions: &[Contribution<Interception>],
+    ) -> (Self, Vec<RouteProblem>) {
         let mut by_type: HashMap<Box<str>, Vec<RouteHandler>> = HashMap::new();
         let mut problems = Vec::new();
         let mut sorted: Vec<&Arc<PluginSlot>> = slots.iter().collect();
@@ -96,7 +117,8 @@ impl RouteTable {
             if head.slot.is_exclusive {
                 handlers.truncate(1);
             }
-            Some((wire_type, Arc::new(Route { spec, handlers })))
+            let interceptors = interceptors(&wire_type, slots, interceptions);
+            Some((wire_type, Arc::new(Route { spec, handlers, interceptors })))
         });
         (Self { routes: routes.collect() }, problems)
     }
@@ -106,12 +128,40 @@ impl RouteTable {
         self.routes.get(wire_type)
     }
 
+    /// Every route, by type.
+    pub(crate) fn routes(&self) -> Vec<&Arc<Route>> {
+        let mut routes: Vec<&Arc<Route>> = self.routes.values().collect();
+        routes.sort_by(|a, b| a.spec.wire_type.cmp(&b.spec.wire_type));
+        routes
+    }
+
     /// Every type, sorted.
     pub(crate) fn types(&self) -> Vec<&str> {
         let mut types: Vec<&str> = self.routes.keys().map(AsRef::as_ref).collect();
         types.sort_unstable();
         types
     }
+}
+
+/// The interceptors of a type by priority, high first, ties in the order of registration.
+fn interceptors(
+    wire_type: &str,
+    slots: &[Arc<PluginSlot>],
+    interceptions: &[Contribution<Interception>],
+) -> Vec<RouteInterceptor> {
+    let taking = interceptions.iter().filter(|it| it.item.takes(wire_type));
+    let mut found: Vec<RouteInterceptor> = taking
+        .filter_map(|it| {
+            Some(RouteInterceptor {
+                name: it.name.clone(),
+                slot: Arc::clone(slots.iter().find(|slot| slot.name == it.owner)?),
+                priority: it.item.priority,
+                item: Arc::clone(&it.item.item),
+            })
+        })
+        .collect();
+    found.sort_by_key(|it| std::cmp::Reverse(it.priority));
+    found
 }
 
 /// The first type that this plugin declares otherwise than a plugin before it, or twice.

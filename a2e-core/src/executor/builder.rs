@@ -52,6 +52,7 @@ pub struct Builder {
     registry: Option<Registry>,
     store: Option<Arc<dyn SnapshotStore>>,
     guard: Option<PathBuf>,
+    source: Option<PathBuf>,
     drain: Duration,
     stall: Duration,
     plugin_limit: Duration,
@@ -65,6 +66,7 @@ impl Builder {
             registry: None,
             store: None,
             guard: None,
+            source: None,
             drain: Duration::from_secs(2),
             stall: Duration::from_secs(10),
             plugin_limit: Duration::from_secs(5),
@@ -98,6 +100,13 @@ impl Builder {
     #[must_use]
     pub fn guard(mut self, program: impl Into<PathBuf>) -> Self {
         self.guard = Some(program.into());
+        self
+    }
+
+    /// The file that [`Executor::reload`](super::Executor::reload) and `host/reload/req` read anew.
+    #[must_use]
+    pub fn config_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.source = Some(file.into());
         self
     }
 
@@ -145,6 +154,8 @@ impl Builder {
         let children =
             Supervisor::new(SupervisorConfig { guard: self.guard, ..SupervisorConfig::default() })?;
         let services = Services {
+            registry,
+            source: self.source,
             audit: Arc::new(open_audit(&self.config)?),
             clock: self.clock,
             store,
@@ -155,7 +166,7 @@ impl Builder {
         };
         let kernel = Kernel::new(self.config, services)?;
         Watchdog::start(&kernel)?;
-        if let Err(error) = load::load_plugins(&kernel, &registry).await {
+        if let Err(error) = load::load_plugins(&kernel).await {
             // What was started before is ended in order.
             kernel.shut_down(Duration::ZERO).await;
             return Err(error);

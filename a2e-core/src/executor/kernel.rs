@@ -13,7 +13,7 @@ use crate::children::Supervisor;
 use crate::clock::Clock;
 use crate::config::{AuditMode, HostConfig};
 use crate::dispatch::{Gate, PluginSlot, RouteTable, Watchdog, WorkerPool, discard};
-use crate::plugin::Contributions;
+use crate::plugin::{Contributions, Interception, Registry};
 use crate::protocol::{IdSource, PluginName, SessionId};
 use crate::session::{ReplySink, Session, WrongTokens};
 use crate::snapshot::SnapshotStore;
@@ -22,6 +22,9 @@ use crate::{Error, Result, Time};
 
 /// What the builder brings to a kernel.
 pub(super) struct Services {
+    pub(super) registry: Registry,
+    /// The file that a reload reads.
+    pub(super) source: Option<std::path::PathBuf>,
     pub(super) audit: Arc<AuditLog>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Option<Arc<dyn SnapshotStore>>,
@@ -87,11 +90,18 @@ pub(crate) struct Kernel {
     is_draining: AtomicBool,
     /// Written at load; read when a session sees another generation.
     table: RwLock<Arc<RouteTable>>,
+    /// Rises with each table; 1 for the first.
     generation: AtomicU64,
     /// Written at load; read at handshakes, status and shutdown.
     plugins: RwLock<Vec<Arc<PluginSlot>>>,
     /// Plugins that could not be built: name, class, reason.
     unloaded: Mutex<Vec<(PluginName, String, String)>>,
+    pub(super) registry: Registry,
+    pub(super) reloads: super::reload::Reloads,
+    /// Numbers of plugin instances.
+    next_instance: AtomicUsize,
+    /// Who puts a table in force has this; nothing of a plugin runs under it.
+    installing: Mutex<()>,
     failure: watch::Sender<Option<String>>,
     /// Wakes the saver before its time.
     pub(super) save_wanted: Arc<tokio::sync::Notify>,
@@ -106,7 +116,9 @@ impl Kernel {
     pub(super) fn new(config: HostConfig, services: Services) -> Result<Arc<Self>> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::internal("a host needs a running tokio"))?;
-        let Services { audit, clock, store, children, drain, stall, plugin_limit } = services;
+        let Services { audit, clock, store, children, drain, stall, plugin_limit, registry, source } =
+            services;
+        let reloads = super::reload::Reloads::new(source, &config.plugins);
         let audits_to_log = config.audit.mode != AuditMode::Off && config.audit.path.is_none();
         Ok(Arc::new(Self {
             pool: WorkerPool::new(config.limits.max_workers),
@@ -132,6 +144,10 @@ impl Kernel {
             generation: AtomicU64::new(0),
             plugins: RwLock::default(),
             unloaded: Mutex::default(),
+            registry,
+            reloads,
+            next_instance: AtomicUsize::new(0),
+            installing: Mutex::default(),
             failure: watch::Sender::new(None),
             save_wanted: Arc::default(),
             drain,
@@ -151,7 +167,34 @@ impl Kernel {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// A number that no other plugin instance of this host has.
+    pub(super) fn next_instance(&self) -> usize {
+        self.next_instance.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(super) fn install(&self, table: RouteTable, plugins: Vec<Arc<PluginSlot>>) {
+        // One at a time: an older table must not come after a newer one.
+        let _turn = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.set_table(table, plugins);
+    }
+
+    /// Builds the table of the plugins in force again: their interceptors have changed.
+    pub(crate) fn reroute(&self) {
+        if self.table_generation() == 0 {
+            // Load builds the first table when every plugin has started.
+            return;
+        }
+        let _turn = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        let plugins = self.plugins();
+        let (table, problems) =
+            RouteTable::build(&serving(&plugins), &self.contributions.all::<Interception>());
+        for problem in problems {
+            tracing::error!(%problem, "route left out");
+        }
+        self.set_table(table, plugins);
+    }
+
+    fn set_table(&self, table: RouteTable, plugins: Vec<Arc<PluginSlot>>) {
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
         *self.plugins.write().unwrap_or_else(PoisonError::into_inner) = plugins;
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -164,9 +207,11 @@ impl Kernel {
 
     /// Every plugin that takes messages.
     pub(crate) fn serving_plugins(&self) -> Vec<Arc<PluginSlot>> {
-        let mut plugins = self.plugins();
-        plugins.retain(|slot| slot.is_serving());
-        plugins
+        serving(&self.plugins())
+    }
+
+    pub(super) fn forget_unloaded(&self) {
+        self.unloaded.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     pub(super) fn note_unloaded(&self, name: &PluginName, cls: &str, reason: &str) {
@@ -335,6 +380,10 @@ impl Kernel {
         self.audit.commit();
     }
 
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::SeqCst)
+    }
+
     /// Tells every session to end at once.
     pub(super) fn drain_sessions(&self) {
         self.is_draining.store(true, Ordering::SeqCst);
@@ -358,7 +407,12 @@ impl Kernel {
         if within(drain.saturating_add(Duration::from_secs(1)), sessions_end).await.is_none() {
             tracing::warn!(left = self.session_count(), "sessions did not end in time");
         }
+        // A reload that runs comes to its end; none begins any more.
+        let _reload = within(self.plugin_limit, self.reloads.turn.lock()).await;
         self.save_at_shutdown().await;
+        for slot in self.reloads.take_retiring() {
+            self.tear_down(&slot).await;
+        }
         for slot in self.plugins().into_iter().rev() {
             self.tear_down(&slot).await;
         }
@@ -371,8 +425,8 @@ impl Kernel {
         self.watchdog.stop();
     }
 
-    async fn tear_down(&self, slot: &Arc<PluginSlot>) {
-        self.contributions.withdraw(&slot.name);
+    pub(super) async fn tear_down(&self, slot: &Arc<PluginSlot>) {
+        self.contributions.withdraw(slot.host.epoch());
         let gone = async {
             slot.host.end_tasks().await;
             let slot = Arc::clone(slot);
@@ -392,6 +446,10 @@ const SESSION_END: Duration = Duration::from_millis(400);
 
 /// How long handlers of a session that has ended may go on before plugins are told.
 const HANDLERS_END: Duration = Duration::from_millis(1200);
+
+fn serving(plugins: &[Arc<PluginSlot>]) -> Vec<Arc<PluginSlot>> {
+    plugins.iter().filter(|slot| slot.is_serving()).cloned().collect()
+}
 
 fn tell_end(plugins: &[Arc<PluginSlot>], session: &Session) {
     for slot in plugins {

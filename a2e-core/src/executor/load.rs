@@ -11,15 +11,11 @@ use crate::plugin::{Descriptor, Host, Loaded, Registry};
 use crate::{Error, Result};
 
 /// Builds every enabled plugin in order, restores their state, starts them, and installs the table.
-pub(super) async fn load_plugins(
-    kernel: &Arc<Kernel>,
-    registry: &Registry,
-) -> Result<(), StartError> {
+pub(super) async fn load_plugins(kernel: &Arc<Kernel>) -> Result<(), StartError> {
     let mut slots = Vec::new();
     let configs: Vec<PluginConfig> = kernel.config.enabled_plugins().cloned().collect();
     for config in configs {
-        let number = slots.len();
-        match build(kernel, registry, config.clone(), number).await {
+        match build(kernel, config.clone(), None).await {
             Ok(slot) => slots.push(Arc::new(slot)),
             Err(error) => {
                 let reason = error.message().to_owned();
@@ -34,7 +30,10 @@ pub(super) async fn load_plugins(
         kernel.restore(slot).await;
     }
     for slot in &slots {
-        start(kernel, slot).await;
+        if let Err(error) = start(kernel, slot).await {
+            kernel.contributions.withdraw(slot.host.epoch());
+            slot.fail(error.message());
+        }
         if let (true, SlotState::Failed(reason)) = (slot.config.metadata.required, slot.state()) {
             let error = required(&slot.config, reason);
             return give_up(kernel, slots, error);
@@ -42,11 +41,11 @@ pub(super) async fn load_plugins(
     }
     let serving: Vec<Arc<PluginSlot>> =
         slots.iter().filter(|slot| slot.state() == SlotState::Serving).cloned().collect();
-    let (table, problems) = RouteTable::build(&serving);
+    let (table, problems) = RouteTable::build(&serving, &kernel.contributions.all());
     for problem in problems {
         let slot = slots.iter().find(|slot| slot.name.as_str() == problem.plugin);
         let Some(slot) = slot else { continue };
-        kernel.contributions.withdraw(&slot.name);
+        kernel.contributions.withdraw(slot.host.epoch());
         slot.fail(problem.to_string());
         if slot.config.metadata.required {
             let error = required(&slot.config, problem.to_string());
@@ -83,22 +82,36 @@ pub(super) fn find_class(registry: &Registry, cls: &str) -> Result<&'static Desc
     })
 }
 
-async fn build(
+/// Builds an instance; `before` is the one in whose place it is to stand, whose record goes on.
+pub(super) async fn build(
     kernel: &Arc<Kernel>,
-    registry: &Registry,
     config: PluginConfig,
-    number: usize,
+    before: Option<&Arc<PluginSlot>>,
 ) -> Result<PluginSlot> {
-    let descriptor = find_class(registry, &config.cls)?;
-    let host = Host::new(kernel, &config);
+    let descriptor = find_class(&kernel.registry, &config.cls)?;
+    let number = kernel.next_instance();
+    let host = Host::new(kernel, &config, number as u64);
+    if before.is_some() || kernel.table_generation() > 0 {
+        // What it offers is seen when it serves, and may take the names of the one before it.
+        kernel.contributions.stage(host.epoch());
+    }
     let (build_config, build_host) = (config.clone(), host.clone());
     let work = move || caught("build", || (descriptor.build)(&build_config, &build_host));
-    let instance = on_thread(kernel, "build", work).await?;
+    let built = on_thread(kernel, "build", work).await;
+    let instance = built.inspect_err(|_| kernel.contributions.withdraw(host.epoch()))?;
     for problem in (descriptor.check)(&config) {
         tracing::warn!("{problem}");
     }
-    let gate = Gate::new(permits(kernel, &config), kernel.config.limits.max_queue);
-    Ok(PluginSlot::new(Parts { number, config, descriptor, instance, host, gate }))
+    let gate = gate(kernel, &config);
+    let (stats, saving) = match before {
+        Some(before) => (Arc::clone(&before.stats), Arc::clone(&before.saving)),
+        None => Default::default(),
+    };
+    Ok(PluginSlot::new(Parts { number, config, descriptor, instance, host, gate, stats, saving }))
+}
+
+pub(super) fn gate(kernel: &Kernel, config: &PluginConfig) -> Arc<Gate> {
+    Gate::new(permits(kernel, config), kernel.config.limits.max_queue)
 }
 
 /// `permits` of the configuration, or as many as there are threads and places in the host. Futures
@@ -121,13 +134,11 @@ pub(crate) fn build_instance(slot: &PluginSlot) -> Result<Arc<dyn Loaded>> {
     caught("build", || (slot.descriptor.build)(&slot.config, &slot.host))
 }
 
-async fn start(kernel: &Arc<Kernel>, slot: &Arc<PluginSlot>) {
+/// Starts a plugin that is built and restored.
+pub(super) async fn start(kernel: &Arc<Kernel>, slot: &Arc<PluginSlot>) -> Result<()> {
     let started = Arc::clone(slot);
     let work = move || caught("start", || started.instance.start(&started.host));
-    if let Err(error) = on_thread(kernel, "start", work).await {
-        kernel.contributions.withdraw(&slot.name);
-        slot.fail(error.message());
-    }
+    on_thread(kernel, "start", work).await
 }
 
 /// Runs plugin code that may block on a thread for that, with a limit.

@@ -3,6 +3,7 @@
 mod builder;
 mod kernel;
 mod load;
+mod reload;
 mod state;
 mod status;
 
@@ -18,6 +19,8 @@ use crate::{Error, Result};
 pub use builder::{Builder, StartError};
 pub(crate) use kernel::Kernel;
 pub(crate) use load::build_instance;
+use reload::{Rebuild, Wanted};
+pub use reload::{ReloadError, ReloadProblem, ReloadReport};
 use state::Save;
 pub use status::{HostStatus, PluginHealth, PluginStatus};
 
@@ -65,6 +68,33 @@ impl Executor {
         let (client, host) = memory_pair();
         self.spawn(host);
         client
+    }
+
+    /// Puts the plugins of another configuration in force. Plugins that did not change keep their
+    /// instance and their calls; changed ones take over the state of the instance before. What else
+    /// differs takes effect at the next start, and is named in the report.
+    ///
+    /// # Errors
+    /// When a plugin that is new or changed cannot be built or started; then nothing has changed.
+    pub async fn reload(&self, config: HostConfig) -> Result<ReloadReport, ReloadError> {
+        self.kernel.reload(Wanted::This(Box::new(config)), Rebuild::default()).await
+    }
+
+    /// As [`reload`](Self::reload), from the file given to [`Builder::config_file`].
+    ///
+    /// # Errors
+    /// As [`reload`](Self::reload), when no file was given, or when the file has errors.
+    pub async fn reload_file(&self) -> Result<ReloadReport, ReloadError> {
+        self.kernel.reload(Wanted::File, Rebuild::default()).await
+    }
+
+    /// Builds plugins anew although nothing changed; also brings back one that was quarantined.
+    ///
+    /// # Errors
+    /// As [`reload`](Self::reload), and when a name is unknown.
+    pub async fn rebuild(&self, plugins: &[PluginName]) -> Result<ReloadReport, ReloadError> {
+        let rebuild = Rebuild { names: plugins.to_vec(), is_suspect: false };
+        self.kernel.reload(Wanted::InForce, rebuild).await
     }
 
     /// How the host stands.

@@ -64,36 +64,56 @@ impl Kernel {
         let Some(store) = self.store.clone() else { return Vec::new() };
         let mut failed = Vec::new();
         for slot in self.serving_plugins().into_iter().filter(has_host_state) {
-            if why != Save::Asked && slot.keeps_saved_state() {
-                continue;
-            }
-            // One save at a time, or an older state could overwrite a newer one.
-            let Some(turn) = self.turn(&slot, why != Save::Scheduled).await else {
-                failed.push(format!("plugin `{}`: its last save still runs", slot.name));
-                continue;
-            };
-            let (store, plugin) = (Arc::clone(&store), Arc::clone(&slot));
-            let work = move || {
-                // Held until the work is done, however long that takes.
-                let _turn = turn;
-                match caught("save", || plugin.instance.save(Scope::Host))? {
-                    Some(state) => store.save(&key(&plugin.name), &state),
-                    None => Ok(()),
-                }
-            };
-            match on_thread(self, "save", work).await {
-                Ok(()) => {
-                    slot.keep_saved_state(false);
-                    slot.set_state_problem(None);
-                }
-                Err(error) => {
-                    tracing::error!(plugin = %slot.name, %error, "state not saved");
-                    slot.set_state_problem(Some(format!("not saved: {}", error.message())));
-                    failed.push(format!("plugin `{}`: {}", slot.name, error.message()));
-                }
+            if let Err(reason) = self.save_one(&store, &slot, why).await {
+                failed.push(format!("plugin `{}`: {reason}", slot.name));
             }
         }
         failed
+    }
+
+    /// Saves one plugin; what failed is also in its status.
+    async fn save_one(
+        self: &Arc<Self>,
+        store: &Arc<dyn SnapshotStore>,
+        slot: &Arc<PluginSlot>,
+        why: Save,
+    ) -> Result<(), String> {
+        if why != Save::Asked && slot.keeps_saved_state() {
+            return Ok(());
+        }
+        // One save at a time, or an older state could overwrite a newer one.
+        let Some(turn) = self.turn(slot, why != Save::Scheduled).await else {
+            return Err("its last save still runs".to_owned());
+        };
+        let (store, plugin) = (Arc::clone(store), Arc::clone(slot));
+        let work = move || {
+            // Held until the work is done, however long that takes.
+            let _turn = turn;
+            match caught("save", || plugin.instance.save(Scope::Host))? {
+                Some(state) => store.save(&key(&plugin.name), &state),
+                None => Ok(()),
+            }
+        };
+        match on_thread(self, "save", work).await {
+            Ok(()) => {
+                slot.keep_saved_state(false);
+                slot.set_state_problem(None);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(plugin = %slot.name, %error, "state not saved");
+                slot.set_state_problem(Some(format!("not saved: {}", error.message())));
+                Err(error.message().to_owned())
+            }
+        }
+    }
+
+    /// Saves a plugin that a reload has removed, so that it finds its state when it comes back.
+    pub(super) async fn save_removed(self: &Arc<Self>, slot: &Arc<PluginSlot>) {
+        if let Some(store) = self.kernel_store().filter(|_| has_host_state(slot) && slot.is_serving()) {
+            // What failed is in the log.
+            let _reported = self.save_one(store, slot, Save::Last).await;
+        }
     }
 
     /// The right to touch a plugin's saved state; `None` when another has it for too long, or at all

@@ -122,6 +122,7 @@ impl Kernel {
             let gate = slot.gate.status();
             let (health, reason) = match slot.state() {
                 SlotState::Failed(reason) => (PluginHealth::Failed, Some(reason)),
+                SlotState::Quarantined(reason) => (PluginHealth::Quarantined, Some(reason)),
                 SlotState::Serving if gate.is_quarantined => {
                     (PluginHealth::Quarantined, Some(format!("{} threads hang", gate.stuck)))
                 }

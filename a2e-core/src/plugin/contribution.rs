@@ -1,7 +1,7 @@
 //! How plugins meet: a typed table in the host. The kernel knows none of the types in it.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +16,15 @@ pub struct Contribution<T: ?Sized> {
     pub owner: PluginName,
     /// The thing itself.
     pub item: Arc<T>,
+    /// Which instance of the owner gave it.
+    epoch: u64,
+}
+
+/// One instance of a plugin, as the table tells it from an earlier one of the same name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) name: PluginName,
+    pub(crate) epoch: u64,
 }
 
 impl<T: ?Sized> fmt::Debug for Contribution<T> {
@@ -26,7 +35,12 @@ impl<T: ?Sized> fmt::Debug for Contribution<T> {
 
 impl<T: ?Sized> Clone for Contribution<T> {
     fn clone(&self) -> Self {
-        Self { name: self.name.clone(), owner: self.owner.clone(), item: Arc::clone(&self.item) }
+        Self {
+            name: self.name.clone(),
+            owner: self.owner.clone(),
+            item: Arc::clone(&self.item),
+            epoch: self.epoch,
+        }
     }
 }
 
@@ -39,6 +53,8 @@ pub struct Contributions {
 #[derive(Default)]
 struct Inner {
     generation: u64,
+    /// Instances that are being started by a reload: what they give is seen once they serve.
+    staged: HashSet<u64>,
     /// Each list is a `Vec<Contribution<T>>` for the key's `T`.
     lists: HashMap<TypeId, Box<dyn List>>,
 }
@@ -46,8 +62,8 @@ struct Inner {
 trait List: Any + Send {
     fn as_any(&self) -> &dyn Any;
     fn as_any_mut(&mut self) -> &mut dyn Any;
-    /// Drops what `owner` gave; true if there was something.
-    fn withdraw(&mut self, owner: &PluginName) -> bool;
+    /// Drops what an instance gave; true if there was something.
+    fn withdraw(&mut self, epoch: u64) -> bool;
 }
 
 impl<T: ?Sized + Send + Sync + 'static> List for Vec<Contribution<T>> {
@@ -59,9 +75,9 @@ impl<T: ?Sized + Send + Sync + 'static> List for Vec<Contribution<T>> {
         self
     }
 
-    fn withdraw(&mut self, owner: &PluginName) -> bool {
+    fn withdraw(&mut self, epoch: u64) -> bool {
         let before = self.len();
-        self.retain(|it| it.owner != *owner);
+        self.retain(|it| it.epoch != epoch);
         self.len() != before
     }
 }
@@ -73,17 +89,19 @@ impl fmt::Debug for Contributions {
 }
 
 impl Contributions {
-    /// Adds an item under a name.
+    /// Adds an item under a name. What a staged instance adds is seen once it serves; it may take the
+    /// names of the instance that it replaces.
     ///
     /// # Errors
     /// When the name is taken by another item of the same type; nothing is ever shadowed.
-    pub fn add<T: ?Sized + Send + Sync + 'static>(
+    pub(crate) fn add<T: ?Sized + Send + Sync + 'static>(
         &self,
-        owner: &PluginName,
+        owner: &Owner,
         name: &str,
         item: Arc<T>,
     ) -> Result<()> {
         let mut inner = self.lock();
+        let is_staged = inner.staged.contains(&owner.epoch);
         let list = inner
             .lists
             .entry(TypeId::of::<T>())
@@ -91,12 +109,18 @@ impl Contributions {
         let Some(list) = list.as_any_mut().downcast_mut::<Vec<Contribution<T>>>() else {
             return Err(Error::internal("contribution list of another type"));
         };
-        if let Some(taken) = list.iter().find(|it| it.name == name) {
+        let is_taken = |it: &&Contribution<T>| {
+            it.name == name && !(is_staged && it.owner == owner.name && it.epoch != owner.epoch)
+        };
+        if let Some(taken) = list.iter().find(is_taken) {
             let text = format!("`{name}` is already contributed by `{}`", taken.owner);
             return Err(Error::new(ErrorCode::RuntimeError, text));
         }
-        list.push(Contribution { name: name.to_owned(), owner: owner.clone(), item });
-        inner.generation += 1;
+        let (name, by, epoch) = (name.to_owned(), owner.name.clone(), owner.epoch);
+        list.push(Contribution { name, owner: by, item, epoch });
+        if !is_staged {
+            inner.generation += 1;
+        }
         Ok(())
     }
 
@@ -105,7 +129,24 @@ impl Contributions {
         let inner = self.lock();
         let list = inner.lists.get(&TypeId::of::<T>());
         let list = list.and_then(|list| list.as_any().downcast_ref::<Vec<Contribution<T>>>());
-        list.cloned().unwrap_or_default()
+        let seen = list.into_iter().flatten().filter(|it| !inner.staged.contains(&it.epoch));
+        seen.cloned().collect()
+    }
+
+    /// As [`all`](Self::all), as if these staged instances served and those others were gone.
+    pub(crate) fn all_after<T: ?Sized + Send + Sync + 'static>(
+        &self,
+        arriving: &[u64],
+        leaving: &[u64],
+    ) -> Vec<Contribution<T>> {
+        let inner = self.lock();
+        let list = inner.lists.get(&TypeId::of::<T>());
+        let list = list.and_then(|list| list.as_any().downcast_ref::<Vec<Contribution<T>>>());
+        let is_seen = |it: &&Contribution<T>| {
+            (!inner.staged.contains(&it.epoch) || arriving.contains(&it.epoch))
+                && !leaving.contains(&it.epoch)
+        };
+        list.into_iter().flatten().filter(is_seen).cloned().collect()
     }
 
     /// Rises with each change; equal numbers mean an equal table.
@@ -113,11 +154,31 @@ impl Contributions {
         self.lock().generation
     }
 
-    /// Removes everything that a plugin gave.
-    pub fn withdraw(&self, owner: &PluginName) {
+    /// What this instance adds is not seen until [`exchange`](Self::exchange).
+    pub(crate) fn stage(&self, epoch: u64) {
+        self.lock().staged.insert(epoch);
+    }
+
+    /// In one step: shows what the arriving instances gave, removes what the leaving ones gave.
+    pub(crate) fn exchange(&self, arriving: &[u64], leaving: &[u64]) {
         let mut inner = self.lock();
+        for epoch in arriving {
+            inner.staged.remove(epoch);
+        }
+        for list in inner.lists.values_mut() {
+            for epoch in leaving {
+                list.withdraw(*epoch);
+            }
+        }
+        inner.generation += 1;
+    }
+
+    /// Removes everything that an instance gave.
+    pub(crate) fn withdraw(&self, epoch: u64) {
+        let mut inner = self.lock();
+        inner.staged.remove(&epoch);
         let changed: usize =
-            inner.lists.values_mut().map(|list| usize::from(list.withdraw(owner))).sum();
+            inner.lists.values_mut().map(|list| usize::from(list.withdraw(epoch))).sum();
         if changed > 0 {
             inner.generation += 1;
         }
@@ -145,19 +206,49 @@ mod tests {
         }
     }
 
+    fn owner(name: &str, epoch: u64) -> Owner {
+        Owner { name: PluginName::from(name), epoch }
+    }
+
+    fn greets(table: &Contributions) -> Vec<String> {
+        table.all::<dyn Greets>().iter().map(|it| it.item.greet()).collect()
+    }
+
     #[test]
     fn items_are_kept_by_type_and_names_are_never_shadowed() {
         let table = Contributions::default();
-        let (a, b) = (PluginName::from("a"), PluginName::from("b"));
+        let (a, b) = (owner("a", 1), owner("b", 2));
         table.add::<dyn Greets>(&a, "x", Arc::new(Hello("x"))).unwrap();
         table.add::<str>(&b, "x", "another type".into()).unwrap();
         let taken = table.add::<dyn Greets>(&b, "x", Arc::new(Hello("y"))).unwrap_err();
         assert_eq!(taken.message(), "`x` is already contributed by `a`");
-        let greets = table.all::<dyn Greets>();
-        assert_eq!(greets.iter().map(|it| it.item.greet()).collect::<Vec<_>>(), ["hello x"]);
+        assert_eq!(greets(&table), ["hello x"]);
         let before = table.generation();
-        table.withdraw(&a);
-        assert!(table.all::<dyn Greets>().is_empty() && table.generation() > before);
+        table.withdraw(a.epoch);
+        assert!(greets(&table).is_empty() && table.generation() > before);
         assert_eq!(table.all::<str>().len(), 1);
+    }
+
+    #[test]
+    fn a_staged_instance_takes_over_in_one_step() {
+        let table = Contributions::default();
+        let (old, new, other) = (owner("a", 1), owner("a", 2), owner("b", 3));
+        table.add::<dyn Greets>(&old, "x", Arc::new(Hello("old"))).unwrap();
+        table.stage(new.epoch);
+        let before = table.generation();
+        table.add::<dyn Greets>(&new, "x", Arc::new(Hello("new"))).unwrap();
+        table.add::<dyn Greets>(&new, "x", Arc::new(Hello("twice"))).unwrap_err();
+        table.add::<dyn Greets>(&other, "x", Arc::new(Hello("other"))).unwrap_err();
+        assert_eq!(greets(&table), ["hello old"]);
+        assert_eq!(table.generation(), before, "nobody sees a change yet");
+        assert_eq!(table.all_after::<dyn Greets>(&[2], &[1]).len(), 1);
+        table.exchange(&[2], &[1]);
+        assert_eq!(greets(&table), ["hello new"]);
+        assert_eq!(table.generation(), before + 1);
+        // One that is given up leaves nothing.
+        table.stage(4);
+        table.add::<dyn Greets>(&owner("a", 4), "x", Arc::new(Hello("newest"))).unwrap();
+        table.withdraw(4);
+        assert_eq!(greets(&table), ["hello new"]);
     }
 }

@@ -8,7 +8,8 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::contribution::Contribution;
+use super::contribution::{Contribution, Owner};
+use super::{Interception, Interceptor};
 use crate::children::Supervisor;
 use crate::clock::Clock;
 use crate::config::{HostConfig, PluginConfig};
@@ -22,7 +23,7 @@ use crate::{Error, Result, Time};
 pub struct Host(Arc<Inner>);
 
 struct Inner {
-    name: PluginName,
+    owner: Owner,
     capability: CapabilityName,
     config: Arc<HostConfig>,
     clock: Arc<dyn Clock>,
@@ -37,14 +38,14 @@ struct Inner {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Host of plugin `{}`", self.0.name)
+        write!(f, "Host of plugin `{}`", self.0.owner.name)
     }
 }
 
 impl Host {
-    pub(crate) fn new(kernel: &Arc<Kernel>, plugin: &PluginConfig) -> Self {
+    pub(crate) fn new(kernel: &Arc<Kernel>, plugin: &PluginConfig, epoch: u64) -> Self {
         Self(Arc::new(Inner {
-            name: plugin.name.clone(),
+            owner: Owner { name: plugin.name.clone(), epoch },
             capability: plugin.capability.clone(),
             config: Arc::clone(&kernel.config),
             clock: Arc::clone(&kernel.clock),
@@ -60,7 +61,7 @@ impl Host {
 
     /// The plugin's instance name.
     pub fn plugin(&self) -> &PluginName {
-        &self.0.name
+        &self.0.owner.name
     }
 
     /// The plugin's capability, as configured.
@@ -119,11 +120,48 @@ impl Host {
         name: &str,
         item: Arc<T>,
     ) -> Result<()> {
-        let added = self.0.contributions.add(&self.0.name, name, item);
+        let added = self.0.contributions.add(&self.0.owner, name, item);
         if let Err(error) = &added {
-            tracing::warn!(plugin = %self.0.name, %error, "contribution refused");
+            tracing::warn!(plugin = %self.0.owner.name, %error, "contribution refused");
         }
         added
+    }
+
+    /// Has an interceptor asked about every request whose type fits `pattern` (each `*` stands for
+    /// any run of characters), those of other plugins included. Higher `priority` is asked first.
+    /// Interceptors that are registered in `start` hold from the first message on.
+    ///
+    /// # Errors
+    /// When this host has an interceptor of this name already.
+    pub fn intercept(
+        &self,
+        name: &str,
+        pattern: impl Into<String>,
+        priority: i64,
+        interceptor: Arc<dyn Interceptor>,
+    ) -> Result<()> {
+        let pattern = pattern.into();
+        self.contribute(name, Arc::new(Interception { pattern, priority, item: interceptor }))?;
+        if let Some(kernel) = self.0.kernel.upgrade() {
+            kernel.reroute();
+        }
+        Ok(())
+    }
+
+    /// The plugin says that its state is not to be trusted any more: it is torn down, built anew and
+    /// restored from the last snapshot; calls wait meanwhile. The second time within 10 minutes it is
+    /// taken out of service instead.
+    pub fn suspect(&self, reason: &str) {
+        let Some(kernel) = self.0.kernel.upgrade() else { return };
+        let slot = kernel.plugins().into_iter().find(|it| it.host.epoch() == self.epoch());
+        if let Some(slot) = slot {
+            kernel.heal(&slot, slot.note_suspect(kernel.clock.now()), reason);
+        }
+    }
+
+    /// Tells this instance from others of the same name.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.0.owner.epoch
     }
 
     /// Everything of this type that plugins offer.
@@ -139,7 +177,7 @@ impl Host {
     /// Runs a task beside the plugin's calls. It is dropped when the plugin ends.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let ends = self.0.ends.clone();
-        let name = self.0.name.clone();
+        let name = self.0.owner.name.clone();
         let task = self.0.tasks.track_future(async move {
             let task = std::panic::AssertUnwindSafe(task);
             tokio::select! {
@@ -182,7 +220,7 @@ impl Host {
     }
 
     fn key(&self, key: &str) -> StateKey {
-        StateKey::new(self.0.name.clone(), key, None)
+        StateKey::new(self.0.owner.name.clone(), key, None)
     }
 
     /// Sends a message to every open session that is past its handshake; returns how many took it.

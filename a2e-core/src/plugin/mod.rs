@@ -5,6 +5,7 @@ mod contribution;
 mod descriptor;
 mod handlers;
 mod host;
+mod intercept;
 mod registry;
 
 use crate::Result;
@@ -14,11 +15,14 @@ use crate::snapshot::State;
 pub use crate::config::PluginScope;
 pub use answer::{Answer, BoxFuture, Later, Outcome, RawReply};
 pub(crate) use answer::{EncodedWork, Ended};
+pub(crate) use contribution::Owner;
 pub use contribution::{Contribution, Contributions};
 pub use descriptor::{Descriptor, Loaded, load, settings};
 pub(crate) use handlers::Door;
 pub use handlers::{Handler, Handlers, Run, TypeSpec};
 pub use host::Host;
+pub(crate) use intercept::Interception;
+pub use intercept::{Answered, Before, Exchange, Interceptor};
 pub use registry::{Registry, RegistryError};
 
 /// One configured instance of a capability. Everything but [`handlers`](Plugin::handlers) has a default.

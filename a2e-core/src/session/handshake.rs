@@ -58,6 +58,7 @@ impl Session {
     fn negotiate(&self, asked: &[String]) -> Vec<AcceptedCapability> {
         let asked: Vec<CapabilityName> =
             asked.iter().map(|name| CapabilityName::parse(name)).collect();
+        self.note_used(asked.clone());
         self.kernel
             .serving_plugins()
             .iter()

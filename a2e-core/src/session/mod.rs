@@ -20,12 +20,12 @@ use tokio::sync::Notify;
 use crate::audit::AuditRecord;
 use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;
-use crate::dispatch::{Active, CancelReason, EmitError, PluginSlot, discard};
+use crate::dispatch::{Active, CancelReason, EmitError, PluginSlot, catch, discard};
 use crate::executor::Kernel;
-use crate::plugin::Loaded;
-use crate::protocol::SessionId;
+use crate::plugin::{Loaded, Scope};
+use crate::protocol::{CapabilityName, SessionId};
 use crate::transport::Peer;
-use crate::{Result, Time};
+use crate::{Error, Result, Time};
 
 pub(crate) use handshake::WrongTokens;
 pub(crate) use sink::ReplySink;
@@ -55,6 +55,8 @@ pub(crate) struct Session {
     is_authenticated: AtomicBool,
     /// The name of the agent, set by the first handshake that gives one.
     agent_id: OnceLock<Arc<str>>,
+    /// The capabilities that its handshakes accepted.
+    used: Mutex<Vec<CapabilityName>>,
     /// Requests that have left the reader, by id. At most what gates and queues hold.
     in_flight: DashMap<Box<str>, Arc<Active>>,
     in_flight_bytes: AtomicUsize,
@@ -92,6 +94,7 @@ impl Session {
             phase: AtomicU8::new(Phase::New as u8),
             is_authenticated: AtomicBool::new(kernel.config.auth_token.is_none()),
             agent_id: OnceLock::new(),
+            used: Mutex::default(),
             // Two shards: a session has one reader and few threads at its end.
             in_flight: DashMap::with_shard_amount(2),
             in_flight_bytes: AtomicUsize::new(0),
@@ -341,6 +344,54 @@ impl Session {
         let built = crate::executor::build_instance(slot)?;
         let mut instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(instances.entry(slot.number).or_insert(built)))
+    }
+
+    /// Lets go of what it has of a plugin instance that is no more.
+    pub(crate) fn forget_plugin(&self, number: usize) {
+        let states: Vec<PluginState> = {
+            let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+            states.extract_if(|key, _| key.0 == number).map(|(_, state)| state).collect()
+        };
+        let instance =
+            self.instances.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        discard("state of a session", states);
+        if let Some(instance) = instance {
+            if let Err(panic) = catch(|| instance.teardown()) {
+                tracing::error!(panic, "a plugin's instance panicked at its end");
+            }
+            discard("session instance", instance);
+        }
+    }
+
+    /// Builds this session's instance in the new plugin, with the state of that in the old one.
+    /// Nothing when it has none there.
+    pub(crate) fn replace_instance(
+        &self,
+        old: &PluginSlot,
+        new: &Arc<PluginSlot>,
+    ) -> Result<()> {
+        let known = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(before) = known.get(&old.number).cloned() else { return Ok(()) };
+        drop(known);
+        let scope = Scope::Session(&self.id);
+        let caught = |work: &dyn Fn() -> Result<()>| {
+            catch(work).unwrap_or_else(|panic| Err(Error::internal(format!("panicked: {panic}"))))
+        };
+        let fresh = self.instance(new)?;
+        caught(&|| match before.save(scope)? {
+            Some(state) => fresh.restore(scope, state),
+            None => Ok(()),
+        })
+    }
+
+    /// Whether it asked for this capability and got it.
+    pub(crate) fn uses(&self, capability: &CapabilityName) -> bool {
+        self.phase() == Phase::Ready
+            && self.used.lock().unwrap_or_else(PoisonError::into_inner).contains(capability)
+    }
+
+    fn note_used(&self, capabilities: Vec<CapabilityName>) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = capabilities;
     }
 
     pub(crate) fn take_instances(&self) -> Vec<Arc<dyn Loaded>> {

@@ -1,24 +1,25 @@
 //! Asks the handlers of a route in order, each where it wants to run.
 
+mod intercept;
+mod job;
+
 use std::cell::RefCell;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures_util::FutureExt;
-
 use super::active::{Active, CancelReason, NEVER};
 use super::call::Call;
-use super::contain::{catch, discard, text_of};
+use super::contain::catch;
 use super::finish::{Flush, Terminal};
 use super::fold::Said;
-use super::gate::Ticket;
 use super::route::RouteHandler;
-use super::slot::{PluginSlot, PluginStats};
+use super::slot::{Entry, PluginSlot, PluginStats};
 use crate::codec::{Body, Incoming};
 use crate::plugin::{Door, EncodedWork, Ended, Handler, PluginScope, Run};
 use crate::protocol::ErrorCode;
 use crate::{Error, Result};
+pub(crate) use job::Job;
+use job::{Task, leave};
 
 /// Where the dispatcher stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,11 @@ const KEEP: usize = 256 * 1024;
 
 /// Asks the first handler, and the next ones, until the request has ended or went elsewhere.
 pub(crate) fn start(call: &Call, incoming: Incoming<'_>, place: Place) {
-    drive(call, Input::Line(incoming), 0, place);
+    if call.0.route.interceptors.is_empty() {
+        drive(call, Input::Line(incoming), 0, place);
+    } else {
+        intercept::enter(call, Input::Line(incoming), 0, place);
+    }
 }
 
 /// The line, on the reader or wherever it was moved.
@@ -100,17 +105,32 @@ fn ask(
     place: Place,
     flush: Flush,
 ) -> Asked {
-    let handler = match resolve(entry, call) {
+    let on_reader = place == Place::Reader && entry.handler.run == Run::Inline;
+    let mut moved: Option<Arc<PluginSlot>> = None;
+    let has_to_wait = loop {
+        let slot = moved.as_ref().unwrap_or(&entry.slot);
+        if on_reader {
+            // Said before the look: who pauses the plugin looks for this after it has paused it.
+            call.0.set_slot(Some(Arc::clone(slot)));
+        }
+        match slot.entry(&*call.0.kernel.clock) {
+            Entry::Go => break false,
+            Entry::Wait => break true,
+            Entry::Refused(error) => return Asked::Said(Said::Broken(error)),
+            Entry::Moved(successor) => moved = Some(successor),
+        }
+    };
+    let slot = moved.as_ref().unwrap_or(&entry.slot);
+    let handler = match resolve(entry, slot, call) {
         Ok(handler) => handler,
         Err(error) => return Asked::Said(Said::Broken(error)),
     };
-    let slot = &entry.slot;
     PluginStats::add(&slot.stats.calls);
     let Some(incoming) = input.incoming() else {
         return Asked::Said(Said::Error(Error::internal("the line is gone")));
     };
     // Elsewhere than on the reader an inline handler needs a permit and a thread that is watched.
-    let task = if handler.run == Run::Inline && place == Place::Reader {
+    let task = if handler.run == Run::Inline && place == Place::Reader && !has_to_wait {
         match run_inline(call, &handler, incoming, slot, flush) {
             Inline::Ended => return Asked::Left,
             Inline::Said(said) => return Asked::Said(said),
@@ -127,11 +147,9 @@ fn ask(
 }
 
 /// The handler of this step, in the instance of this session where it has its own.
-fn resolve(entry: &RouteHandler, call: &Call) -> Result<Arc<Handler>> {
-    let slot = &entry.slot;
-    if !slot.is_serving() {
-        let text = format!("plugin `{}` has failed", slot.name);
-        return Err(Error::new(ErrorCode::Unavailable, text));
+fn resolve(entry: &RouteHandler, slot: &Arc<PluginSlot>, call: &Call) -> Result<Arc<Handler>> {
+    if !Arc::ptr_eq(slot, &entry.slot) {
+        return find_handler(slot, call);
     }
     if slot.scope == PluginScope::Host {
         return Ok(Arc::clone(&entry.handler));
@@ -141,6 +159,22 @@ fn resolve(entry: &RouteHandler, call: &Call) -> Result<Arc<Handler>> {
         Some(handler) => Ok(Arc::clone(handler)),
         None => Err(Error::internal("this session's instance declares other handlers")),
     }
+}
+
+/// The handler of the call's type in an instance that has come in another's place.
+fn find_handler(slot: &Arc<PluginSlot>, call: &Call) -> Result<Arc<Handler>> {
+    let wire_type = &call.0.route.spec.wire_type;
+    let of = |handlers: &[Arc<Handler>]| {
+        handlers.iter().find(|it| it.spec.wire_type == *wire_type).cloned()
+    };
+    let handler = match slot.scope {
+        PluginScope::Host => of(slot.handlers()),
+        PluginScope::Session => of(call.0.session.instance(slot)?.handlers()),
+    };
+    handler.ok_or_else(|| {
+        let text = format!("plugin `{}` was reloaded and no longer handles `{wire_type}`", slot.name);
+        Error::new(ErrorCode::Unavailable, text)
+    })
 }
 
 enum Inline {
@@ -161,9 +195,10 @@ fn run_inline(
     let Door::Sync(door) = &handler.door else {
         return Inline::Said(Said::Broken(Error::internal("a future cannot run inline")));
     };
-    call.0.begin_inline(slot);
+    // The acceptance is the start: nothing lies between them on the reader.
+    call.0.begin(slot, call.0.accepted.mono_us());
     with_scratch(|scratch| {
-        let result = guarded(slot, || door(incoming, call, scratch));
+        let result = guarded(call, slot, || door(incoming, call, scratch));
         match result {
             Ok(Ok(Ended::Reply(wire_type))) if call.0.route.handlers.len() == 1 => {
                 call.0.finish(&Terminal::Reply(&wire_type, scratch), Some(slot), flush);
@@ -177,14 +212,35 @@ fn run_inline(
 }
 
 /// Calls plugin code; a panic becomes what a broken handler says.
-fn guarded<T>(slot: &PluginSlot, work: impl FnOnce() -> T) -> Result<T, Said> {
-    catch(work).map_err(|panic| panicked(slot, &panic))
+fn guarded<T>(call: &Call, slot: &Arc<PluginSlot>, work: impl FnOnce() -> Result<T>) -> Result<Result<T>, Said> {
+    match catch(work) {
+        Ok(result) => {
+            note_end(call, slot, result.as_ref().err());
+            Ok(result)
+        }
+        Err(panic) => Err(panicked(call, slot, &panic)),
+    }
 }
 
-fn panicked(slot: &PluginSlot, panic: &str) -> Said {
+/// Tells the breaker how a call ended. An error that was returned is an answer like others, unless it
+/// says that what stands behind the plugin is dead.
+fn note_end(call: &Call, slot: &PluginSlot, error: Option<&Error>) {
+    let kernel = &call.0.kernel;
+    match error {
+        Some(error) if *error.code() == ErrorCode::SandboxCrash => {
+            slot.note_failure(kernel.clock.now());
+        }
+        _ => slot.note_well(&*kernel.clock),
+    }
+}
+
+fn panicked(call: &Call, slot: &Arc<PluginSlot>, panic: &str) -> Said {
     PluginStats::add(&slot.stats.panics);
     // The text may hold anything: it goes to the log, not to the client.
     tracing::error!(plugin = %slot.name, panic, "handler panicked");
+    let now = call.0.kernel.clock.now();
+    slot.note_failure(now);
+    call.0.kernel.heal(slot, slot.note_panic(now), "it panicked three times within a minute");
     Said::Broken(Error::internal(format!("plugin `{}` panicked", slot.name)))
 }
 
@@ -235,183 +291,6 @@ fn note(call: &Call, step: usize, said: Said, slot: &Arc<PluginSlot>, flush: Flu
     true
 }
 
-/// What runs beyond the reader.
-enum Task {
-    Handler(Arc<Handler>),
-    Later(EncodedWork),
-}
-
-/// One handler's run that is on its way to the pool, a blocking thread or tokio.
-pub(crate) struct Job {
-    pub(crate) call: Call,
-    pub(crate) slot: Arc<PluginSlot>,
-    pub(crate) run: Run,
-    pub(super) step: usize,
-    body: Option<Body>,
-    task: Task,
-}
-
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job")
-            .field("call", &self.call)
-            .field("run", &self.run)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Takes the request off the reader: lists it, so that it can be cancelled and times out, and
-/// hands its work to the plugin's gate.
-fn leave(
-    call: &Call,
-    input: &Input<'_>,
-    step: usize,
-    task: Task,
-    slot: &Arc<PluginSlot>,
-    place: Place,
-) -> Result<()> {
-    let has_next = step + 1 < call.0.route.handlers.len();
-    let needs_body = has_next || matches!(task, Task::Handler(_));
-    let body = if needs_body { input.to_body() } else { None };
-    if has_next && body.is_some() {
-        call.0.chain().body.clone_from(&body);
-    }
-    if place == Place::Reader {
-        if let Some(incoming) = input.incoming() {
-            call.0.note_leaving(call.0.session.fingerprint(incoming.text()));
-        }
-        call.0.session.list(&call.0);
-    }
-    let run = match &task {
-        Task::Handler(handler) => handler.run,
-        Task::Later(EncodedWork::Sync(run, _)) => *run,
-        Task::Later(EncodedWork::Future(_)) => Run::Future,
-    };
-    let job = Job { call: call.clone(), slot: Arc::clone(slot), run, step, body, task };
-    slot.gate.submit(job)
-}
-
-impl Job {
-    /// Whether session and host have room for one more that runs. One that another waits for has:
-    /// the other holds a place until this one is done.
-    pub(crate) fn may_run(&self) -> bool {
-        if self.call.0.parent.is_some() {
-            return true;
-        }
-        let kernel = &self.call.0.kernel;
-        self.call.0.session.may_run() && kernel.may_run()
-    }
-
-    /// Drops it before it was started, on a thread where plugin code may take its time.
-    pub(crate) fn discard(self) {
-        let runtime = self.call.0.kernel.runtime.clone();
-        runtime.spawn_blocking(move || discard("work", self.task));
-    }
-
-    /// Sends it to where it runs. Its permit is taken.
-    pub(crate) fn launch(self) {
-        let ticket = Ticket::new(&self);
-        let active = &self.call.0;
-        active.set_slot(Some(Arc::clone(&self.slot)));
-        active.set_ticket(Some(Arc::clone(&ticket)));
-        let kernel = Arc::clone(&active.kernel);
-        match self.run {
-            Run::Inline | Run::Pool => {
-                let (call, slot, step) = (self.call.clone(), Arc::clone(&self.slot), self.step);
-                let spare = Arc::clone(&ticket);
-                if let Err(error) = kernel.pool.spawn(move || self.run_sync(&ticket)) {
-                    spare.done();
-                    resume(&call, step, Said::Broken(error), &slot);
-                }
-            }
-            Run::Blocking => {
-                kernel.runtime.spawn_blocking(move || self.run_sync(&ticket));
-            }
-            Run::Future => {
-                kernel.runtime.spawn(self.run_future(ticket));
-            }
-        }
-    }
-
-    fn run_sync(self, ticket: &Ticket) {
-        let Self { call, slot, run, step, body, task } = self;
-        if call.is_cancelled() || !ticket.begin() {
-            discard("work", task);
-            ticket.done();
-            return;
-        }
-        call.0.begin(&slot, call.0.kernel.clock.now().mono_us());
-        let came = with_scratch(|scratch| {
-            let result = guarded(&slot, || match task {
-                Task::Later(EncodedWork::Sync(_, work)) => work(&call, scratch),
-                Task::Later(EncodedWork::Future(_)) => Err(Error::internal("a future on a thread")),
-                Task::Handler(handler) => match (&handler.door, &body) {
-                    (Door::Sync(door), Some(body)) => door(body.as_incoming(), &call, scratch),
-                    _ => Err(Error::internal("a handler without its line")),
-                },
-            });
-            match result {
-                Ok(Ok(Ended::Later(work))) if run == Run::Inline => Inline::Later(work),
-                Ok(result) => Inline::Said(said(result, scratch)),
-                Err(broken) => Inline::Said(broken),
-            }
-        });
-        ticket.done();
-        match came {
-            Inline::Ended => {}
-            Inline::Said(said) => resume(&call, step, said, &slot),
-            Inline::Later(work) => {
-                let task = Task::Later(work);
-                let left = leave(&call, &Input::Body(None), step, task, &slot, Place::Elsewhere);
-                if let Err(error) = left {
-                    resume(&call, step, Said::Error(error), &slot);
-                }
-            }
-        }
-    }
-
-    async fn run_future(self, ticket: Arc<Ticket>) {
-        let Self { call, slot, step, body, task, .. } = self;
-        if call.is_cancelled() || !ticket.begin() {
-            discard("work", task);
-            ticket.done();
-            return;
-        }
-        call.0.begin(&slot, call.0.kernel.clock.now().mono_us());
-        let future = guarded(&slot, || match task {
-            Task::Later(EncodedWork::Future(work)) => Some(work),
-            Task::Handler(handler) => match (&handler.door, body) {
-                (Door::Future(door), Some(body)) => Some(door(body, call.clone())),
-                _ => None,
-            },
-            Task::Later(EncodedWork::Sync(..)) => None,
-        });
-        let result = match future {
-            Ok(Some(future)) => {
-                let mut future = AssertUnwindSafe(future).catch_unwind();
-                let result = tokio::select! {
-                    result = &mut future => Some(
-                        result.map_err(|panic| panicked(&slot, &text_of(panic))),
-                    ),
-                    () = call.cancelled() => None,
-                };
-                // Whatever it held is released.
-                discard("future", future);
-                result
-            }
-            Ok(None) => Some(Err(Said::Error(Error::internal("a handler without its line")))),
-            Err(broken) => Some(Err(broken)),
-        };
-        ticket.done();
-        match result {
-            Some(Ok(Ok((ended, fields)))) => resume(&call, step, said(Ok(ended), &fields), &slot),
-            Some(Ok(Err(error))) => resume(&call, step, Said::Error(error), &slot),
-            Some(Err(broken)) => resume(&call, step, broken, &slot),
-            None => {}
-        }
-    }
-}
-
 /// A handler that ran elsewhere has ended: folds what it said and asks the next.
 fn resume(call: &Call, step: usize, said: Said, slot: &Arc<PluginSlot>) {
     if !note(call, step, said, slot, Flush::Now) {
@@ -434,6 +313,7 @@ impl Active {
         let limit = slot.deadline.map_or(0.0, |limit| limit.as_secs_f64());
         let text = format!("plugin `{}` gave no answer within {limit:.1} s", slot.name);
         let error = Error::new(ErrorCode::Timeout, text);
+        slot.note_failure(self.kernel.clock.now());
         let call = Call(Arc::clone(self));
         if self.route.handlers.len() == 1 {
             self.cancel(CancelReason::Timeout);
@@ -442,12 +322,5 @@ impl Active {
         self.kernel.runtime.spawn(async move {
             resume(&call, step, Said::Broken(error), &slot);
         });
-    }
-
-    /// A handler begins on the reader; its session is watched meanwhile.
-    fn begin_inline(self: &Arc<Self>, slot: &Arc<PluginSlot>) {
-        // The acceptance is the start: nothing lies between them on the reader.
-        self.begin(slot, self.accepted.mono_us());
-        self.set_slot(Some(Arc::clone(slot)));
     }
 }

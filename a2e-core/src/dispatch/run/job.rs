@@ -1,0 +1,239 @@
+//! One run of one handler beyond the reader: on the pool, a blocking thread, or tokio.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use super::{
+    Inline, Input, Place, find_handler, guarded, intercept, note_end, panicked, resume, said,
+    with_scratch,
+};
+use crate::codec::Body;
+use crate::dispatch::call::Call;
+use crate::dispatch::contain::{catch, discard, text_of};
+use crate::dispatch::fold::Said;
+use crate::dispatch::gate::Ticket;
+use crate::dispatch::slot::{Entry, PluginSlot};
+use crate::plugin::{Before, BoxFuture, Door, EncodedWork, Ended, Handler, Run};
+use crate::{Error, Result};
+
+/// What runs beyond the reader.
+pub(super) enum Task {
+    Handler(Arc<Handler>),
+    Later(EncodedWork),
+    /// An interceptor that decides later; the number is its place in the route.
+    Intercept(BoxFuture<Before>, usize),
+}
+
+/// One handler's run that is on its way to the pool, a blocking thread or tokio.
+pub(crate) struct Job {
+    pub(crate) call: Call,
+    pub(crate) slot: Arc<PluginSlot>,
+    pub(crate) run: Run,
+    pub(in crate::dispatch) step: usize,
+    body: Option<Body>,
+    task: Task,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job")
+            .field("call", &self.call)
+            .field("run", &self.run)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes the request off the reader: lists it, so that it can be cancelled and times out, and
+/// hands its work to the plugin's gate.
+pub(super) fn leave(
+    call: &Call,
+    input: &Input<'_>,
+    step: usize,
+    task: Task,
+    slot: &Arc<PluginSlot>,
+    place: Place,
+) -> Result<()> {
+    let has_next = step + 1 < call.0.route.handlers.len();
+    let needs_body = has_next || !matches!(task, Task::Later(_));
+    let body = if needs_body { input.to_body() } else { None };
+    if has_next && body.is_some() {
+        call.0.chain().body.clone_from(&body);
+    }
+    if place == Place::Reader {
+        if let Some(incoming) = input.incoming() {
+            // Known already where an interceptor has changed the line.
+            let fingerprint = match call.0.fingerprint() {
+                0 => call.0.session.fingerprint(incoming.text()),
+                known => known,
+            };
+            call.0.note_leaving(fingerprint);
+        }
+        call.0.session.list(&call.0);
+    }
+    let run = match &task {
+        Task::Handler(handler) => handler.run,
+        Task::Later(EncodedWork::Sync(run, _)) => *run,
+        Task::Later(EncodedWork::Future(_)) | Task::Intercept(..) => Run::Future,
+    };
+    let job = Job { call: call.clone(), slot: Arc::clone(slot), run, step, body, task };
+    slot.gate.submit(job)
+}
+
+impl Job {
+    /// Whether it goes on with what an inline handler of this very instance began.
+    pub(crate) fn is_continuation(&self) -> bool {
+        !matches!(self.task, Task::Handler(_))
+    }
+
+    /// Goes to whoever stands in its plugin's place now; is refused when nobody does.
+    pub(crate) fn forward(mut self) {
+        let (call, step, slot) = (self.call.clone(), self.step, Arc::clone(&self.slot));
+        let sent = match slot.entry(&*call.0.kernel.clock) {
+            Entry::Moved(successor) => find_handler(&successor, &call).and_then(|handler| {
+                self.run = handler.run;
+                self.task = Task::Handler(handler);
+                self.slot = Arc::clone(&successor);
+                successor.gate.submit(self)
+            }),
+            Entry::Refused(error) => Err(error),
+            Entry::Go | Entry::Wait => slot.gate.submit(self),
+        };
+        if let Err(error) = sent {
+            resume(&call, step, Said::Broken(error), &slot);
+        }
+    }
+
+    /// Whether session and host have room for one more that runs. One that another waits for has:
+    /// the other holds a place until this one is done.
+    pub(crate) fn may_run(&self) -> bool {
+        if self.call.0.parent.is_some() {
+            return true;
+        }
+        let kernel = &self.call.0.kernel;
+        self.call.0.session.may_run() && kernel.may_run()
+    }
+
+    /// Drops it before it was started, on a thread where plugin code may take its time.
+    pub(crate) fn discard(self) {
+        let runtime = self.call.0.kernel.runtime.clone();
+        runtime.spawn_blocking(move || discard("work", self.task));
+    }
+
+    /// Sends it to where it runs. Its permit is taken.
+    pub(crate) fn launch(self) {
+        let ticket = Ticket::new(&self);
+        let active = &self.call.0;
+        active.set_slot(Some(Arc::clone(&self.slot)));
+        active.set_ticket(Some(Arc::clone(&ticket)));
+        let kernel = Arc::clone(&active.kernel);
+        match self.run {
+            Run::Inline | Run::Pool => {
+                let (call, slot, step) = (self.call.clone(), Arc::clone(&self.slot), self.step);
+                let spare = Arc::clone(&ticket);
+                if let Err(error) = kernel.pool.spawn(move || self.run_sync(&ticket)) {
+                    spare.done();
+                    resume(&call, step, Said::Broken(error), &slot);
+                }
+            }
+            Run::Blocking => {
+                kernel.runtime.spawn_blocking(move || self.run_sync(&ticket));
+            }
+            Run::Future => {
+                kernel.runtime.spawn(self.run_future(ticket));
+            }
+        }
+    }
+
+    fn run_sync(self, ticket: &Ticket) {
+        let Self { call, slot, run, step, body, task } = self;
+        if call.is_cancelled() || !ticket.begin() {
+            discard("work", task);
+            ticket.done();
+            return;
+        }
+        call.0.begin(&slot, call.0.kernel.clock.now().mono_us());
+        let came = with_scratch(|scratch| {
+            let result = guarded(&call, &slot, || match task {
+                Task::Later(EncodedWork::Sync(_, work)) => work(&call, scratch),
+                Task::Later(EncodedWork::Future(_)) | Task::Intercept(..) => {
+                    Err(Error::internal("a future on a thread"))
+                }
+                Task::Handler(handler) => match (&handler.door, &body) {
+                    (Door::Sync(door), Some(body)) => door(body.as_incoming(), &call, scratch),
+                    _ => Err(Error::internal("a handler without its line")),
+                },
+            });
+            match result {
+                Ok(Ok(Ended::Later(work))) if run == Run::Inline => Inline::Later(work),
+                Ok(result) => Inline::Said(said(result, scratch)),
+                Err(broken) => Inline::Said(broken),
+            }
+        });
+        ticket.done();
+        match came {
+            Inline::Ended => {}
+            Inline::Said(said) => resume(&call, step, said, &slot),
+            Inline::Later(work) => {
+                let task = Task::Later(work);
+                let left = leave(&call, &Input::Body(None), step, task, &slot, Place::Elsewhere);
+                if let Err(error) = left {
+                    resume(&call, step, Said::Error(error), &slot);
+                }
+            }
+        }
+    }
+
+    async fn run_future(self, ticket: Arc<Ticket>) {
+        let Self { call, slot, step, body, task, .. } = self;
+        if call.is_cancelled() || !ticket.begin() {
+            discard("work", task);
+            ticket.done();
+            return;
+        }
+        let task = match task {
+            Task::Intercept(future, place) => {
+                return intercept::run(future, place, &call, body, &slot, &ticket).await;
+            }
+            task => task,
+        };
+        call.0.begin(&slot, call.0.kernel.clock.now().mono_us());
+        let future = catch(|| match task {
+            Task::Later(EncodedWork::Future(work)) => Some(work),
+            Task::Handler(handler) => match (&handler.door, body) {
+                (Door::Future(door), Some(body)) => Some(door(body, call.clone())),
+                _ => None,
+            },
+            Task::Later(EncodedWork::Sync(..)) | Task::Intercept(..) => None,
+        });
+        let result = match future {
+            Ok(Some(future)) => {
+                let mut future = AssertUnwindSafe(future).catch_unwind();
+                let result = tokio::select! {
+                    result = &mut future => Some(result.map_err(text_of)),
+                    () = call.cancelled() => None,
+                };
+                // Whatever it held is released.
+                discard("future", future);
+                result
+            }
+            Ok(None) => Some(Ok(Err(Error::internal("a handler without its line")))),
+            Err(panic) => Some(Err(panic)),
+        };
+        ticket.done();
+        let said = match result {
+            Some(Ok(result)) => {
+                note_end(&call, &slot, result.as_ref().err());
+                match result {
+                    Ok((ended, fields)) => said(Ok(ended), &fields),
+                    Err(error) => Said::Error(error),
+                }
+            }
+            Some(Err(panic)) => panicked(&call, &slot, &panic),
+            None => return,
+        };
+        resume(&call, step, said, &slot);
+    }
+}
+

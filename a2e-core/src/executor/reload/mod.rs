@@ -1,0 +1,177 @@
+//! Reload: from the plugins in force to those that a configuration wants, without losing a call.
+//!
+//! What did not change stays as it is. What changed is built beside the old, takes over its state
+//! while calls wait, and then stands in its place; what cannot be built or started changes nothing.
+
+mod plan;
+mod report;
+mod retire;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::kernel::Kernel;
+use crate::config::{HostConfig, PluginConfig};
+use crate::dispatch::{PluginSlot, Remedy};
+use crate::protocol::PluginName;
+pub use report::{ReloadError, ReloadProblem, ReloadReport};
+
+/// More reloads than this do not wait for their turn.
+const MAX_WAITING: usize = 8;
+
+/// What a kernel keeps about reloads.
+#[derive(Debug)]
+pub(super) struct Reloads {
+    source: Option<PathBuf>,
+    /// One reload at a time.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    waiting: AtomicUsize,
+    /// What the configuration in force says, plugins that are not enabled included.
+    wanted: Mutex<Vec<PluginConfig>>,
+    /// Instances that no longer stand in the table and are not torn down yet.
+    retiring: Mutex<Vec<Arc<PluginSlot>>>,
+}
+
+impl Reloads {
+    pub(super) fn new(source: Option<PathBuf>, plugins: &[PluginConfig]) -> Self {
+        Self {
+            source,
+            turn: tokio::sync::Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            wanted: Mutex::new(plugins.to_vec()),
+            retiring: Mutex::default(),
+        }
+    }
+
+    /// The plugins that the configuration in force names.
+    pub(super) fn wanted(&self) -> Vec<PluginConfig> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_wanted(&self, plugins: Vec<PluginConfig>) {
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = plugins;
+    }
+
+    fn retiring(&self) -> std::sync::MutexGuard<'_, Vec<Arc<PluginSlot>>> {
+        self.retiring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take_retiring(&self) -> Vec<Arc<PluginSlot>> {
+        std::mem::take(&mut *self.retiring())
+    }
+
+    /// The names of instances that still have calls.
+    pub(super) fn retiring_names(&self) -> Vec<String> {
+        self.retiring().iter().map(|slot| slot.name.to_string()).collect()
+    }
+}
+
+/// Where the new configuration comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Wanted {
+    /// The file that the host was started with.
+    File,
+    /// Here it is.
+    This(Box<HostConfig>),
+    /// The one in force.
+    InForce,
+}
+
+/// Instances that are built anew although nothing of their configuration changed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rebuild {
+    pub(crate) names: Vec<PluginName>,
+    /// Whether their state is not to be trusted, so that the last snapshot is taken instead.
+    pub(crate) is_suspect: bool,
+}
+
+impl Kernel {
+    /// Puts a configuration in force.
+    ///
+    /// # Errors
+    /// Then nothing has changed.
+    pub(crate) async fn reload(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        rebuild: Rebuild,
+    ) -> Result<ReloadReport, ReloadError> {
+        if self.reloads.waiting.fetch_add(1, Ordering::SeqCst) >= MAX_WAITING {
+            self.reloads.waiting.fetch_sub(1, Ordering::SeqCst);
+            return Err(ReloadError::Busy);
+        }
+        let _turn = self.reloads.turn.lock().await;
+        self.reloads.waiting.fetch_sub(1, Ordering::SeqCst);
+        if self.is_draining() {
+            return Err(ReloadError::Ending);
+        }
+        let (plugins, needs_restart) = self.read(wanted).await?;
+        let outcome = self.put_in_force(plugins, &rebuild).await;
+        match outcome {
+            Ok(mut report) => {
+                report.needs_restart = needs_restart;
+                tracing::info!(generation = report.generation, %report, "reloaded");
+                for key in &report.needs_restart {
+                    tracing::warn!(key, "changed in the file; takes effect at the next start");
+                }
+                Ok(report)
+            }
+            Err(error) => {
+                tracing::error!(%error, "reload refused; nothing has changed");
+                Err(error)
+            }
+        }
+    }
+
+    /// The plugins that are wanted, and what else differs from what the host was started with.
+    async fn read(
+        self: &Arc<Self>,
+        wanted: Wanted,
+    ) -> Result<(Vec<PluginConfig>, Vec<&'static str>), ReloadError> {
+        let config = match wanted {
+            Wanted::InForce => return Ok((self.reloads.wanted(), Vec::new())),
+            Wanted::This(config) => *config,
+            Wanted::File => {
+                let file = self.reloads.source.clone().ok_or(ReloadError::NoFile)?;
+                let read = self.runtime.spawn_blocking(move || HostConfig::from_yaml(file)).await;
+                let loaded = read.map_err(|_| ReloadError::Ending)?.map_err(ReloadError::Config)?;
+                for warning in &loaded.warnings {
+                    tracing::warn!("{warning}");
+                }
+                loaded.config
+            }
+        };
+        let problems = config.problems().into_iter().filter(crate::config::Problem::is_error);
+        let problems: Vec<ReloadProblem> = problems.map(ReloadProblem::of_config).collect();
+        if !problems.is_empty() {
+            return Err(ReloadError::Plugins(problems));
+        }
+        let needs_restart = self.config.differs_beyond_plugins(&config);
+        Ok((config.plugins, needs_restart))
+    }
+
+    /// Does what is to be done after a panic, or when a plugin says that its state is suspect.
+    pub(crate) fn heal(self: &Arc<Self>, slot: &Arc<PluginSlot>, remedy: Remedy, reason: &str) {
+        match remedy {
+            Remedy::Nothing => {}
+            Remedy::Quarantine => slot.quarantine(format!("{reason}, and did so after a rebuild")),
+            Remedy::Rebuild => {
+                tracing::warn!(plugin = %slot.name, reason, "the plugin is built anew");
+                // Nothing more happens in an instance that may be broken.
+                slot.pause();
+                let (kernel, slot, reason) =
+                    (Arc::clone(self), Arc::clone(slot), reason.to_owned());
+                self.runtime.spawn(async move {
+                    let rebuild = Rebuild { names: vec![slot.name.clone()], is_suspect: true };
+                    let rebuilt = kernel.reload(Wanted::InForce, rebuild).await;
+                    if let Err(error) = rebuilt {
+                        slot.fail(format!("{reason}; it could not be built anew: {error}"));
+                    } else if slot.is_serving() {
+                        // It was replaced by another reload meanwhile.
+                        slot.resume();
+                    }
+                });
+            }
+        }
+    }
+}

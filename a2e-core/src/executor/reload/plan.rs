@@ -1,0 +1,328 @@
+//! Which plugins stay, move, are built anew, come and go; and the one step that puts them in force.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Rebuild, ReloadError, ReloadProblem, ReloadReport};
+use crate::config::PluginConfig;
+use crate::dispatch::{PluginSlot, PluginStats, RouteTable};
+use crate::executor::kernel::Kernel;
+use crate::executor::load::{build, caught, gate, on_thread, start};
+use crate::plugin::{Interception, PluginScope, Scope};
+use crate::protocol::PluginName;
+use crate::{Error, Result};
+
+/// How long a hand-over waits for calls that run in the old instance. What they change after that
+/// is not in the new one.
+const HANDOVER: Duration = Duration::from_secs(2);
+
+/// What becomes of one plugin that is wanted.
+enum Step {
+    /// The instance and its place stay.
+    Keep(Arc<PluginSlot>),
+    /// The instance stays in another place.
+    Adjust { old: Arc<PluginSlot>, new: Arc<PluginSlot> },
+    /// Another instance.
+    Replace { old: Arc<PluginSlot>, new: Arc<PluginSlot> },
+    Add(Arc<PluginSlot>),
+    /// It failed before, with the same configuration, and fails still.
+    Fail { config: PluginConfig, old: Option<Arc<PluginSlot>>, reason: String },
+}
+
+impl Step {
+    /// Who stands in the table after it.
+    fn slot(&self) -> Option<&Arc<PluginSlot>> {
+        match self {
+            Self::Keep(slot) | Self::Add(slot) => Some(slot),
+            Self::Adjust { new, .. } | Self::Replace { new, .. } => Some(new),
+            Self::Fail { old, .. } => old.as_ref(),
+        }
+    }
+
+    /// An instance that was built for this reload.
+    fn built(&self) -> Option<&Arc<PluginSlot>> {
+        match self {
+            Self::Replace { new, .. } | Self::Add(new) => Some(new),
+            _ => None,
+        }
+    }
+}
+
+impl Kernel {
+    /// Builds what is new, hands state over, and swaps the table. On an error everything is as before.
+    pub(super) async fn put_in_force(
+        self: &Arc<Self>,
+        wanted: Vec<PluginConfig>,
+        rebuild: &Rebuild,
+    ) -> Result<ReloadReport, ReloadError> {
+        let mut problems = unknown_names(&wanted, rebuild);
+        let mut steps = Vec::new();
+        for config in wanted.iter().filter(|it| it.metadata.enabled) {
+            match self.step(config, rebuild).await {
+                Ok(step) => steps.push(step),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() {
+            problems = self.hand_over(&mut steps, rebuild).await;
+        }
+        let leaving = self.leaving(&steps);
+        let mut table = RouteTable::default();
+        if problems.is_empty() {
+            match self.table_of(&steps, &leaving) {
+                Ok(built) => table = built,
+                Err(contradictions) => problems = contradictions,
+            }
+        }
+        if !problems.is_empty() {
+            self.undo(steps).await;
+            return Err(ReloadError::Plugins(problems));
+        }
+        let report = self.swap(table, &steps, &leaving);
+        self.reloads.set_wanted(wanted);
+        Ok(report)
+    }
+
+    /// Compares one plugin with what is in force, and builds it where it has to be.
+    async fn step(
+        self: &Arc<Self>,
+        config: &PluginConfig,
+        rebuild: &Rebuild,
+    ) -> Result<Step, ReloadProblem> {
+        let old = self.plugins().into_iter().find(|slot| slot.name == config.name);
+        let before = self.reloads.wanted().into_iter().find(|it| it.name == config.name);
+        let is_same = before.is_some_and(|it| it.metadata.enabled && it.is_same(config));
+        let is_forced = rebuild.names.contains(&config.name);
+        if let Some(old) = old.as_ref().filter(|it| it.is_serving() && !is_forced) {
+            if is_same {
+                return Ok(Step::Keep(Arc::clone(old)));
+            }
+            if old.config.has_same_instance(config) {
+                let keeps_gate = old.config.metadata.permits == config.metadata.permits;
+                let gate = if keeps_gate { Arc::clone(&old.gate) } else { gate(self, config) };
+                let new = Arc::new(old.moved(config.clone(), gate));
+                return Ok(Step::Adjust { old: Arc::clone(old), new });
+            }
+        }
+        match build(self, config.clone(), old.as_ref()).await {
+            Ok(new) => Ok(match old {
+                Some(old) => Step::Replace { old, new: Arc::new(new) },
+                None => Step::Add(Arc::new(new)),
+            }),
+            Err(error) if is_same && !is_forced => {
+                let reason = error.message().to_owned();
+                Ok(Step::Fail { config: config.clone(), old, reason })
+            }
+            Err(error) => {
+                let message = format!("plugin `{}`: {}", config.name, error.message());
+                Err(ReloadProblem::of_plugin(&config.name, message))
+            }
+        }
+    }
+
+    /// Gives each new instance its state and starts it. Calls of those that are replaced wait from
+    /// here to the swap.
+    async fn hand_over(
+        self: &Arc<Self>,
+        steps: &mut [Step],
+        rebuild: &Rebuild,
+    ) -> Vec<ReloadProblem> {
+        let mut problems = Vec::new();
+        for step in steps.iter_mut() {
+            let Some(new) = step.built().map(Arc::clone) else { continue };
+            let ready = match &*step {
+                Step::Replace { old, .. } => self.succeed(old, &new, rebuild).await,
+                _ => {
+                    self.restore(&new).await;
+                    Ok(())
+                }
+            };
+            let started = match ready {
+                Ok(()) => start(self, &new).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = started {
+                let message = format!("plugin `{}`: {}", new.name, error.message());
+                problems.push(ReloadProblem::of_plugin(&new.name, message));
+            }
+        }
+        problems
+    }
+
+    /// Brings the state of the old instance to the new one.
+    async fn succeed(
+        self: &Arc<Self>,
+        old: &Arc<PluginSlot>,
+        new: &Arc<PluginSlot>,
+        rebuild: &Rebuild,
+    ) -> Result<()> {
+        let is_other_class = !std::ptr::eq(old.descriptor, new.descriptor);
+        let is_suspect = rebuild.is_suspect && rebuild.names.contains(&old.name);
+        if is_other_class || is_suspect || !old.is_serving() {
+            if is_suspect {
+                self.idle(old, HANDOVER).await;
+            }
+            self.restore(new).await;
+            return Ok(());
+        }
+        old.pause();
+        if !self.idle(old, HANDOVER).await {
+            tracing::warn!(plugin = %old.name,
+                "calls still run in the old instance; what they change from now on is lost");
+        }
+        let (from, to) = (Arc::clone(old), Arc::clone(new));
+        let sessions = self.sessions();
+        let work = move || {
+            if to.scope == PluginScope::Session {
+                return sessions.iter().try_for_each(|session| session.replace_instance(&from, &to));
+            }
+            let Some(state) = caught("save", || from.instance.save(Scope::Host))? else {
+                return Ok(());
+            };
+            caught("restore", || to.instance.restore(Scope::Host, state))
+        };
+        let handed = on_thread(self, "the hand-over of its state", work).await;
+        handed.map_err(|error| {
+            Error::runtime(format!("its state was not handed over: {}", error.message()))
+        })
+    }
+
+    /// Plugins in force that are wanted no more.
+    fn leaving(&self, steps: &[Step]) -> Vec<Arc<PluginSlot>> {
+        let stays = |slot: &PluginSlot| {
+            steps.iter().filter_map(Step::slot).any(|it| it.name == slot.name)
+        };
+        self.plugins().into_iter().filter(|slot| !stays(slot)).collect()
+    }
+
+    fn table_of(
+        &self,
+        steps: &[Step],
+        leaving: &[Arc<PluginSlot>],
+    ) -> Result<RouteTable, Vec<ReloadProblem>> {
+        let (arriving, leaving) = epochs(steps, leaving);
+        let serving: Vec<Arc<PluginSlot>> =
+            steps.iter().filter_map(Step::slot).filter(|it| it.is_serving()).cloned().collect();
+        let interceptions = self.contributions.all_after::<Interception>(&arriving, &leaving);
+        let (table, problems) = RouteTable::build(&serving, &interceptions);
+        if problems.is_empty() {
+            return Ok(table);
+        }
+        Err(problems
+            .into_iter()
+            .map(|it| ReloadProblem::of_plugin(&it.plugin, it.to_string()))
+            .collect())
+    }
+
+    /// The one step in which everything changes. From here on nothing fails.
+    fn swap(
+        self: &Arc<Self>,
+        table: RouteTable,
+        steps: &[Step],
+        leaving: &[Arc<PluginSlot>],
+    ) -> ReloadReport {
+        let (arriving, going) = epochs(steps, leaving);
+        self.contributions.exchange(&arriving, &going);
+        let slots: Vec<Arc<PluginSlot>> = steps.iter().filter_map(Step::slot).cloned().collect();
+        self.install(table, slots);
+        self.forget_unloaded();
+        let mut report =
+            ReloadReport { generation: self.table_generation(), ..ReloadReport::default() };
+        let mut changed: Vec<Arc<PluginSlot>> = leaving.to_vec();
+        for step in steps {
+            match step {
+                Step::Keep(slot) => report.kept.push(slot.name.to_string()),
+                Step::Adjust { old, new } => {
+                    old.retire(Some(new));
+                    report.adjusted.push(new.name.to_string());
+                }
+                Step::Replace { old, new } => {
+                    old.retire(Some(new));
+                    PluginStats::add(&new.stats.rebuilds);
+                    self.see_off(old, false);
+                    report.rebuilt.push(new.name.to_string());
+                    changed.push(Arc::clone(old));
+                    changed.push(Arc::clone(new));
+                }
+                Step::Add(slot) => {
+                    report.added.push(slot.name.to_string());
+                    changed.push(Arc::clone(slot));
+                }
+                Step::Fail { config, old, reason } => {
+                    if old.is_none() {
+                        self.note_unloaded(&config.name, &config.cls, reason);
+                    }
+                    report.failed.push(config.name.to_string());
+                }
+            }
+        }
+        for slot in leaving {
+            self.see_off(slot, true);
+            report.removed.push(slot.name.to_string());
+        }
+        self.tell_of_change(&changed, report.generation);
+        report
+    }
+
+    /// Gives up what was built for a reload that is refused.
+    async fn undo(self: &Arc<Self>, steps: Vec<Step>) {
+        for step in steps {
+            if let Step::Replace { old, .. } = &step
+                && old.is_serving()
+            {
+                old.resume();
+            }
+            if let Some(new) = step.built() {
+                self.end_instances(new).await;
+                self.tear_down(new).await;
+            }
+        }
+    }
+
+    /// Sends `<ns>/changed/push` to sessions that use a capability whose plugins changed.
+    fn tell_of_change(&self, changed: &[Arc<PluginSlot>], generation: u64) {
+        #[derive(serde::Serialize)]
+        struct Changed {
+            generation: u64,
+        }
+
+        let namespaces = |slot: &PluginSlot| -> Vec<String> {
+            let types = slot.handlers().iter().map(|it| it.spec.wire_type.split_once('/'));
+            types.flatten().map(|(namespace, _)| namespace.to_owned()).collect()
+        };
+        for session in self.sessions() {
+            let used = changed.iter().filter(|slot| session.uses(&slot.capability));
+            let told: BTreeSet<String> = used.flat_map(|slot| namespaces(slot)).collect();
+            for namespace in told {
+                let wire_type = format!("{namespace}/changed/push");
+                let body = Changed { generation };
+                if session.sink.is_full() || session.push(&wire_type, &body, None).is_err() {
+                    self.counters.dropped_pushes.add();
+                }
+            }
+        }
+    }
+}
+
+/// The instances whose contributions are shown, and those whose are withdrawn.
+fn epochs(steps: &[Step], leaving: &[Arc<PluginSlot>]) -> (Vec<u64>, Vec<u64>) {
+    let arriving = steps.iter().filter_map(Step::built).map(|slot| slot.host.epoch());
+    let replaced = steps.iter().filter_map(|step| match step {
+        Step::Replace { old, .. } => Some(old.host.epoch()),
+        _ => None,
+    });
+    let going = replaced.chain(leaving.iter().map(|slot| slot.host.epoch()));
+    (arriving.collect(), going.collect())
+}
+
+fn unknown_names(wanted: &[PluginConfig], rebuild: &Rebuild) -> Vec<ReloadProblem> {
+    let is_known = |name: &&PluginName| wanted.iter().any(|it| it.name == **name && it.metadata.enabled);
+    let unknown = rebuild.names.iter().filter(|name| !is_known(name));
+    unknown
+        .map(|name| {
+            let message = format!("no enabled plugin is named `{name}`, so it cannot be rebuilt");
+            ReloadProblem::of_plugin(name, message)
+        })
+        .collect()
+}

@@ -1,0 +1,85 @@
+//! Instances that no longer stand in the table: their calls come to an end, then they are torn down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::dispatch::PluginSlot;
+use crate::executor::kernel::Kernel;
+use crate::executor::load::on_thread;
+
+/// An instance that still has calls after this is torn down under them. As long as most deadlines.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether the calls have ended.
+const LOOK: Duration = Duration::from_millis(5);
+
+impl Kernel {
+    /// Waits until nothing runs in an instance; false when that takes too long.
+    pub(super) async fn idle(self: &Arc<Self>, slot: &Arc<PluginSlot>, limit: Duration) -> bool {
+        // A reader that looked at the plugin just before has told by now what it runs.
+        tokio::time::sleep(LOOK).await;
+        let until = self.clock.now().mono.saturating_add(limit);
+        while !self.is_idle(slot, false) {
+            if self.clock.now().mono >= until {
+                return false;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        true
+    }
+
+    fn is_idle(&self, slot: &Arc<PluginSlot>, queue: bool) -> bool {
+        let runs_it = |request: Arc<crate::dispatch::Active>| {
+            request.slot().is_some_and(|it| Arc::ptr_eq(&it, slot))
+        };
+        slot.gate.is_idle(queue)
+            && !self.sessions().iter().filter_map(|session| session.inline()).any(runs_it)
+    }
+
+    /// Tears an instance down when its calls have ended. One that was removed goes on with what
+    /// waits for it; what waits for one that was replaced has gone to the other.
+    pub(super) fn see_off(self: &Arc<Self>, slot: &Arc<PluginSlot>, is_removed: bool) {
+        self.reloads.retiring().push(Arc::clone(slot));
+        let (kernel, slot) = (Arc::clone(self), Arc::clone(slot));
+        self.runtime.spawn(async move {
+            tokio::time::sleep(LOOK).await;
+            let until = kernel.clock.now().mono.saturating_add(LIMIT);
+            while !kernel.is_idle(&slot, is_removed) {
+                if kernel.clock.now().mono >= until {
+                    tracing::warn!(plugin = %slot.name, "torn down although calls still run in it");
+                    break;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            if is_removed {
+                kernel.save_removed(&slot).await;
+                slot.retire(None);
+            }
+            let is_mine = {
+                let mut retiring = kernel.reloads.retiring();
+                let before = retiring.len();
+                retiring.retain(|it| !Arc::ptr_eq(it, &slot));
+                retiring.len() != before
+            };
+            // Else the end of the host has taken it.
+            if is_mine {
+                kernel.end_instances(&slot).await;
+                kernel.tear_down(&slot).await;
+            }
+        });
+    }
+
+    /// Ends what sessions have of an instance that is no more.
+    pub(super) async fn end_instances(self: &Arc<Self>, slot: &Arc<PluginSlot>) {
+        let (sessions, number) = (self.sessions(), slot.number);
+        let work = move || {
+            for session in sessions {
+                session.forget_plugin(number);
+            }
+            Ok(())
+        };
+        if let Err(error) = on_thread(self, "the end of its sessions' instances", work).await {
+            tracing::error!(plugin = %slot.name, %error, "teardown takes too long");
+        }
+    }
+}

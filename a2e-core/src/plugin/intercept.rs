@@ -1,0 +1,183 @@
+//! Interceptors: what a plugin may see, change or refuse of requests that are not its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::BoxFuture;
+use crate::Error;
+use crate::codec::RawJson;
+use crate::dispatch::Call;
+
+/// Looks at requests before their handlers and after their answers.
+///
+/// A plugin registers one in its `start`, by a pattern of message types:
+///
+/// ```
+/// use std::sync::Arc;
+/// use a2e_core::plugin::{Answered, Before, Exchange, Host, Interceptor};
+/// use a2e_core::{Error, Result, protocol::ErrorCode};
+///
+/// struct OfficeHours;
+///
+/// impl Interceptor for OfficeHours {
+///     fn before(&self, exchange: &Exchange<'_>) -> Before {
+///         if exchange.text().contains("rm -rf") {
+///             return Before::Cancel(Error::new(ErrorCode::ToolDenied, "not here"));
+///         }
+///         Before::Continue
+///     }
+/// }
+///
+/// fn start(host: &Host) -> Result<()> {
+///     host.intercept("office hours", "tool/call/*", 10, Arc::new(OfficeHours))
+/// }
+/// ```
+///
+/// `before` runs on the reader, like an inline handler: bounded work, no I/O, no wait; what takes
+/// longer goes into [`Before::Later`]. A panic in it ends the request with `internal_error`: it may
+/// have been a guard.
+pub trait Interceptor: Send + Sync {
+    /// Decides about a request that is accepted and not yet handled.
+    fn before(&self, exchange: &Exchange<'_>) -> Before;
+
+    /// Is told the one answer, after it was queued. It can change nothing.
+    fn after(&self, exchange: &Exchange<'_>, answered: &Answered<'_>) {
+        let _ = (exchange, answered);
+    }
+}
+
+/// What becomes of a request.
+pub enum Before {
+    /// It goes on as it is.
+    Continue,
+    /// It goes on with these fields: an object without the envelope (`type` and `id` stay). Its
+    /// deadline stays as well.
+    Modify(RawJson),
+    /// It ends here with this error.
+    Cancel(Error),
+    /// That is decided by this future, which may wait; it must not end in `Later` again. It runs
+    /// under the permits of the plugin that registered the interceptor and the request's deadline.
+    Later(BoxFuture<Before>),
+}
+
+impl std::fmt::Debug for Before {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Continue => f.write_str("Continue"),
+            Self::Modify(body) => f.debug_tuple("Modify").field(body).finish(),
+            Self::Cancel(error) => f.debug_tuple("Cancel").field(error).finish(),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
+}
+
+/// A request as interceptors see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    pub(crate) call: &'a Call,
+    pub(crate) text: &'a str,
+}
+
+impl<'a> Exchange<'a> {
+    /// Who asks, from where, with how much time: all that a handler sees.
+    pub fn call(&self) -> &'a Call {
+        self.call
+    }
+
+    /// The whole message as JSON, as the interceptors before left it; empty in
+    /// [`Interceptor::after`].
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+}
+
+/// How a request was answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<'a> {
+    pub(crate) reply: Option<(&'a str, &'a [u8])>,
+    pub(crate) error: Option<&'a Error>,
+    pub(crate) took: Duration,
+}
+
+impl<'a> Answered<'a> {
+    /// The type of the reply; `None` when it was an error, or nothing is due.
+    pub fn reply_type(&self) -> Option<&'a str> {
+        self.reply.map(|it| it.0)
+    }
+
+    /// The fields of the reply as JSON without the braces around them.
+    pub fn reply_fields(&self) -> Option<&'a str> {
+        self.reply.and_then(|it| std::str::from_utf8(it.1).ok())
+    }
+
+    /// The error that was the answer.
+    pub fn error(&self) -> Option<&'a Error> {
+        self.error
+    }
+
+    /// Time from acceptance to answer.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+}
+
+/// An interceptor with where it stands, as plugins contribute it.
+pub(crate) struct Interception {
+    pub(crate) pattern: String,
+    pub(crate) priority: i64,
+    pub(crate) item: Arc<dyn Interceptor>,
+}
+
+impl Interception {
+    pub(crate) fn takes(&self, wire_type: &str) -> bool {
+        matches(&self.pattern, wire_type)
+    }
+}
+
+/// Whether a text fits a pattern, in which each `*` stands for any run of characters.
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut left) = text.strip_prefix(head) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let tail = parts.pop().unwrap_or_default();
+    for part in parts {
+        match left.find(part) {
+            Some(at) => left = left.get(at + part.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    left.len() >= tail.len() && left.ends_with(tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns() {
+        let cases = [
+            ("tool/call/req", "tool/call/req", true),
+            ("tool/call/req", "tool/call/re", false),
+            ("*", "anything", true),
+            ("*", "", true),
+            ("", "", true),
+            ("", "x", false),
+            ("tool/*", "tool/call/req", true),
+            ("tool/*", "tool", false),
+            ("tool/*", "tools/x", false),
+            ("*/req", "tool/call/req", true),
+            ("*/req", "tool/call/resp", false),
+            ("tool/*/req", "tool/list/req", true),
+            ("tool/*/req", "tool/req", false),
+            ("a*a", "a", false),
+            ("a*a", "aa", true),
+            ("*b*", "abc", true),
+            ("*b*b*", "abc", false),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "acb", false),
+        ];
+        for (pattern, text, expected) in cases {
+            assert_eq!(matches(pattern, text), expected, "{pattern} on {text}");
+        }
+    }
+}
