@@ -4,7 +4,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{call::CallArgs, check::CheckArgs, plugins::PluginsArgs};
+use crate::commands::{
+    call::CallArgs, check::CheckArgs, explain::ExplainArgs, plugins::PluginsArgs,
+};
 use crate::serve::ServeArgs;
 
 /// A2E: the environment that an AI agent lives in.
@@ -27,8 +29,10 @@ pub(crate) enum Command {
     Call(CallArgs),
     /// Check a configuration; all problems at once, exit code 1 if there are any
     Check(CheckArgs),
-    /// List the plugin classes that are linked in, and those that a configuration loads
+    /// List the plugin classes that are linked in, and those that a configuration or a host loads
     Plugins(PluginsArgs),
+    /// Tell who handles a message type, in which order, how it runs, what intercepts it
+    Explain(ExplainArgs),
 }
 
 /// Seconds, not negative, at most an hour.

@@ -52,6 +52,7 @@ pub fn cli(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Call(args) => commands::call::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Plugins(args) => commands::plugins::run(&args),
+        Command::Explain(args) => commands::explain::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

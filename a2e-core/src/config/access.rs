@@ -1,7 +1,7 @@
 //! Questions to a configuration: its plugins, its addresses, and whether they are safe to serve at.
 
 use super::host::{HostConfig, Tls, TransportConfig};
-use super::{ListenAddr, PluginConfig, Problem, Severity};
+use super::{ListenAddr, PluginConfig, Problem, Secret, Severity};
 
 impl HostConfig {
     /// The defaults: no plugins, nothing said about where to listen.
@@ -29,10 +29,11 @@ impl HostConfig {
     /// The keys beside `plugins` in which the other configuration differs. `host_id` is left out:
     /// where none is given it is made up anew each time.
     pub(crate) fn differs_beyond_plugins(&self, other: &Self) -> Vec<&'static str> {
-        let token = |config: &Self| config.auth_token.as_ref().map(|it| it.expose().to_owned());
+        let text = |token: &Option<Secret>| token.as_ref().map(|it| it.expose().to_owned());
         let differences = [
             ("server", self.server != other.server),
-            ("auth_token", token(self) != token(other)),
+            ("auth_token", text(&self.auth_token) != text(&other.auth_token)),
+            ("operator_token", text(&self.operator_token) != text(&other.operator_token)),
             ("transport", self.transport != other.transport),
             ("listen", self.listen != other.listen),
             ("audit", self.audit != other.audit),

@@ -26,6 +26,8 @@ pub struct HostConfig {
     pub server: ServerConfig,
     /// What a client must show in its handshake.
     pub auth_token: Option<Secret>,
+    /// What a client must show to steer the host; it opens all that `auth_token` opens, too.
+    pub operator_token: Option<Secret>,
     /// How messages come in, where `listen` does not say it.
     pub transport: Option<TransportConfig>,
     /// The addresses to serve at; empty where the file gives none.
@@ -220,6 +222,7 @@ impl Default for HostConfig {
             host_id: random_host_id(),
             server: ServerConfig::default(),
             auth_token: None,
+            operator_token: None,
             transport: None,
             listen: Vec::new(),
             audit: AuditConfig::default(),

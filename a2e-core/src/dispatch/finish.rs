@@ -249,9 +249,10 @@ impl Active {
     /// Whether a handler had all the time that its type gives by itself: a sender that asked for less
     /// says nothing about the plugin.
     fn had_its_whole_time(&self) -> bool {
-        let whole = self.route.limit(&Slot::Absent).map_or(u64::MAX, |limit| {
-            u64::try_from(limit.as_micros()).unwrap_or(u64::MAX)
-        });
+        let whole = self
+            .route
+            .limit(&Slot::Absent)
+            .map_or(u64::MAX, |limit| u64::try_from(limit.as_micros()).unwrap_or(u64::MAX));
         let had = self.deadline_us.saturating_sub(self.accepted.mono_us());
         self.started_us().is_some() && had >= whole
     }

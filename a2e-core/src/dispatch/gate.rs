@@ -21,7 +21,7 @@ pub(crate) struct Permits {
 }
 
 impl Permits {
-    fn of(&self, run: Run) -> usize {
+    pub(crate) fn of(&self, run: Run) -> usize {
         match run {
             Run::Inline | Run::Pool => self.pool,
             Run::Blocking => self.blocking,
@@ -95,6 +95,10 @@ pub(crate) struct GateStatus {
 impl Gate {
     pub(crate) fn new(permits: Permits, max_queue: usize) -> Arc<Self> {
         Arc::new(Self { permits, max_queue, state: Mutex::default(), stuck: AtomicUsize::new(0) })
+    }
+
+    pub(crate) fn permits(&self) -> Permits {
+        self.permits
     }
 
     /// Guards counts and queue; nothing runs under it.

@@ -24,7 +24,7 @@ pub(crate) use finish::error_body;
 pub(crate) use gate::{Gate, Permits};
 pub use nested::{Nested, Target as NestedTarget};
 pub(crate) use pool::WorkerPool;
-pub(crate) use route::{Route, RouteTable};
+pub(crate) use route::{Route, RouteHandler, RouteTable};
 pub(crate) use run::{Place, start};
 pub(crate) use slot::{BreakerState, Parts, PluginSlot, PluginStats, Remedy, SlotState};
 pub(crate) use watchdog::Watchdog;

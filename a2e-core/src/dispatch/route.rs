@@ -128,13 +128,6 @@ impl RouteTable {
         self.routes.get(wire_type)
     }
 
-    /// Every route, by type.
-    pub(crate) fn routes(&self) -> Vec<&Arc<Route>> {
-        let mut routes: Vec<&Arc<Route>> = self.routes.values().collect();
-        routes.sort_by(|a, b| a.spec.wire_type.cmp(&b.spec.wire_type));
-        routes
-    }
-
     /// Every type, sorted.
     pub(crate) fn types(&self) -> Vec<&str> {
         let mut types: Vec<&str> = self.routes.keys().map(AsRef::as_ref).collect();

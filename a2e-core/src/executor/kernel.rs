@@ -116,8 +116,17 @@ impl Kernel {
     pub(super) fn new(config: HostConfig, services: Services) -> Result<Arc<Self>> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::internal("a host needs a running tokio"))?;
-        let Services { audit, clock, store, children, drain, stall, plugin_limit, registry, source } =
-            services;
+        let Services {
+            audit,
+            clock,
+            store,
+            children,
+            drain,
+            stall,
+            plugin_limit,
+            registry,
+            source,
+        } = services;
         let reloads = super::reload::Reloads::new(source, &config.plugins);
         let audits_to_log = config.audit.mode != AuditMode::Off && config.audit.path.is_none();
         Ok(Arc::new(Self {

@@ -16,13 +16,14 @@ use crate::session::serve;
 use crate::transport::{Connection, memory_pair};
 use crate::{Error, Result};
 
+pub use crate::protocol::host::{
+    Explanation, HostStatus, PluginHealth, PluginStatus, ReloadProblem, ReloadReport,
+};
 pub use builder::{Builder, StartError};
 pub(crate) use kernel::Kernel;
 pub(crate) use load::build_instance;
-use reload::{Rebuild, Wanted};
-pub use reload::{ReloadError, ReloadProblem, ReloadReport};
-use state::Save;
-pub use status::{HostStatus, PluginHealth, PluginStatus};
+pub use reload::ReloadError;
+pub(crate) use reload::{Rebuild, Wanted};
 
 /// A running host.
 ///
@@ -102,6 +103,11 @@ impl Executor {
         self.kernel.status()
     }
 
+    /// Who handles a message type, in which order, where, and within what time.
+    pub fn explain(&self, message_type: &str) -> Explanation {
+        self.kernel.explain(message_type)
+    }
+
     /// Resolves when the host can no longer serve, with the reason.
     pub async fn failed(&self) -> String {
         self.kernel.failed().await
@@ -112,10 +118,7 @@ impl Executor {
     /// # Errors
     /// When no store is configured, or a plugin or the store failed; what could be saved is saved.
     pub async fn save_state(&self) -> Result<()> {
-        if self.kernel.store.is_none() {
-            return Err(Error::runtime("no `snapshot_store` is configured"));
-        }
-        let failed = self.kernel.save_all(Save::Asked).await;
+        let (_, failed) = self.kernel.snapshot().await?;
         if failed.is_empty() { Ok(()) } else { Err(Error::runtime(failed.join("; "))) }
     }
 

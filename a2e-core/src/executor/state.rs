@@ -71,6 +71,16 @@ impl Kernel {
         failed
     }
 
+    /// Saves because somebody asked for it: how many plugins did not fail, and what failed.
+    pub(crate) async fn snapshot(self: &Arc<Self>) -> Result<(usize, Vec<String>)> {
+        if self.store.is_none() {
+            return Err(Error::runtime("no `snapshot_store` is configured"));
+        }
+        let failed = self.save_all(Save::Asked).await;
+        let asked = self.serving_plugins().iter().filter(|slot| has_host_state(slot)).count();
+        Ok((asked.saturating_sub(failed.len()), failed))
+    }
+
     /// Saves one plugin; what failed is also in its status.
     async fn save_one(
         self: &Arc<Self>,
@@ -110,7 +120,9 @@ impl Kernel {
 
     /// Saves a plugin that a reload has removed, so that it finds its state when it comes back.
     pub(super) async fn save_removed(self: &Arc<Self>, slot: &Arc<PluginSlot>) {
-        if let Some(store) = self.kernel_store().filter(|_| has_host_state(slot) && slot.is_serving()) {
+        if let Some(store) =
+            self.kernel_store().filter(|_| has_host_state(slot) && slot.is_serving())
+        {
             // What failed is in the log.
             let _reported = self.save_one(store, slot, Save::Last).await;
         }

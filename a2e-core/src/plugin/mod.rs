@@ -15,7 +15,6 @@ use crate::snapshot::State;
 pub use crate::config::PluginScope;
 pub use answer::{Answer, BoxFuture, Later, Outcome, RawReply};
 pub(crate) use answer::{EncodedWork, Ended};
-pub(crate) use contribution::Owner;
 pub use contribution::{Contribution, Contributions};
 pub use descriptor::{Descriptor, Loaded, load, settings};
 pub(crate) use handlers::Door;

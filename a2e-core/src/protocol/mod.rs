@@ -4,6 +4,7 @@ pub mod capability;
 pub mod control;
 pub mod error;
 pub mod event;
+pub mod host;
 pub mod id;
 pub mod message;
 pub mod number;

@@ -11,6 +11,18 @@ use crate::dispatch::CancelReason;
 use crate::protocol::{Cancel, ErrorCode, HandshakeRequest, Message, Pong, Shutdown};
 use crate::{Error, Result, Time};
 
+/// The types that the kernel answers itself.
+pub(crate) const CORE_TYPES: [&str; 8] = [
+    "handshake/req",
+    "ping",
+    "cancel",
+    "shutdown",
+    "host/status/req",
+    "host/reload/req",
+    "host/snapshot/req",
+    "host/explain/req",
+];
+
 /// A drain that is asked for never lasts longer than this, in seconds.
 const MAX_DRAIN: u64 = 3600;
 
@@ -46,7 +58,7 @@ impl Session {
                 tracing::debug!(session = %self.id, req_id, "the peer sent an error");
                 self.kernel.counters.peer_errors.add();
             }
-            _ => return false,
+            _ => return kind.starts_with("host/") && self.operate(kind, id, incoming, now),
         }
         true
     }

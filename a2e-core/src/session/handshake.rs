@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Phase, Session};
 use crate::Time;
 use crate::audit::{AuditRecord, Outcome};
+use crate::config::Secret;
 use crate::protocol::control::CapabilityMetadata;
 use crate::protocol::{
     AcceptedCapability, CapabilityName, HandshakeRequest, HandshakeResponse, HostFacts,
@@ -26,8 +27,11 @@ impl Session {
         input_bytes: usize,
         now: Time,
     ) {
+        let matches = |token: &Secret| token.matches(&request.auth_token);
+        let is_operator = self.kernel.config.operator_token.as_ref().is_some_and(matches);
         if let Some(token) = &self.kernel.config.auth_token
-            && !token.matches(&request.auth_token)
+            && !matches(token)
+            && !is_operator
         {
             self.record_refusal(id, "unauthorized", input_bytes, now);
             return self.refuse_slowly(id);
@@ -38,6 +42,7 @@ impl Session {
             return self.refuse("handshake/req", id, &error, input_bytes);
         }
         self.is_authenticated.store(true, Ordering::Release);
+        self.is_operator.store(is_operator, Ordering::Release);
         if !request.agent_id.is_empty() {
             // The first name stays: audit records of one session name one agent.
             self.agent_id.get_or_init(|| request.agent_id.as_str().into());

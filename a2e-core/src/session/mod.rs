@@ -2,6 +2,7 @@
 
 mod control;
 mod handshake;
+mod operator;
 mod reader;
 mod refuse;
 pub(crate) mod serve;
@@ -27,7 +28,9 @@ use crate::protocol::{CapabilityName, SessionId};
 use crate::transport::Peer;
 use crate::{Error, Result, Time};
 
+pub(crate) use control::CORE_TYPES;
 pub(crate) use handshake::WrongTokens;
+pub(crate) use refuse::nearest_types;
 pub(crate) use sink::ReplySink;
 
 /// Where a session stands.
@@ -53,6 +56,8 @@ pub(crate) struct Session {
     pub(crate) kernel: Arc<Kernel>,
     phase: AtomicU8,
     is_authenticated: AtomicBool,
+    /// Whether it shook hands with the operator token.
+    is_operator: AtomicBool,
     /// The name of the agent, set by the first handshake that gives one.
     agent_id: OnceLock<Arc<str>>,
     /// The capabilities that its handshakes accepted.
@@ -93,6 +98,7 @@ impl Session {
             kernel: Arc::clone(kernel),
             phase: AtomicU8::new(Phase::New as u8),
             is_authenticated: AtomicBool::new(kernel.config.auth_token.is_none()),
+            is_operator: AtomicBool::new(false),
             agent_id: OnceLock::new(),
             used: Mutex::default(),
             // Two shards: a session has one reader and few threads at its end.
@@ -129,6 +135,10 @@ impl Session {
     /// Whether it may be served beyond the handshake.
     fn is_authenticated(&self) -> bool {
         self.is_authenticated.load(Ordering::Acquire)
+    }
+
+    fn has_operator_token(&self) -> bool {
+        self.is_operator.load(Ordering::Acquire)
     }
 
     /// What tells a line from another one with the same id.
@@ -365,11 +375,7 @@ impl Session {
 
     /// Builds this session's instance in the new plugin, with the state of that in the old one.
     /// Nothing when it has none there.
-    pub(crate) fn replace_instance(
-        &self,
-        old: &PluginSlot,
-        new: &Arc<PluginSlot>,
-    ) -> Result<()> {
+    pub(crate) fn replace_instance(&self, old: &PluginSlot, new: &Arc<PluginSlot>) -> Result<()> {
         let known = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(before) = known.get(&old.number).cloned() else { return Ok(()) };
         drop(known);

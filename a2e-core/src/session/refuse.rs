@@ -1,6 +1,7 @@
 //! What is answered to a line that is not accepted.
 
 use super::Session;
+use super::control::CORE_TYPES;
 use crate::Error;
 use crate::audit::{AuditRecord, Outcome};
 use crate::codec::envelope::write_message;
@@ -56,16 +57,17 @@ pub(super) fn unhandled(kind: &str, table: &RouteTable) -> Error {
         return Error::new(ErrorCode::UnknownType, text);
     }
     let text = format!("no plugin handles `{kind}`");
-    let nearest = table
-        .types()
-        .into_iter()
-        .map(|known| (strsim::jaro_winkler(known, kind), known))
-        .filter(|(likeness, _)| *likeness > 0.85)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((_, known)) => {
-            Error::new(ErrorCode::UnknownType, format!("{text}; is `{known}` meant?"))
-        }
+    match nearest_types(table, kind).first() {
+        Some(known) => Error::new(ErrorCode::UnknownType, format!("{text}; is `{known}` meant?")),
         None => Error::new(ErrorCode::UnknownType, text),
     }
+}
+
+/// The types that are handled and most like this one, best first, at most three.
+pub(crate) fn nearest_types<'t>(table: &'t RouteTable, kind: &str) -> Vec<&'t str> {
+    let known = table.types().into_iter().chain(CORE_TYPES);
+    let likeness = known.map(|known| (strsim::jaro_winkler(known, kind), known));
+    let mut alike: Vec<_> = likeness.filter(|(likeness, _)| *likeness > 0.85).collect();
+    alike.sort_by(|a, b| b.0.total_cmp(&a.0));
+    alike.into_iter().take(3).map(|(_, known)| known).collect()
 }

@@ -52,12 +52,14 @@ pub struct Peer {
     pub uid: Option<u32>,
     /// Whether the process lives and dies with this connection; such a reader is never cut.
     pub is_stdio: bool,
+    /// Whether the other end is in this process.
+    pub is_in_process: bool,
 }
 
 impl Peer {
     /// A peer that is only a name.
     pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), uid: None, is_stdio: false }
+        Self { name: name.into(), ..Self::default() }
     }
 }
 

@@ -2,4 +2,6 @@
 
 pub(crate) mod call;
 pub(crate) mod check;
+pub(crate) mod explain;
 pub(crate) mod plugins;
+mod remote;

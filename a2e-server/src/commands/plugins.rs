@@ -2,14 +2,14 @@
 
 #![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
 
-use std::path::PathBuf;
-
 use a2e_core::Executor;
-use a2e_core::executor::{PluginHealth, PluginStatus};
+use a2e_core::executor::PluginStatus;
 use a2e_core::plugin::Registry;
+use a2e_core::protocol::host::HostStatusRequest;
 use clap::Args;
 use serde::Serialize;
 
+use super::remote::{HostArgs, ask};
 use crate::stdout::{print, print_json};
 use crate::{Failure, defaults, telemetry};
 
@@ -31,10 +31,13 @@ struct Class {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit code 1 when a plugin that is enabled does not serve.\n\nExamples:\n  a2e plugins\n  \
+    a2e plugins -c a2e.yaml\n  a2e plugins --to unix:///run/user/1000/a2e/a2e.sock"
+)]
 pub(crate) struct PluginsArgs {
-    /// Also load this configuration and tell what became of each plugin
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -55,7 +58,11 @@ pub(crate) fn run(args: &PluginsArgs) -> Result<(), Failure> {
             is_default: class.default_settings.is_some(),
         })
         .collect();
-    let loaded = args.config.as_deref().map(load).transpose()?;
+    let loaded = match (&args.host.to, args.host.config.as_deref()) {
+        (Some(to), _) => Some(running(to, &args.host.token)?),
+        (None, Some(file)) => Some(load(file)?),
+        (None, None) => None,
+    };
     telemetry::finish();
     let listing = Listing { linked, loaded };
     if args.json {
@@ -63,9 +70,13 @@ pub(crate) fn run(args: &PluginsArgs) -> Result<(), Failure> {
     } else {
         print(&text(&listing))?;
     }
-    let is_well = |plugin: &PluginStatus| plugin.health == PluginHealth::Serving;
-    let all_well = listing.loaded.iter().flatten().all(is_well);
+    let all_well = listing.loaded.iter().flatten().all(|plugin| plugin.health.is_well());
     if all_well { Ok(()) } else { Err(Failure::silent()) }
+}
+
+fn running(to: &str, token: &str) -> Result<Vec<PluginStatus>, Failure> {
+    let runtime = crate::serve::runtime()?;
+    Ok(runtime.block_on(ask(to, token, &HostStatusRequest {}))?.plugins)
 }
 
 fn load(file: &std::path::Path) -> Result<Vec<PluginStatus>, Failure> {
@@ -88,9 +99,8 @@ fn text(listing: &Listing) -> String {
     if let Some(loaded) = &listing.loaded {
         lines.push("Loaded:".to_owned());
         for plugin in loaded {
-            let health = format!("{:?}", plugin.health).to_lowercase();
             let what = plugin.reason.clone().unwrap_or_else(|| plugin.types.join(" "));
-            lines.push(format!("  {:<12} {health:<12} {what}", plugin.name));
+            lines.push(format!("  {:<12} {:<12} {what}", plugin.name, plugin.health.as_str()));
         }
     }
     lines.push(String::new());

@@ -29,6 +29,8 @@ const END_LIMIT: Duration = Duration::from_millis(350);
     `transport` and `server`.\nNothing given: stdio if stdin is not a terminal, else \
     tcp://127.0.0.1:8765.\nWithout a file: read-only tools over the current directory, memory in RAM, \
     demo tools.\n\n\
+    SIGHUP reads FILE again and puts its plugins in force; what did not change is not touched. A file \
+    with errors changes nothing; the log says why. SIGTERM and SIGINT drain and end.\n\n\
     Examples:\n  a2e serve --stdio < session.ndjson\n  \
     a2e serve -c a2e.yaml --listen unix:///run/user/1000/a2e/a2e.sock --listen tcp://127.0.0.1:8765"
 )]
@@ -87,13 +89,21 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     for address in addresses.iter().filter(|address| **address != ListenAddr::Stdio) {
         listeners.push(Listener::bind(address, &config).await?);
     }
-    let executor = Executor::builder(config)
-        .guard("/proc/self/exe")
-        .drain(drain)
-        .start()
-        .await
-        .map_err(Failure::refused)?;
-    let executor = Arc::new(executor);
+    let mut hangup = signal(SignalKind::hangup()).map_err(Failure::internal)?;
+    let mut builder = Executor::builder(config).guard("/proc/self/exe").drain(drain);
+    if let Some(file) = &args.config {
+        builder = builder.config_file(file);
+    }
+    let executor = Arc::new(builder.start().await.map_err(Failure::refused)?);
+    let reloading = {
+        let executor = Arc::clone(&executor);
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                // What it did, or why it did nothing, is in the log.
+                let _logged = executor.reload_file().await;
+            }
+        })
+    };
     for listener in &listeners {
         tracing::info!(address = %listener.address(), "listening");
     }
@@ -112,6 +122,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
         _ = terminate.recv() => Stop::Signal("SIGTERM"),
         _ = interrupt.recv() => Stop::Signal("SIGINT"),
     };
+    reloading.abort();
     for accept in &accepting {
         accept.abort();
     }

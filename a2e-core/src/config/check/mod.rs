@@ -33,7 +33,9 @@ pub(in crate::config) fn check(root: &Node, findings: &Findings, file: &str) -> 
     if let Some(id) = top.word("host_id") {
         id.clone_into(&mut config.host_id);
     }
-    let token = token(&mut top);
+    let auth = token(&mut top, "auth_token");
+    // One that cannot be read is noted, and opens nothing.
+    config.operator_token = token(&mut top, "operator_token").unwrap_or_default();
     let places = network(&mut top, &mut config);
     config.audit = audit(&mut top);
     snapshots(&mut top, &mut config);
@@ -42,7 +44,7 @@ pub(in crate::config) fn check(root: &Node, findings: &Findings, file: &str) -> 
     }
     config.plugins = plugins(&mut top, file);
     // A token that could not be read is one error, not two.
-    if let Ok(token) = token {
+    if let Ok(token) = auth {
         config.auth_token = token;
         for (address, at, key) in places {
             if let Some(problem) = config.check_address(&address) {
@@ -59,19 +61,19 @@ pub(in crate::config) fn check(root: &Node, findings: &Findings, file: &str) -> 
 }
 
 /// The token, if there is one; an error when it cannot be read, which is then noted.
-fn token(top: &mut Section<'_>) -> Result<Option<Secret>, ()> {
-    let at = top.get("auth_token").map_or(top.at(), |node| node.at);
-    let Some(text) = top.text("auth_token") else {
-        return if top.has("auth_token") { Err(()) } else { Ok(None) };
+fn token(top: &mut Section<'_>, key: &'static str) -> Result<Option<Secret>, ()> {
+    let at = top.get(key).map_or(top.at(), |node| node.at);
+    let Some(text) = top.text(key) else {
+        return if top.has(key) { Err(()) } else { Ok(None) };
     };
     if text.is_empty() {
-        top.warning(at, "auth_token", "is empty, so none is asked for", None);
+        top.warning(at, key, "is empty, so none is asked for", None);
         return Ok(None);
     }
     let token = Secret::new(text);
     if token.is_short() {
         let hint = "\"openssl rand -hex 16\" prints one that is long enough".to_owned();
-        top.warning(at, "auth_token", "has less than 128 bits", Some(hint));
+        top.warning(at, key, "has less than 128 bits", Some(hint));
     }
     Ok(Some(token))
 }

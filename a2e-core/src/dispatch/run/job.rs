@@ -236,4 +236,3 @@ impl Job {
         resume(&call, step, said, &slot);
     }
 }
-

@@ -172,7 +172,8 @@ fn find_handler(slot: &Arc<PluginSlot>, call: &Call) -> Result<Arc<Handler>> {
         PluginScope::Session => of(call.0.session.instance(slot)?.handlers()),
     };
     handler.ok_or_else(|| {
-        let text = format!("plugin `{}` was reloaded and no longer handles `{wire_type}`", slot.name);
+        let text =
+            format!("plugin `{}` was reloaded and no longer handles `{wire_type}`", slot.name);
         Error::new(ErrorCode::Unavailable, text)
     })
 }
@@ -212,7 +213,11 @@ fn run_inline(
 }
 
 /// Calls plugin code; a panic becomes what a broken handler says.
-fn guarded<T>(call: &Call, slot: &Arc<PluginSlot>, work: impl FnOnce() -> Result<T>) -> Result<Result<T>, Said> {
+fn guarded<T>(
+    call: &Call,
+    slot: &Arc<PluginSlot>,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<Result<T>, Said> {
     match catch(work) {
         Ok(result) => {
             note_end(call, slot, result.as_ref().err());

@@ -145,7 +145,9 @@ impl Breaker {
     fn note(&mut self, now: Duration, is_well: bool) {
         self.recent.push_back((now, is_well));
         let too_old = |at: Duration| now.saturating_sub(at) > WINDOW;
-        while self.recent.len() > WINDOW_CALLS || self.recent.front().is_some_and(|it| too_old(it.0)) {
+        while self.recent.len() > WINDOW_CALLS
+            || self.recent.front().is_some_and(|it| too_old(it.0))
+        {
             self.recent.pop_front();
         }
     }
@@ -188,8 +190,7 @@ impl Panics {
     /// The plugin says itself that its state is not to be trusted.
     pub(crate) fn remedy(&mut self, now: Duration) -> Remedy {
         self.recent.clear();
-        let is_second =
-            self.rebuilt.is_some_and(|at| now.saturating_sub(at) <= SECOND_CHANCE);
+        let is_second = self.rebuilt.is_some_and(|at| now.saturating_sub(at) <= SECOND_CHANCE);
         if is_second {
             return Remedy::Quarantine;
         }

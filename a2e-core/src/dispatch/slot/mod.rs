@@ -194,9 +194,7 @@ impl PluginSlot {
             PAUSED => Entry::Wait,
             RETIRED => match self.successor.get() {
                 Some(successor) => Entry::Moved(Arc::clone(successor)),
-                None => {
-                    Entry::Refused(unavailable(format!("plugin `{}` was removed", self.name)))
-                }
+                None => Entry::Refused(unavailable(format!("plugin `{}` was removed", self.name))),
             },
             _ => Entry::Refused(unavailable(format!("plugin `{}` has failed", self.name))),
         }

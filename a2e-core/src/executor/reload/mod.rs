@@ -15,7 +15,9 @@ use super::kernel::Kernel;
 use crate::config::{HostConfig, PluginConfig};
 use crate::dispatch::{PluginSlot, Remedy};
 use crate::protocol::PluginName;
-pub use report::{ReloadError, ReloadProblem, ReloadReport};
+use crate::protocol::host::{ReloadProblem, ReloadReport};
+pub use report::ReloadError;
+use report::{of_config, summary};
 
 /// More reloads than this do not wait for their turn.
 const MAX_WAITING: usize = 8;
@@ -87,6 +89,11 @@ pub(crate) struct Rebuild {
 }
 
 impl Kernel {
+    /// Whether there is a file to read again.
+    pub(crate) fn has_file(&self) -> bool {
+        self.reloads.source.is_some()
+    }
+
     /// Puts a configuration in force.
     ///
     /// # Errors
@@ -109,8 +116,8 @@ impl Kernel {
         let outcome = self.put_in_force(plugins, &rebuild).await;
         match outcome {
             Ok(mut report) => {
-                report.needs_restart = needs_restart;
-                tracing::info!(generation = report.generation, %report, "reloaded");
+                report.needs_restart = needs_restart.into_iter().map(str::to_owned).collect();
+                tracing::info!(generation = report.generation, did = summary(&report), "reloaded");
                 for key in &report.needs_restart {
                     tracing::warn!(key, "changed in the file; takes effect at the next start");
                 }
@@ -142,7 +149,7 @@ impl Kernel {
             }
         };
         let problems = config.problems().into_iter().filter(crate::config::Problem::is_error);
-        let problems: Vec<ReloadProblem> = problems.map(ReloadProblem::of_config).collect();
+        let problems: Vec<ReloadProblem> = problems.map(|it| of_config(&it)).collect();
         if !problems.is_empty() {
             return Err(ReloadError::Plugins(problems));
         }
@@ -163,8 +170,8 @@ impl Kernel {
                     (Arc::clone(self), Arc::clone(slot), reason.to_owned());
                 self.runtime.spawn(async move {
                     let rebuild = Rebuild { names: vec![slot.name.clone()], is_suspect: true };
-                    let rebuilt = kernel.reload(Wanted::InForce, rebuild).await;
-                    if let Err(error) = rebuilt {
+                    let reloaded = kernel.reload(Wanted::InForce, rebuild).await;
+                    if let Err(error) = reloaded {
                         slot.fail(format!("{reason}; it could not be built anew: {error}"));
                     } else if slot.is_serving() {
                         // It was replaced by another reload meanwhile.

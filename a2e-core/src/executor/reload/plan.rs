@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Rebuild, ReloadError, ReloadProblem, ReloadReport};
+use super::report::of_plugin;
+use super::{Rebuild, ReloadError};
 use crate::config::PluginConfig;
 use crate::dispatch::{PluginSlot, PluginStats, RouteTable};
 use crate::executor::kernel::Kernel;
 use crate::executor::load::{build, caught, gate, on_thread, start};
 use crate::plugin::{Interception, PluginScope, Scope};
 use crate::protocol::PluginName;
+use crate::protocol::host::{ReloadProblem, ReloadReport};
 use crate::{Error, Result};
 
 /// How long a hand-over waits for calls that run in the old instance. What they change after that
@@ -22,12 +24,22 @@ enum Step {
     /// The instance and its place stay.
     Keep(Arc<PluginSlot>),
     /// The instance stays in another place.
-    Adjust { old: Arc<PluginSlot>, new: Arc<PluginSlot> },
+    Adjust {
+        old: Arc<PluginSlot>,
+        new: Arc<PluginSlot>,
+    },
     /// Another instance.
-    Replace { old: Arc<PluginSlot>, new: Arc<PluginSlot> },
+    Replace {
+        old: Arc<PluginSlot>,
+        new: Arc<PluginSlot>,
+    },
     Add(Arc<PluginSlot>),
     /// It failed before, with the same configuration, and fails still.
-    Fail { config: PluginConfig, old: Option<Arc<PluginSlot>>, reason: String },
+    Fail {
+        config: Box<PluginConfig>,
+        old: Option<Arc<PluginSlot>>,
+        reason: String,
+    },
 }
 
 impl Step {
@@ -112,11 +124,11 @@ impl Kernel {
             }),
             Err(error) if is_same && !is_forced => {
                 let reason = error.message().to_owned();
-                Ok(Step::Fail { config: config.clone(), old, reason })
+                Ok(Step::Fail { config: Box::new(config.clone()), old, reason })
             }
             Err(error) => {
                 let message = format!("plugin `{}`: {}", config.name, error.message());
-                Err(ReloadProblem::of_plugin(&config.name, message))
+                Err(of_plugin(&config.name, message))
             }
         }
     }
@@ -131,12 +143,11 @@ impl Kernel {
         let mut problems = Vec::new();
         for step in steps.iter_mut() {
             let Some(new) = step.built().map(Arc::clone) else { continue };
-            let ready = match &*step {
-                Step::Replace { old, .. } => self.succeed(old, &new, rebuild).await,
-                _ => {
-                    self.restore(&new).await;
-                    Ok(())
-                }
+            let ready = if let Step::Replace { old, .. } = &*step {
+                self.succeed(old, &new, rebuild).await
+            } else {
+                self.restore(&new).await;
+                Ok(())
             };
             let started = match ready {
                 Ok(()) => start(self, &new).await,
@@ -144,7 +155,7 @@ impl Kernel {
             };
             if let Err(error) = started {
                 let message = format!("plugin `{}`: {}", new.name, error.message());
-                problems.push(ReloadProblem::of_plugin(&new.name, message));
+                problems.push(of_plugin(&new.name, message));
             }
         }
         problems
@@ -175,7 +186,9 @@ impl Kernel {
         let sessions = self.sessions();
         let work = move || {
             if to.scope == PluginScope::Session {
-                return sessions.iter().try_for_each(|session| session.replace_instance(&from, &to));
+                return sessions
+                    .iter()
+                    .try_for_each(|session| session.replace_instance(&from, &to));
             }
             let Some(state) = caught("save", || from.instance.save(Scope::Host))? else {
                 return Ok(());
@@ -190,9 +203,8 @@ impl Kernel {
 
     /// Plugins in force that are wanted no more.
     fn leaving(&self, steps: &[Step]) -> Vec<Arc<PluginSlot>> {
-        let stays = |slot: &PluginSlot| {
-            steps.iter().filter_map(Step::slot).any(|it| it.name == slot.name)
-        };
+        let stays =
+            |slot: &PluginSlot| steps.iter().filter_map(Step::slot).any(|it| it.name == slot.name);
         self.plugins().into_iter().filter(|slot| !stays(slot)).collect()
     }
 
@@ -209,10 +221,7 @@ impl Kernel {
         if problems.is_empty() {
             return Ok(table);
         }
-        Err(problems
-            .into_iter()
-            .map(|it| ReloadProblem::of_plugin(&it.plugin, it.to_string()))
-            .collect())
+        Err(problems.into_iter().map(|it| of_plugin(&it.plugin, it.to_string())).collect())
     }
 
     /// The one step in which everything changes. From here on nothing fails.
@@ -228,7 +237,7 @@ impl Kernel {
         self.install(table, slots);
         self.forget_unloaded();
         let mut report =
-            ReloadReport { generation: self.table_generation(), ..ReloadReport::default() };
+            ReloadReport { ok: true, generation: self.table_generation(), ..Default::default() };
         let mut changed: Vec<Arc<PluginSlot>> = leaving.to_vec();
         for step in steps {
             match step {
@@ -317,12 +326,13 @@ fn epochs(steps: &[Step], leaving: &[Arc<PluginSlot>]) -> (Vec<u64>, Vec<u64>) {
 }
 
 fn unknown_names(wanted: &[PluginConfig], rebuild: &Rebuild) -> Vec<ReloadProblem> {
-    let is_known = |name: &&PluginName| wanted.iter().any(|it| it.name == **name && it.metadata.enabled);
+    let is_known =
+        |name: &&PluginName| wanted.iter().any(|it| it.name == **name && it.metadata.enabled);
     let unknown = rebuild.names.iter().filter(|name| !is_known(name));
     unknown
         .map(|name| {
             let message = format!("no enabled plugin is named `{name}`, so it cannot be rebuilt");
-            ReloadProblem::of_plugin(name, message)
+            of_plugin(name, message)
         })
         .collect()
 }

@@ -8,7 +8,7 @@ use crate::executor::kernel::Kernel;
 use crate::executor::load::on_thread;
 
 /// An instance that still has calls after this is torn down under them. As long as most deadlines.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// How often it is looked whether the calls have ended.
 const LOOK: Duration = Duration::from_millis(5);

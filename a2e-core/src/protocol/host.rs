@@ -1,0 +1,307 @@
+//! The messages by which an operator looks at a host and steers it: `host/*`.
+//!
+//! They are served over stdio, inside the process, over a Unix socket of the same user, and to whoever
+//! shook hands with the operator token.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::message;
+
+/// `host/status/req`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct HostStatusRequest {}
+
+/// `host/status/resp`: a look at the whole host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct HostStatus {
+    /// The host's name.
+    pub host_id: String,
+    /// The program's version.
+    pub program: String,
+    /// Seconds since the start.
+    pub uptime_seconds: f64,
+    /// Rises each time the table of plugins changes; 1 after the start.
+    pub generation: u64,
+    /// Open sessions.
+    pub sessions: usize,
+    /// Requests that have left their readers and are not answered.
+    pub in_flight: usize,
+    /// Of these, the ones that wait for a permit.
+    pub waiting: usize,
+    /// Bytes that wait to be sent, in all sessions.
+    pub unsent_bytes: usize,
+    /// Child processes that live.
+    pub children: usize,
+    /// How children are held: `guard`, `group`.
+    pub isolation: String,
+    /// The audit mode in force.
+    pub audit: String,
+    /// Audit records that reached the file.
+    pub audit_written: u64,
+    /// Audit records that were lost.
+    pub audit_lost: u64,
+    /// Why the audit fails now, if it does.
+    pub audit_failing: Option<String>,
+    /// Where the audit goes.
+    pub audit_path: Option<String>,
+    /// Every configured plugin.
+    pub plugins: Vec<PluginStatus>,
+    /// Plugins that a reload has replaced or removed and whose calls go on.
+    pub retiring: Vec<String>,
+    /// Events that were answered, refused or dropped otherwise than meant, by name.
+    pub counters: BTreeMap<String, u64>,
+    /// Whether the worker pool was replaced too often, or the audit fails.
+    pub is_degraded: bool,
+}
+
+/// Whether a plugin serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum PluginHealth {
+    /// It takes messages.
+    #[default]
+    Serving,
+    /// It failed so often that it gets no messages for a while (see its breaker).
+    Resting,
+    /// Too many of its handlers hang, or it panicked again after it was built anew; it gets no messages.
+    Quarantined,
+    /// It was not built or not started.
+    Failed,
+    /// Its configuration says `enabled: false`.
+    Disabled,
+}
+
+impl PluginHealth {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Resting => "resting",
+            Self::Quarantined => "quarantined",
+            Self::Failed => "failed",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    /// Whether nothing is wrong: it serves, or is not meant to.
+    pub fn is_well(self) -> bool {
+        matches!(self, Self::Serving | Self::Disabled)
+    }
+}
+
+/// A look at one plugin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct PluginStatus {
+    /// Its instance name.
+    pub name: String,
+    /// Its class.
+    pub cls: String,
+    /// Its capability.
+    pub capability: String,
+    /// Whether it serves.
+    pub health: PluginHealth,
+    /// Why it does not.
+    pub reason: Option<String>,
+    /// Why its state was not restored at start, or not saved the last time.
+    pub state_problem: Option<String>,
+    /// The message types that it handles.
+    pub types: Vec<String>,
+    /// Higher is asked first.
+    pub priority: i64,
+    /// Whether only it is asked.
+    pub exclusive: bool,
+    /// Handlers that were called.
+    pub calls: u64,
+    /// Handlers that panicked.
+    pub panics: u64,
+    /// Requests that it did not answer in time.
+    pub timeouts: u64,
+    /// How often it was built anew.
+    pub rebuilds: u64,
+    /// Where its breaker stands: `closed`, `open`, `probing`.
+    pub breaker: String,
+    /// How often its breaker opened.
+    pub breaker_opened: u64,
+    /// Handlers that run beyond readers now.
+    pub running: usize,
+    /// Requests that wait for its permits.
+    pub queued: usize,
+    /// Threads that hang in it.
+    pub stuck: usize,
+    /// Handlers that may run at a time.
+    pub permits: PermitStatus,
+}
+
+/// How many handlers of a plugin may run at a time, by where they run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PermitStatus {
+    /// On the worker pool.
+    pub pool: usize,
+    /// On threads that may block.
+    pub blocking: usize,
+    /// As futures.
+    pub future: usize,
+}
+
+/// `host/reload/req`: read the configuration again and put its plugins in force.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct HostReloadRequest {
+    /// Plugins to build anew although nothing changed, by name; `["*"]` is all of them.
+    #[serde(default)]
+    pub rebuild: Vec<String>,
+}
+
+/// `host/reload/resp`: what a reload did, by plugin names. A reload that is refused changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ReloadReport {
+    /// Whether the configuration is in force now.
+    pub ok: bool,
+    /// The number of the table in force; rises with each change.
+    pub generation: u64,
+    /// Plugins that are new.
+    pub added: Vec<String>,
+    /// Plugins that are gone. Their calls in flight come to their end.
+    pub removed: Vec<String>,
+    /// Plugins that were built anew, with the state of the instance before.
+    pub rebuilt: Vec<String>,
+    /// Plugins whose priority, permits or the like changed; the instance stayed.
+    pub adjusted: Vec<String>,
+    /// Plugins that were not touched.
+    pub kept: Vec<String>,
+    /// Plugins that failed before, with the same configuration, and fail still.
+    pub failed: Vec<String>,
+    /// Keys that differ from what the host was started with and take effect at its next start.
+    pub needs_restart: Vec<String>,
+    /// Why it was refused.
+    pub problems: Vec<ReloadProblem>,
+}
+
+/// One thing that keeps a configuration from being put in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ReloadProblem {
+    /// The plugin, where it is one's.
+    pub plugin: Option<String>,
+    /// What is wrong, and where in the file.
+    pub message: String,
+}
+
+/// `host/snapshot/req`: save the state of every plugin now.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct HostSnapshotRequest {}
+
+/// `host/snapshot/resp`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct HostSnapshot {
+    /// How many plugins were asked and did not fail.
+    pub saved: usize,
+    /// What failed, as texts that name the plugin.
+    pub failed: Vec<String>,
+}
+
+/// `host/explain/req`: who handles a type, and how.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct HostExplainRequest {
+    /// The message type that is asked about.
+    pub message_type: String,
+}
+
+/// `host/explain/resp`: the way of a message type through the host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The type that was asked about.
+    pub message_type: String,
+    /// Whether somebody handles it.
+    pub is_handled: bool,
+    /// Whether the kernel answers it itself.
+    pub is_core: bool,
+    /// The type of its reply; empty for one-way messages.
+    pub reply_type: String,
+    /// How several answers become one.
+    pub fold: String,
+    /// How long it may take: `30 s`, `field timeout, else 30 s`, `none`.
+    pub deadline: String,
+    /// Who is asked before the handlers, in this order.
+    pub interceptors: Vec<ExplainedInterceptor>,
+    /// Who is asked, in this order.
+    pub handlers: Vec<ExplainedHandler>,
+    /// Plugins that handle it, too, and are not asked, or not just now.
+    pub left_out: Vec<LeftOut>,
+    /// Plugins that are configured and not loaded: they might handle it.
+    pub not_loaded: Vec<LeftOut>,
+    /// Types that are handled and look much like it.
+    pub nearest: Vec<String>,
+}
+
+/// One interceptor of a type.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ExplainedInterceptor {
+    /// Its name.
+    pub name: String,
+    /// The plugin that registered it.
+    pub plugin: String,
+    /// Higher is asked first.
+    pub priority: i64,
+}
+
+/// One handler of a type.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ExplainedHandler {
+    /// The plugin's instance name.
+    pub plugin: String,
+    /// Its class.
+    pub cls: String,
+    /// Higher is asked first.
+    pub priority: i64,
+    /// Whether it alone is asked.
+    pub exclusive: bool,
+    /// Where it runs: `inline`, `pool`, `blocking`, `future`.
+    pub run: String,
+    /// For whom the plugin is built: `host`, `session`.
+    pub scope: String,
+    /// How many of its runs there may be at a time; none for inline handlers.
+    pub permits: Option<usize>,
+    /// The plugin's own limit in seconds, where configured.
+    pub deadline_s: Option<f64>,
+    /// Whether the plugin serves.
+    pub health: PluginHealth,
+}
+
+/// A plugin that is not asked, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct LeftOut {
+    /// The plugin's instance name.
+    pub plugin: String,
+    /// Why it is not asked.
+    pub reason: String,
+}
+
+message!(HostStatus, "host/status/resp");
+message!(HostStatusRequest, "host/status/req" => HostStatus, First);
+message!(ReloadReport, "host/reload/resp");
+message!(HostReloadRequest, "host/reload/req" => ReloadReport, First);
+message!(HostSnapshot, "host/snapshot/resp");
+message!(HostSnapshotRequest, "host/snapshot/req" => HostSnapshot, First);
+message!(Explanation, "host/explain/resp");
+message!(HostExplainRequest, "host/explain/req" => Explanation, First);
