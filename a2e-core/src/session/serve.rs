@@ -112,6 +112,9 @@ async fn finish_session(session: &Arc<Session>, end: End, mut source: ByteSource
     let reason = if is_gone { CancelReason::ClientGone } else { CancelReason::Shutdown };
     session.end_all(reason);
     kernel.session_ended(session).await;
+    // Whoever ends a request at this very moment has said so, and is about to queue the answer.
+    let all_answered = session.wait_changed(|it| it.in_flight.is_empty());
+    let _soon = tokio::time::timeout(LAST_WORDS, all_answered).await;
     // What a plugin said while it let go of the session still leaves.
     let sent = tokio::time::timeout(LAST_WORDS, session.sink.sent()).await;
     if sent != Ok(true) && !session.sink.is_dead() {

@@ -109,7 +109,8 @@ async fn a_disabled_plugin_is_absent() {
         it.required = true;
     });
     let host = TestHost::start(with([off, plugin("echo", "Echo")])).await;
-    assert_eq!(host.executor().status().plugins.len(), 1);
+    let status = of(&host.executor().status(), "off");
+    assert_eq!(status.health, PluginHealth::Disabled, "status tells why it is not there");
     let mut session = host.session();
     assert_eq!(session.call_error("keeper/add/req", json!({})).await, "unknown_type");
     assert_eq!(announced(&session.handshake(&["test"]).await), ["test echo"]);
