@@ -10,6 +10,7 @@
 
 mod flow;
 mod host;
+mod operate;
 mod plugins;
 mod probe;
 mod process;

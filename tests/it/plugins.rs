@@ -4,6 +4,7 @@ pub(crate) mod caller;
 pub(crate) mod echo;
 pub(crate) mod emitter;
 pub(crate) mod faulty;
+pub(crate) mod gatekeeper;
 pub(crate) mod keeper;
 pub(crate) mod script;
 

@@ -61,6 +61,11 @@ impl Probe {
         self.woken.notify_waiters();
     }
 
+    /// Whether the journal holds this text.
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        self.lock().journal.iter().any(|it| it == text)
+    }
+
     async fn until(&self, done: impl Fn(&State) -> bool) {
         loop {
             let woken = self.woken.notified();
@@ -104,6 +109,11 @@ impl Switch {
         let come = self.0.until(|it| it.entered >= count);
         let in_time = tokio::time::timeout(PATIENCE, come).await.is_ok();
         assert!(in_time, "{} of {count} handlers came", self.0.lock().entered);
+    }
+
+    /// Writes into the journal, for plugins to read.
+    pub(crate) fn note(&self, text: &str) {
+        self.0.note(text);
     }
 
     /// How many handlers have come to the switch.

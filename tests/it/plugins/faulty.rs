@@ -49,6 +49,7 @@ impl FaultyPlugin {
     }
 
     fn serve(&self, request: Faulty, call: &Call) -> Answer<Fine> {
+        assert!(request.state != "panic", "{SECRET}");
         if request.state == "bomb" {
             // Explodes when the session goes.
             call.state(|| Bomb(true));
@@ -62,6 +63,9 @@ impl Settings {
     fn at(&self, part: &str) -> Result<()> {
         let probe = Probe::of(&self.probe);
         if let Some(probe) = &probe {
+            if part == "build" && probe.holds("break the next build") {
+                return Err(Error::runtime("fails in build"));
+            }
             probe.note(part);
         }
         if self.fails_in != part {

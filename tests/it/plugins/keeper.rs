@@ -9,14 +9,31 @@ use a2e_core::{Result, message, register_plugin};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Deserialize)]
-struct Add {
+struct Increase {
     #[serde(default)]
     add: i64,
     /// Save it under a key of the plugin's own.
     #[serde(default)]
     saves: bool,
+    /// Tell the host that the state is not to be trusted.
+    #[serde(default)]
+    suspect: bool,
 }
-message!(Add, "keeper/add/req" => Kept, First);
+message!(Increase, "keeper/add/req" => Kept, First);
+
+macro_rules! elsewhere {
+    ($($name:ident = $wire:literal),*) => {$(
+        #[derive(Debug, Deserialize)]
+        #[serde(transparent)]
+        struct $name(Increase);
+        message!($name, $wire => Kept, First);
+    )*};
+}
+elsewhere!(
+    AddPool = "keeper/pool/req",
+    AddBlocking = "keeper/blocking/req",
+    AddFuture = "keeper/future/req"
+);
 
 #[derive(Debug, Serialize)]
 struct Kept {
@@ -28,15 +45,26 @@ struct Kept {
 message!(Kept, "keeper/resp");
 
 #[derive(Debug, Deserialize)]
-struct Nothing {}
+struct Settings {
+    /// Says nothing, but changes the configuration.
+    #[serde(default)]
+    note: String,
+    /// What may not be restored: `older`, `newer`.
+    #[serde(default)]
+    refuses: String,
+}
 
 struct Keeper {
     total: AtomicI64,
     host: Host,
+    settings: Settings,
 }
 
 impl Keeper {
-    fn add(&self, request: Add, call: &Call) -> Answer<Kept> {
+    fn add(&self, request: Increase, call: &Call) -> Answer<Kept> {
+        if request.suspect {
+            self.host.suspect("it was told so");
+        }
         let total = self.total.fetch_add(request.add, Ordering::SeqCst) + request.add;
         let slot = call.state(|| AtomicI64::new(0));
         let of_session = slot.fetch_add(request.add, Ordering::SeqCst) + request.add;
@@ -52,9 +80,28 @@ impl Keeper {
     }
 }
 
+impl Keeper {
+    fn pool(&self, request: AddPool, call: &Call) -> Answer<Kept> {
+        self.add(request.0, call)
+    }
+
+    fn blocking(&self, request: AddBlocking, call: &Call) -> Answer<Kept> {
+        std::thread::sleep(std::time::Duration::from_micros(200));
+        self.add(request.0, call)
+    }
+
+    async fn future(self: std::sync::Arc<Self>, request: AddFuture, call: Call) -> Answer<Kept> {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        self.add(request.0, &call)
+    }
+}
+
 impl Plugin for Keeper {
     fn handlers(on: &mut Handlers<Self>) {
         on.inline(Keeper::add);
+        on.pool(Keeper::pool);
+        on.blocking(Keeper::blocking);
+        on.future(Keeper::future);
     }
 
     fn save(&self, _: Scope<'_>) -> Result<Option<State>> {
@@ -62,6 +109,10 @@ impl Plugin for Keeper {
     }
 
     fn restore(&self, _: Scope<'_>, state: State) -> Result<()> {
+        if !self.settings.refuses.is_empty() {
+            let text = format!("this state is {} than what is known", self.settings.refuses);
+            return Err(a2e_core::Error::runtime(text));
+        }
         self.total.store(state.decode()?, Ordering::SeqCst);
         Ok(())
     }
@@ -72,8 +123,17 @@ impl Plugin for Keeper {
     }
 }
 
-fn build(_: Nothing, host: &Host) -> Result<Keeper> {
-    Ok(Keeper { total: AtomicI64::new(0), host: host.clone() })
+fn build(settings: Settings, host: &Host) -> Result<Keeper> {
+    if settings.note == "bad" {
+        return Err(a2e_core::Error::runtime("a note may not be bad"));
+    }
+    Ok(Keeper { total: AtomicI64::new(0), host: host.clone(), settings })
 }
 
-register_plugin!(Keeper, cls = "test.Keeper", capability = "test", config = Nothing, build = build);
+register_plugin!(
+    Keeper,
+    cls = "test.Keeper",
+    capability = "test",
+    config = Settings,
+    build = build
+);

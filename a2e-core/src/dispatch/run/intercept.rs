@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use super::job::{Task, leave};
 use super::{Input, Place, drive};
 use crate::codec::scan::scan;
-use crate::codec::{Body, Incoming, RawJson};
+use crate::codec::{Body, Envelope, Incoming, RawJson};
 use crate::dispatch::PluginSlot;
 use crate::dispatch::active::Active;
 use crate::dispatch::call::Call;
@@ -97,8 +97,11 @@ fn line_of(call: &Call, body: &RawJson) -> Result<Body, String> {
     let (kind, id) = (quoted(&call.0.route.spec.wire_type)?, quoted(&call.0.id)?);
     let comma = if inner.is_empty() { "" } else { "," };
     let line = format!("{{\"type\":{kind},\"id\":{id}{comma}{inner}}}");
-    // Also finds a second `type` or `id`.
     let scanned = scan(line.as_bytes()).map_err(|error| error.to_string())?;
+    if let Err(refusal) = Envelope::of(&scanned) {
+        // A second `type` or `id`.
+        return Err(refusal.error.message().to_owned());
+    }
     Ok(Incoming::new(scanned.text, scanned.depth).to_body())
 }
 

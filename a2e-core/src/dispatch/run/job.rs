@@ -55,7 +55,7 @@ pub(super) fn leave(
     slot: &Arc<PluginSlot>,
     place: Place,
 ) -> Result<()> {
-    let has_next = step + 1 < call.0.route.handlers.len();
+    let has_next = step.saturating_add(1) < call.0.route.handlers.len();
     let needs_body = has_next || !matches!(task, Task::Later(_));
     let body = if needs_body { input.to_body() } else { None };
     if has_next && body.is_some() {
