@@ -74,13 +74,13 @@ async fn r33_only_time_outs_at_the_own_deadline_of_a_type_count() {
         let switch = crate::probe::Switch::new();
         let (host, clock) = clocked(with([script("s", "future", "hang")])).await;
         let mut session = host.session();
-        for _ in 0..5 {
+        for call in 1..=5 {
             let mut body = json!({ "probe": switch.key() });
             if !timeout.is_null() {
                 body["timeout"] = timeout.clone();
             }
             let id = session.send("script/timed/req", body).await;
-            host.until("a call that runs", |it| of(it, "s").running > 0).await;
+            switch.entered(call).await;
             clock.advance(Duration::from_mins(11));
             assert_eq!(session.reply_to(&id).await["code"], "timeout");
             host.until("a permit that is back", |it| of(it, "s").running == 0).await;
