@@ -4,9 +4,12 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{
-    call::CallArgs, check::CheckArgs, explain::ExplainArgs, plugins::PluginsArgs,
-};
+use crate::commands::bench::BenchArgs;
+use crate::commands::call::CallArgs;
+use crate::commands::check::CheckArgs;
+use crate::commands::explain::ExplainArgs;
+use crate::commands::manual::{CompletionsArgs, ManArgs};
+use crate::commands::plugins::PluginsArgs;
 use crate::serve::ServeArgs;
 
 /// A2E: the environment that an AI agent lives in.
@@ -33,6 +36,15 @@ pub(crate) enum Command {
     Plugins(PluginsArgs),
     /// Tell who handles a message type, in which order, how it runs, what intercepts it
     Explain(ExplainArgs),
+    /// Measure the message path on this machine, beside a raw echo
+    Bench(BenchArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man(ManArgs),
+    /// Give back what is read, for `bench`
+    #[command(name = "__echo", hide = true)]
+    Echo,
 }
 
 /// Seconds, not negative, at most an hour.

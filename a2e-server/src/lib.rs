@@ -53,6 +53,10 @@ pub fn cli(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => commands::check::run(&args),
         Command::Plugins(args) => commands::plugins::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
+        Command::Bench(args) => commands::bench::run(&args),
+        Command::Completions(args) => commands::manual::completions(&args),
+        Command::Man(args) => commands::manual::man(&args),
+        Command::Echo => commands::bench::echo(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
