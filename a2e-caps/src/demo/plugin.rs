@@ -61,7 +61,7 @@ impl DemoToolPlugin {
     fn list(&self, request: ToolListRequest, _call: &Call) -> Answer<ToolListResponse> {
         let filter = ListFilter::of(&request);
         let tools = self.definitions.iter().filter(|tool| filter.selects(tool)).cloned().collect();
-        Ok(ToolListResponse { tools }.into())
+        Ok(ToolListResponse { tools, ..ToolListResponse::default() }.into())
     }
 
     fn call(&self, request: DemoCall, call: &Call) -> Answer<ToolCallResponse> {

@@ -2,21 +2,20 @@
 //! wants to run, bounds its result.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use a2e_core::dispatch::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin, Run};
 use a2e_core::{Clock, Error, Result, Time, register_plugin};
-use serde::{Deserialize, Serialize};
 
-use super::catalog::{Catalog, Catalogs, Entry, unknown};
-use super::contract::{ToolCall, ToolOutput, ToolProvider};
-use super::files::{FileProvider, FileTool};
+use super::catalog::{Approvals, Catalog, Catalogs, Entry, unknown};
+use super::config::ToolConfig;
+use super::contract::{ToolCall, ToolOutput};
 use super::filter::ListFilter;
 use super::protocol::{ToolCallRequest, ToolCallResponse, ToolListRequest, ToolListResponse};
-use super::{result, schema};
+use super::{builtin, result, schema};
 
 /// A list over more tools than this is made on the worker pool.
 const INLINE_TOOLS: usize = 64;
@@ -24,26 +23,12 @@ const INLINE_TOOLS: usize = 64;
 /// What the envelope and the other fields of a result may need beside `data`, in bytes.
 const RESULT_MARGIN: usize = 64 * 1024;
 
-/// The settings of a tools plugin.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct ToolConfig {
-    /// Which built-in tools to offer; all by default.
-    #[serde(default)]
-    pub providers: Option<Vec<FileTool>>,
-    /// The folders that file tools may use; without any there are no file tools.
-    #[serde(default)]
-    pub roots: Vec<PathBuf>,
-    /// Whether `write_file` may write.
-    #[serde(default)]
-    pub allow_write: bool,
-    /// Most bytes of a result's `data`; half of `global_limits.max_line_bytes` by default.
-    #[serde(default)]
-    pub max_result_bytes: Option<usize>,
-}
+/// How often a plugin looks whether tools have changed while nobody lists or calls one.
+const REFRESH: Duration = Duration::from_secs(1);
 
 /// Serves its own tools and, when it has the highest priority, those that other plugins contribute.
 pub struct ToolPlugin {
-    catalogs: Catalogs,
+    catalogs: Arc<Catalogs>,
     host: Host,
     max_result_bytes: usize,
 }
@@ -54,30 +39,20 @@ impl std::fmt::Debug for ToolPlugin {
     }
 }
 
-/// `tool/changed/push`: the tools of this host are others than before.
-#[derive(Serialize)]
-struct Changed {
-    generation: u64,
-}
-
 impl ToolPlugin {
     fn new(config: ToolConfig, host: &Host) -> Result<Self> {
         let max_line = host.config().limits.max_line_bytes;
         let most = max_line.saturating_sub(RESULT_MARGIN).max(max_line / 2);
         let max_result_bytes = config.max_result_bytes.unwrap_or(max_line / 2).clamp(256, most);
-        let mut own: Vec<Arc<dyn ToolProvider>> = Vec::new();
-        if !config.roots.is_empty() {
-            let tools = config.providers.unwrap_or_else(|| FileTool::ALL.to_vec());
-            let files =
-                FileProvider::open(&config.roots, tools, config.allow_write, max_result_bytes)?;
-            own.push(Arc::new(files));
-        }
-        Ok(Self { catalogs: Catalogs::new(host, own), host: host.clone(), max_result_bytes })
+        let own = builtin::providers(&config, max_result_bytes)?;
+        let approvals = Approvals::new(config.pinned, config.require_pins);
+        let catalogs = Arc::new(Catalogs::new(host, own, approvals));
+        Ok(Self { catalogs, host: host.clone(), max_result_bytes })
     }
 
     #[allow(clippy::unnecessary_wraps, reason = "the shape of a handler")]
     fn list(&self, request: ToolListRequest, _call: &Call) -> Answer<ToolListResponse> {
-        let catalog = self.catalog();
+        let catalog = self.catalogs.current();
         if catalog.tools.len() <= INLINE_TOOLS {
             return Ok(listed(&catalog, &request).into());
         }
@@ -85,7 +60,7 @@ impl ToolPlugin {
     }
 
     fn call(&self, request: ToolCallRequest, call: &Call) -> Answer<ToolCallResponse> {
-        let catalog = self.catalog();
+        let catalog = self.catalogs.current();
         let Some(entry) = catalog.find(&request.tool_name) else {
             return missing(&catalog, &request.tool_name);
         };
@@ -111,16 +86,6 @@ impl ToolPlugin {
             })),
         }
     }
-
-    /// The tools as of now. When they are others than before, every session is told.
-    fn catalog(&self) -> Arc<Catalog> {
-        let (catalog, has_changed) = self.catalogs.current();
-        if has_changed {
-            let generation = self.host.contribution_generation();
-            self.host.push_all("tool/changed/push", &Changed { generation });
-        }
-        catalog
-    }
 }
 
 impl Plugin for ToolPlugin {
@@ -129,7 +94,14 @@ impl Plugin for ToolPlugin {
         on.inline(Self::call);
     }
 
-    fn start(&self, _host: &Host) -> Result<()> {
+    fn start(&self, host: &Host) -> Result<()> {
+        let catalogs = Arc::clone(&self.catalogs);
+        host.spawn(async move {
+            loop {
+                tokio::time::sleep(REFRESH).await;
+                catalogs.current();
+            }
+        });
         self.catalogs.announce()
     }
 }
@@ -137,7 +109,8 @@ impl Plugin for ToolPlugin {
 fn listed(catalog: &Catalog, request: &ToolListRequest) -> ToolListResponse {
     let filter = ListFilter::of(request);
     let all = catalog.tools.iter().map(|entry| &entry.definition);
-    ToolListResponse { tools: all.filter(|tool| filter.selects(tool)).cloned().collect() }
+    let tools = all.filter(|tool| filter.selects(tool)).cloned().collect();
+    ToolListResponse { tools, quarantined: catalog.quarantined }
 }
 
 /// The answer for a name that is not in the catalog. A tool that is withheld may be offered by a

@@ -35,6 +35,9 @@ pub struct ToolListResponse {
     /// The tools that match; with several plugins, joined in the order of their priority.
     #[serde(default)]
     pub tools: Vec<ToolDefinition>,
+    /// How many are left out because their definition is not the approved one.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub quarantined: usize,
 }
 
 /// What an agent is told about a tool.
@@ -247,6 +250,11 @@ impl ToolParameter {
         self.choices = Some(choices.iter().map(|&choice| choice.to_owned()).collect());
         self
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 fn yes() -> bool {

@@ -8,9 +8,10 @@ use cap_std::fs::{File, OpenOptions};
 use serde::{Deserialize, Serialize};
 
 use super::roots::Roots;
-use super::{base64, stop_if_cancelled};
+use super::stop_if_cancelled;
+use crate::tools::base64::encoded;
 use crate::tools::contract::{ToolCall, ToolDefinition, ToolOutput, ToolParameter};
-use crate::tools::result::{fitting, text_len};
+use crate::tools::result::text_len;
 
 /// Bytes between two looks at whether the call still matters.
 const STEP: usize = 256 * 1024;
@@ -122,24 +123,6 @@ fn by_bytes(mut file: File, offset: u64, limit: u64, budget: usize) -> std::io::
     let (text, encoding, used) = encoded(bytes, budget, has_more);
     let next = (has_more || used < whole).then(|| offset.saturating_add(used as u64));
     Ok(Content { text, encoding, next })
-}
-
-/// The bytes as text if they are one, else as base64, cut to the budget; and how many were used.
-/// A character that is cut off at the end of a part belongs to the next.
-fn encoded(bytes: Vec<u8>, budget: usize, is_part: bool) -> (String, &'static str, usize) {
-    let text = match std::str::from_utf8(&bytes) {
-        Ok(text) => Some(text),
-        Err(error) if is_part && error.error_len().is_none() && error.valid_up_to() > 0 => {
-            bytes.get(..error.valid_up_to()).and_then(|start| std::str::from_utf8(start).ok())
-        }
-        Err(_) => None,
-    };
-    if let Some(text) = text {
-        let text = fitting(text, budget);
-        return (text.to_owned(), "utf-8", text.len());
-    }
-    let fits = (budget / 4 * 3).max(3).min(bytes.len());
-    (base64::encode(bytes.get(..fits).unwrap_or_default()), "base64", fits)
 }
 
 fn by_lines(

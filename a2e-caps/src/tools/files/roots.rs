@@ -12,7 +12,7 @@ use nix::libc::{O_NOCTTY, O_NONBLOCK};
 
 /// The roots of one plugin, opened once.
 #[derive(Debug)]
-pub(super) struct Roots(Vec<Root>);
+pub(in crate::tools) struct Roots(Vec<Root>);
 
 #[derive(Debug)]
 struct Root {
@@ -23,10 +23,10 @@ struct Root {
 
 /// A place below a root.
 #[derive(Debug)]
-pub(super) struct Place<'r> {
-    pub(super) dir: &'r Dir,
+pub(in crate::tools) struct Place<'r> {
+    pub(in crate::tools) dir: &'r Dir,
     /// Relative to the root; `.` for the root itself.
-    pub(super) path: PathBuf,
+    pub(in crate::tools) path: PathBuf,
 }
 
 impl Roots {
@@ -34,7 +34,7 @@ impl Roots {
     ///
     /// # Errors
     /// When one is not there or is no folder.
-    pub(super) fn open(paths: &[PathBuf]) -> Result<Self> {
+    pub(in crate::tools) fn open(paths: &[PathBuf]) -> Result<Self> {
         let mut roots: Vec<Root> = Vec::with_capacity(paths.len());
         for path in paths {
             let failed = |error: io::Error| {
@@ -57,7 +57,7 @@ impl Roots {
     }
 
     /// One sentence on how paths are written, for the descriptions of tools.
-    pub(super) fn about_paths(&self) -> String {
+    pub(in crate::tools) fn about_paths(&self) -> String {
         match self.0.as_slice() {
             [root] => format!("Paths are relative to the folder `{}`.", root.name),
             _ => format!("Paths begin with the name of a folder: {}.", self.names()),
@@ -68,7 +68,7 @@ impl Roots {
     ///
     /// # Errors
     /// `tool_denied` for an absolute path, `tool_error` where the first part names no root.
-    pub(super) fn resolve(&self, path: &str) -> Result<Place<'_>> {
+    pub(in crate::tools) fn resolve(&self, path: &str) -> Result<Place<'_>> {
         if Path::new(path).is_absolute() {
             return Err(self.outside(path));
         }
@@ -91,7 +91,7 @@ impl Roots {
     }
 
     /// The error of a tool for what the operating system said about a path.
-    pub(super) fn failed(&self, what: &str, path: &str, error: &io::Error) -> Error {
+    pub(in crate::tools) fn failed(&self, what: &str, path: &str, error: &io::Error) -> Error {
         // Leaving the root is the one refusal that does not come from the operating system.
         if error.kind() == ErrorKind::PermissionDenied && error.raw_os_error().is_none() {
             return self.outside(path);
@@ -108,7 +108,7 @@ impl Roots {
     }
 
     /// The refusal of what is no regular file.
-    pub(super) fn irregular(&self, path: &str, kind: &str) -> Error {
+    pub(in crate::tools) fn irregular(&self, path: &str, kind: &str) -> Error {
         let text = format!("`{path}` is a {kind}; only regular files can be used");
         self.with_facts(Error::new(ErrorCode::ToolDenied, text), path)
     }
@@ -128,13 +128,22 @@ impl Roots {
     }
 
     /// The names, for people and for a listing of the roots themselves.
-    pub(super) fn names(&self) -> String {
+    pub(in crate::tools) fn names(&self) -> String {
         let names: Vec<String> = self.0.iter().map(|root| format!("`{}`", root.name)).collect();
         names.join(", ")
     }
 
+    /// What stands before a path below this root, where there are several.
+    pub(in crate::tools) fn prefix(&self, dir: &Dir) -> String {
+        let is_it = |root: &&Root| std::ptr::eq(&raw const root.dir, dir);
+        match self.0.iter().find(is_it) {
+            Some(root) if self.0.len() > 1 => format!("{}/", root.name),
+            _ => String::new(),
+        }
+    }
+
     /// The roots as entries of a folder above them, where there are several.
-    pub(super) fn as_folder(&self, path: &str) -> Option<impl Iterator<Item = (&str, &Dir)>> {
+    pub(in crate::tools) fn as_folder(&self, path: &str) -> Option<impl Iterator<Item = (&str, &Dir)>> {
         let is_top = Path::new(path).components().all(|it| it == Component::CurDir);
         (self.0.len() > 1 && is_top)
             .then(|| self.0.iter().map(|root| (root.name.as_str(), &root.dir)))
@@ -146,7 +155,7 @@ impl Place<'_> {
     ///
     /// # Errors
     /// As [`Roots::failed`] and [`Roots::irregular`] say it.
-    pub(super) fn open(
+    pub(in crate::tools) fn open(
         &self,
         roots: &Roots,
         what: &str,
@@ -174,14 +183,14 @@ impl Place<'_> {
 
     /// The folder that it stands in, relative to the root, and its name there; `None` where the
     /// path has no name at its end.
-    pub(super) fn split(&self) -> Option<(PathBuf, OsString)> {
+    pub(in crate::tools) fn split(&self) -> Option<(PathBuf, OsString)> {
         let name = self.path.file_name()?.to_owned();
         Some((or_dot(self.path.parent()?), name))
     }
 }
 
 /// What it is, when it is neither a regular file nor a folder.
-pub(super) fn irregular_kind(kind: cap_std::fs::FileType) -> Option<&'static str> {
+pub(in crate::tools) fn irregular_kind(kind: cap_std::fs::FileType) -> Option<&'static str> {
     use cap_std::fs::FileTypeExt;
     if kind.is_file() || kind.is_dir() {
         None

@@ -1,6 +1,6 @@
 //! What agents read of a tool, without what could mislead them: invisible characters and floods.
 
-use super::protocol::{ToolDefinition, ToolParameter};
+use crate::tools::protocol::{ToolDefinition, ToolParameter};
 
 /// Longest description of a tool or a parameter, in bytes (R39).
 const MAX_DESCRIPTION: usize = 4096;

@@ -1,9 +1,29 @@
-//! Bytes as base64, for files that are no text.
+//! Bytes in a JSON text: as they are where they are UTF-8, else as base64.
+
+use super::result::fitting;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+/// The bytes as text if they are one, else as base64, cut to the budget; and how many were used.
+/// A character that is cut off at the end of a part belongs to the next.
+pub(super) fn encoded(bytes: Vec<u8>, budget: usize, is_part: bool) -> (String, &'static str, usize) {
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => Some(text),
+        Err(error) if is_part && error.error_len().is_none() && error.valid_up_to() > 0 => {
+            bytes.get(..error.valid_up_to()).and_then(|start| std::str::from_utf8(start).ok())
+        }
+        Err(_) => None,
+    };
+    if let Some(text) = text {
+        let text = fitting(text, budget);
+        return (text.to_owned(), "utf-8", text.len());
+    }
+    let fits = (budget / 4 * 3).max(3).min(bytes.len());
+    (encode(bytes.get(..fits).unwrap_or_default()), "base64", fits)
+}
+
 /// The standard alphabet, with padding.
-pub(super) fn encode(bytes: &[u8]) -> String {
+fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let at = |place: usize| u32::from(chunk.get(place).copied().unwrap_or(0));

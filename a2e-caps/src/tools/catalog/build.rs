@@ -1,0 +1,149 @@
+//! Makes a catalog: asks every provider what it offers, and leaves out what must not be served.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use a2e_core::codec::encode_value;
+use a2e_core::plugin::{Host, Run};
+use a2e_core::protocol::PluginName;
+
+use super::pins::{Approvals, Quarantine};
+use super::{Catalog, Collector, Entry, MAX_TOOLS, clean};
+use crate::tools::contract::ToolProvider;
+use crate::tools::protocol::ToolDefinition;
+
+pub(super) struct Builder<'a> {
+    host: &'a Host,
+    approvals: &'a Approvals,
+    catalog: Catalog,
+    /// Names that other tools plugins have, with their owner.
+    taken: HashMap<String, PluginName>,
+    /// Refusals that were logged before.
+    logged: &'a [String],
+    /// Bytes that the definitions may still need on the wire.
+    room: usize,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(host: &'a Host, approvals: &'a Approvals, logged: &'a [String]) -> Self {
+        let catalog = Catalog {
+            generation: host.contribution_generation(),
+            providers: Vec::new(),
+            tools: Vec::new(),
+            by_name: HashMap::new(),
+            withheld: HashMap::new(),
+            quarantined: 0,
+            refused: Vec::new(),
+            is_last: false,
+        };
+        // A list of all of them must fit into one line, beside those of other plugins.
+        let room = host.config().limits.max_line_bytes / 2;
+        Self { host, approvals, catalog, taken: HashMap::new(), logged, room }
+    }
+
+    pub(super) fn build(mut self, own: &[Arc<dyn ToolProvider>]) -> Catalog {
+        let me = self.host.plugin().clone();
+        let plugins = self.host.plugins_of("tools");
+        let marks = self.host.contributions::<Collector>();
+        let collectors: Vec<_> = plugins
+            .iter()
+            .filter_map(|name| marks.iter().find(|mark| mark.owner == *name))
+            .collect();
+        self.catalog.is_last = plugins.last().is_none_or(|last| *last == me);
+        for mark in collectors.iter().take_while(|mark| mark.owner != me) {
+            self.take(&mark.item.own_names, &mark.owner);
+        }
+        for provider in own {
+            self.add(provider, &me, true);
+        }
+        if collectors.first().is_some_and(|first| first.owner == me) {
+            for mark in collectors.iter().skip(1) {
+                self.take(&mark.item.own_names, &mark.owner);
+            }
+            for contributed in self.host.contributions::<dyn ToolProvider>() {
+                self.add(&contributed.item, &contributed.owner, false);
+            }
+        }
+        self.catalog
+    }
+
+    fn take(&mut self, names: &[String], owner: &PluginName) {
+        for name in names {
+            self.taken.entry(name.clone()).or_insert_with(|| owner.clone());
+        }
+    }
+
+    /// Adds what a provider offers. One that panics offers nothing.
+    fn add(&mut self, provider: &Arc<dyn ToolProvider>, owner: &PluginName, is_own: bool) {
+        let ask = || {
+            let tools = provider.tools();
+            let tools = tools.into_iter().map(|tool| (provider.run(&tool.name), tool));
+            let tools: Vec<(Run, ToolDefinition)> = tools.collect();
+            (provider.generation(), tools, provider.withheld())
+        };
+        let Ok((generation, tools, withheld)) = catch_unwind(AssertUnwindSafe(ask)) else {
+            return self.refuse("*", owner, "its provider panicked when asked what it offers");
+        };
+        self.catalog.providers.push((Arc::clone(provider), generation));
+        for (run, tool) in tools {
+            let name: Arc<str> = tool.name.as_str().into();
+            match clean::definition(tool) {
+                Err(why) => self.refuse(&name, owner, &why),
+                Ok(definition) => {
+                    let (provider, owner) = (Arc::clone(provider), owner.clone());
+                    self.add_entry(Entry { definition, name, run, provider, owner }, is_own);
+                }
+            }
+        }
+        for (name, error) in withheld {
+            self.catalog.withheld.entry(name).or_insert(error);
+        }
+    }
+
+    fn add_entry(&mut self, entry: Entry, is_own: bool) {
+        let name = &entry.definition.name;
+        let taken = self.catalog.by_name.get(name).map(|it| &it.owner);
+        if let Some(other) = taken.or_else(|| self.taken.get(name)) {
+            let why = format!("the name is taken by plugin `{other}`");
+            return self.refuse(name, &entry.owner, &why);
+        }
+        let size = encode_value(&entry.definition).map_or(usize::MAX, |bytes| bytes.len());
+        let Some(room) = self.room.checked_sub(size) else {
+            return self.refuse(name, &entry.owner, "a list with it would be too long for a line");
+        };
+        if self.catalog.tools.len() >= MAX_TOOLS {
+            let why = format!("there are {MAX_TOOLS} tools already");
+            return self.refuse(name, &entry.owner, &why);
+        }
+        if let Err(quarantine) = self.approvals.judge(&entry.definition, &entry.owner, is_own) {
+            return self.withhold(entry, &quarantine);
+        }
+        self.room = room;
+        let entry = Arc::new(entry);
+        self.catalog.by_name.insert(entry.definition.name.clone(), Arc::clone(&entry));
+        self.catalog.tools.push(entry);
+    }
+
+    /// Leaves out a tool whose definition nobody approved. Its name stays taken.
+    fn withhold(&mut self, entry: Entry, quarantine: &Quarantine) {
+        let Entry { definition: ToolDefinition { name, .. }, owner, .. } = entry;
+        let error = quarantine.error(&name, &owner, self.host.plugin());
+        self.refuse(&name, &owner, &quarantine.to_string());
+        self.catalog.quarantined += 1;
+        self.catalog.withheld.insert(name.clone(), error);
+        self.taken.insert(name, owner);
+    }
+
+    /// Notes and logs a tool that is left out; what was logged for the last catalog is not repeated.
+    fn refuse(&mut self, tool: &str, owner: &PluginName, why: &str) {
+        let text = format!("{owner}: {tool}: {why}");
+        if !self.logged.contains(&text) {
+            tracing::warn!(tool, %owner, why, "tool refused");
+        }
+        // As many as tools; what is beyond is logged each time.
+        if self.catalog.refused.len() < MAX_TOOLS {
+            self.catalog.refused.push(text);
+        }
+    }
+}
