@@ -6,7 +6,11 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// The bytes as text if they are one, else as base64, cut to the budget; and how many were used.
 /// A character that is cut off at the end of a part belongs to the next.
-pub(super) fn encoded(bytes: Vec<u8>, budget: usize, is_part: bool) -> (String, &'static str, usize) {
+pub(super) fn encoded(
+    bytes: Vec<u8>,
+    budget: usize,
+    is_part: bool,
+) -> (String, &'static str, usize) {
     let text = match std::str::from_utf8(&bytes) {
         Ok(text) => Some(text),
         Err(error) if is_part && error.error_len().is_none() && error.valid_up_to() > 0 => {

@@ -35,11 +35,7 @@ pub(super) fn providers(
 
 #[cfg(feature = "search")]
 #[allow(clippy::unnecessary_wraps, reason = "the shape of the other one")]
-fn search(
-    config: &ToolConfig,
-    roots: &Arc<Roots>,
-    budget: usize,
-) -> Result<Arc<dyn ToolProvider>> {
+fn search(config: &ToolConfig, roots: &Arc<Roots>, budget: usize) -> Result<Arc<dyn ToolProvider>> {
     let wants = |tool| config.wants(tool);
     Ok(Arc::new(super::search::SearchProvider::new(Arc::clone(roots), wants, budget)))
 }
@@ -72,11 +68,7 @@ fn offer_http(
 }
 
 #[cfg(not(feature = "http"))]
-fn offer_http(
-    _: &ToolConfig,
-    _: &super::HttpGetConfig,
-    _: usize,
-) -> Result<Arc<dyn ToolProvider>> {
+fn offer_http(_: &ToolConfig, _: &super::HttpGetConfig, _: usize) -> Result<Arc<dyn ToolProvider>> {
     Err(Error::runtime("`http_get`: this program was built without the feature `http`"))
 }
 

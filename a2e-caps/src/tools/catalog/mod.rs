@@ -101,11 +101,7 @@ struct Changed {
 }
 
 impl Catalogs {
-    pub(super) fn new(
-        host: &Host,
-        own: Vec<Arc<dyn ToolProvider>>,
-        approvals: Approvals,
-    ) -> Self {
+    pub(super) fn new(host: &Host, own: Vec<Arc<dyn ToolProvider>>, approvals: Approvals) -> Self {
         Self { host: host.clone(), own, approvals, last: Mutex::new(None) }
     }
 

@@ -67,7 +67,7 @@ fn offset(starts: &[usize], line: usize, text: &str) -> usize {
     starts.get(line).copied().unwrap_or(text.len())
 }
 
-/// The lines that the places are in, those that share one joined, each with its places.
+/// The lines that the places are in, neighbours joined, each with its places.
 fn blocks<'p>(
     text: &str,
     places: &'p [Place],
@@ -80,7 +80,7 @@ fn blocks<'p>(
         let end = if place.range.end < text.len() { place.range.end } else { text.len() };
         let (first, last) = (line(place.range.start), line(end));
         match found.last_mut() {
-            Some((lines, members)) if first < lines.end => {
+            Some((lines, members)) if first <= lines.end => {
                 lines.end = lines.end.max(last + 1);
                 members.end = number + 1;
             }
@@ -106,10 +106,8 @@ impl Output {
         let (Some(first), Some(last)) = (changes.first(), changes.last()) else { return };
         let from = first.old.start.saturating_sub(CONTEXT);
         let to = (last.old.end + CONTEXT).min(lines.len());
-        let grown: isize = changes
-            .iter()
-            .map(|it| it.new.len().cast_signed() - it.old.len().cast_signed())
-            .sum();
+        let grown: isize =
+            changes.iter().map(|it| it.new.len().cast_signed() - it.old.len().cast_signed()).sum();
         let (old_len, new_len) = (to - from, (to - from).saturating_add_signed(grown));
         let new_from = from.saturating_add_signed(*shift);
         *shift += grown;
@@ -192,11 +190,21 @@ mod tests {
             ("a\nb\nc\n", &[("b\n", "", 1)], "@@ -1,3 +1,2 @@\n a\n-b\n c\n"),
             ("a\nb\n", &[("a\nb", "a\nx\nb", 1)], "@@ -1,2 +1,3 @@\n a\n+x\n b\n"),
             ("a\n", &[("a\n", "", 1)], "@@ -1,1 +0,0 @@\n-a\n"),
-            ("a\nb", &[("\nb", "", 1)], "@@ -1,2 +1,1 @@\n-a\n-b\n\\ No newline at end of file\n+a\n\\ No newline at end of file\n"),
-            ("a\nb\nc", &[("a\n", "1\n", 1), ("c", "3\n", 1)],
-             "@@ -1,3 +1,3 @@\n-a\n+1\n b\n-c\n\\ No newline at end of file\n+3\n"),
-            (&ten, &[("l2\n", "x\ny\n", 1), ("l19", "z", 1)],
-             "@@ -1,5 +1,6 @@\n l1\n-l2\n+x\n+y\n l3\n l4\n l5\n@@ -16,5 +17,5 @@\n l16\n l17\n l18\n-l19\n+z\n l20\n"),
+            (
+                "a\nb",
+                &[("\nb", "", 1)],
+                "@@ -1,2 +1,1 @@\n-a\n-b\n\\ No newline at end of file\n+a\n\\ No newline at end of file\n",
+            ),
+            (
+                "a\nb\nc",
+                &[("a\n", "1\n", 1), ("c", "3\n", 1)],
+                "@@ -1,3 +1,3 @@\n-a\n+1\n b\n-c\n\\ No newline at end of file\n+3\n",
+            ),
+            (
+                &ten,
+                &[("l2\n", "x\ny\n", 1), ("l19", "z", 1)],
+                "@@ -1,5 +1,6 @@\n l1\n-l2\n+x\n+y\n l3\n l4\n l5\n@@ -16,5 +17,5 @@\n l16\n l17\n l18\n-l19\n+z\n l20\n",
+            ),
             ("x x\n", &[("x", "y", 2)], "@@ -1,1 +1,1 @@\n-x x\n+y y\n"),
         ] {
             assert_eq!(diff(text, list, 10_000), (expected.to_owned(), false), "{list:?}");

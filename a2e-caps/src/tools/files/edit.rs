@@ -92,7 +92,8 @@ pub(super) fn run(roots: &Roots, call: &ToolCall, budget: usize) -> Result<ToolO
     let ready = Temporary::write(&folder, &name, new.as_bytes()).map_err(failed)?;
     stop_if_cancelled(call)?;
     if !ready.replace_seen(&name, &seen).map_err(failed)? {
-        let why = format!("`{path}` was changed by others meanwhile; nothing was written, try again");
+        let why =
+            format!("`{path}` was changed by others meanwhile; nothing was written, try again");
         let error = Error::new(ErrorCode::ToolError, why).with_retryable(true);
         return Err(error.with_detail("path", path));
     }

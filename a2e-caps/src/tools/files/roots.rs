@@ -143,7 +143,10 @@ impl Roots {
     }
 
     /// The roots as entries of a folder above them, where there are several.
-    pub(in crate::tools) fn as_folder(&self, path: &str) -> Option<impl Iterator<Item = (&str, &Dir)>> {
+    pub(in crate::tools) fn as_folder(
+        &self,
+        path: &str,
+    ) -> Option<impl Iterator<Item = (&str, &Dir)>> {
         let is_top = Path::new(path).components().all(|it| it == Component::CurDir);
         (self.0.len() > 1 && is_top)
             .then(|| self.0.iter().map(|root| (root.name.as_str(), &root.dir)))

@@ -114,7 +114,11 @@ mod tests {
         let read = |value| serde_json::from_value::<Networks>(value);
         for (value, inside, outside) in [
             (json!(["10.1.0.0/16"]), &["10.1.0.0", "10.1.255.255"][..], &["10.2.0.0", "::1"][..]),
-            (json!(["127.0.0.1", "fd00::/8"]), &["127.0.0.1", "fdff::1"], &["127.0.0.2", "fc00::1"]),
+            (
+                json!(["127.0.0.1", "fd00::/8"]),
+                &["127.0.0.1", "fdff::1"],
+                &["127.0.0.2", "fc00::1"],
+            ),
             (json!(["0.0.0.0/0"]), &["1.2.3.4"], &["::1"]),
             (json!([]), &[], &["127.0.0.1"]),
             (json!(true), &["::1", "10.0.0.1"], &[]),
@@ -125,7 +129,8 @@ mod tests {
             assert!(inside.iter().all(has), "{value}");
             assert!(!outside.iter().any(has), "{value}");
         }
-        for wrong in [json!("yes"), json!(["10.0.0.0/33"]), json!(["x"]), json!([5]), json!(["1/"])] {
+        for wrong in [json!("yes"), json!(["10.0.0.0/33"]), json!(["x"]), json!([5]), json!(["1/"])]
+        {
             assert!(read(wrong.clone()).is_err(), "{wrong}");
         }
     }

@@ -32,7 +32,9 @@ impl Url {
         let is_tls = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
-            Some(other) => return Err(format!("is of scheme `{other}`; http and https are allowed")),
+            Some(other) => {
+                return Err(format!("is of scheme `{other}`; http and https are allowed"));
+            }
             None => return Err("is no full URL; it begins with http:// or https://".to_owned()),
         };
         let authority = uri.authority().map_or("", |it| it.as_str());

@@ -78,12 +78,24 @@ pub(super) fn definition(paths: &str) -> ToolDefinition {
     let optional = ToolParameter::optional;
     let tool = ToolDefinition::new("grep", about)
         .tagged(&["files", "read", "search"])
-        .input(required("pattern", "string", "A regular expression in Rust's syntax, for one line."))
+        .input(required(
+            "pattern",
+            "string",
+            "A regular expression in Rust's syntax, for one line.",
+        ))
         .input(optional("fixed_strings", "boolean", "The pattern is plain text; false by default."))
-        .input(optional("ignore_case", "boolean", "Upper and lower case are one; false by default."))
+        .input(optional(
+            "ignore_case",
+            "boolean",
+            "Upper and lower case are one; false by default.",
+        ))
         .input(optional("glob", "string", "Only files whose path fits, such as `*.rs`."))
         .input(optional("context", "integer", "Lines around a finding; 0 by default, 20 at most."))
-        .input(optional("files_only", "boolean", "Only the first line of each file; false by default."))
+        .input(optional(
+            "files_only",
+            "boolean",
+            "Only the first line of each file; false by default.",
+        ))
         .input(optional("limit", "integer", "Most findings; 100 by default, 5000 at most."));
     let tool = common(tool)
         .output(required("matches", "array", matches))
@@ -131,6 +143,12 @@ fn matcher(arguments: &Arguments) -> Result<RegexMatcher> {
     if pattern.is_empty() || pattern.len() > MAX_PATTERN {
         return Err(wrong(&format!("expected 1 to {MAX_PATTERN} bytes")));
     }
+    if !arguments.fixed_strings {
+        // Several lines, of which one has a mark under the place. The matcher's own error shows the
+        // pattern as it was changed.
+        let parsed = regex_syntax::ParserBuilder::new().utf8(false).build().parse(pattern);
+        parsed.map_err(|error| wrong(&error.to_string()))?;
+    }
     let mut builder = RegexMatcherBuilder::new();
     builder
         .fixed_strings(arguments.fixed_strings)
@@ -138,7 +156,6 @@ fn matcher(arguments: &Arguments) -> Result<RegexMatcher> {
         .line_terminator(Some(b'\n'))
         .size_limit(MAX_REGEX)
         .dfa_size_limit(MAX_REGEX);
-    // Several lines, of which one has a mark under the place.
     builder.build(pattern).map_err(|error| wrong(&error.to_string()))
 }
 

@@ -26,9 +26,8 @@ impl Pattern {
         }
         let glob = glob.strip_prefix("./").unwrap_or(glob);
         let built = GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build();
-        let built = built.map_err(|error| {
-            Error::schema(loc, format!("{} in glob {glob:?}", error.kind()))
-        })?;
+        let built = built
+            .map_err(|error| Error::schema(loc, format!("{} in glob {glob:?}", error.kind())))?;
         Ok(Self { matcher: built.compile_matcher(), is_for_names: !glob.contains('/') })
     }
 

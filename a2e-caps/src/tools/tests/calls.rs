@@ -8,9 +8,10 @@ use a2e_core::config::PluginConfig;
 #[tokio::test]
 async fn lists_follow_tags_and_query() {
     let folder = tempfile::tempdir().unwrap();
-    let plugin = tools("tools", &[folder.path()]).with_setting("allow_write", true);
-    let (host, mut session) = start([plugin]).await;
     let all = ["read_file", "write_file", "list_dir"];
+    let plugin = tools("tools", &[folder.path()]).with_setting("allow_write", true);
+    let plugin = plugin.with_setting("providers", all.to_vec());
+    let (host, mut session) = start([plugin]).await;
     for (request, expected) in [
         (json!({}), &all[..]),
         (json!({ "filter_kind": "x", "include_deferred": true }), &all),

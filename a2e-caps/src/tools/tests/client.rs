@@ -16,7 +16,9 @@ async fn the_typed_client_lists_calls_streams_and_fails() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("f"), "x").unwrap();
     let demo = PluginConfig::new("demo", "tools", DEMO);
-    let (host, _) = start([demo, tools("tools", &[folder.path()])]).await;
+    let plugin = tools("tools", &[folder.path()]);
+    let plugin = plugin.with_setting("providers", ["read_file", "list_dir"]);
+    let (host, _) = start([demo, plugin]).await;
     let client = Client::connect(host.executor().connect(), Options::new("test")).await.unwrap();
     let it = ToolClient::new(&client);
     assert_eq!(it.list().await.unwrap().len(), 6);

@@ -186,8 +186,10 @@ async fn an_overwritten_file_keeps_its_permissions() {
 async fn writing_is_denied_unless_it_is_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let plain = tools("tools", &[folder.path()]);
+    let all = ["read_file", "write_file", "edit_file", "list_dir"];
+    let files = plain.clone().with_setting("providers", all.to_vec());
     for (plugin, listed, code) in [
-        (plain.clone(), &["read_file", "list_dir"][..], "tool_denied"),
+        (files, &["read_file", "list_dir"][..], "tool_denied"),
         (plain.clone().with_setting("providers", ["write_file"]), &[], "tool_denied"),
         (plain.clone().with_setting("providers", ["list_dir"]), &["list_dir"], "unknown_tool"),
         (plain.with_setting("roots", json!([])), &[], "unknown_tool"),

@@ -3,9 +3,14 @@
 mod calls;
 #[cfg(feature = "client")]
 mod client;
+mod edit;
 mod files;
+#[cfg(feature = "http")]
+mod http;
 mod links;
+mod pins;
 mod providers;
+mod search;
 
 use std::path::Path;
 

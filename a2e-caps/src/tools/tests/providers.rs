@@ -217,7 +217,9 @@ async fn r39_a_name_that_is_taken_is_refused() {
     std::fs::write(folder.path().join("f"), "ours").unwrap();
     let first = toolbox("first", &["read_file", "pool", "b\u{200b}lue", "\u{202e}"]);
     let second = toolbox("second", &["pool", "blue", "inline"]);
-    let (host, mut session) = start([first, second, tools("tools", &[folder.path()])]).await;
+    let plugin = tools("tools", &[folder.path()]);
+    let plugin = plugin.with_setting("providers", ["read_file", "list_dir"]);
+    let (host, mut session) = start([first, second, plugin]).await;
     let listed = names(&mut session, json!({})).await;
     assert_eq!(listed, ["read_file", "list_dir", "pool", "blue", "inline"]);
     let it = result(&mut session, "read_file", json!({ "path": "f" })).await;
