@@ -5,6 +5,7 @@ use std::time::Duration;
 use a2e_client::{CallOptions, Calling, Client, ClientError, EventMessage, Subscription};
 use a2e_core::codec::{RawJson, encode_value};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::protocol::{
     ToolCallRequest, ToolCallResponse, ToolDefinition, ToolListRequest, ToolResult,
@@ -83,6 +84,46 @@ impl ToolClient {
         arguments: &T,
     ) -> Result<ToolResult, ClientError> {
         self.start(tool, arguments, false).await?.reply().await.map(|reply| reply.data)
+    }
+
+    /// As [`call`](Self::call), for a result of a known form: the built-in tools give one.
+    ///
+    /// ```no_run
+    /// # async fn doc(tools: a2e_caps::tools::client::ToolClient) -> Result<(), a2e_client::ClientError> {
+    /// #[derive(serde::Deserialize)]
+    /// struct Edited { replacements: usize, diff: String }
+    ///
+    /// let edits = serde_json::json!([{ "old": "colour", "new": "color", "count": 3 }]);
+    /// let arguments = serde_json::json!({ "path": "notes.md", "edits": edits });
+    /// let edited: Edited = tools.call_as("edit_file", &arguments).await?;
+    /// assert_eq!(edited.replacements, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`call`](Self::call); [`ClientError::Protocol`] when the tool says that it failed or its
+    /// result has another form.
+    pub async fn call_as<T: DeserializeOwned>(
+        &self,
+        tool: &str,
+        arguments: &(impl Serialize + ?Sized),
+    ) -> Result<T, ClientError> {
+        let result = self.call(tool, arguments).await?;
+        let failed = |why: String| ClientError::Protocol(format!("tool `{tool}`: {why}").into());
+        if !result.success {
+            return Err(failed(result.error.unwrap_or_else(|| "it failed".to_owned())));
+        }
+        let data = result.data.ok_or_else(|| failed("no `data`".to_owned()))?;
+        data.decode().map_err(|error| failed(error.to_string()))
+    }
+
+    /// How many tools are left out of lists because their definition is not the approved one.
+    ///
+    /// # Errors
+    /// As [`Client::rpc`].
+    pub async fn quarantined(&self) -> Result<usize, ClientError> {
+        Ok(self.client.rpc(&ToolListRequest::default()).await?.quarantined)
     }
 
     /// As [`call`](Self::call); `on_event` gets what the tool reports while it works.

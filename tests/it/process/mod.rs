@@ -17,3 +17,4 @@ mod signals;
 mod snapshots;
 mod stdio;
 mod support;
+mod tools;

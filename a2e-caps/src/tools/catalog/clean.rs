@@ -30,8 +30,14 @@ pub(super) fn definition(mut tool: ToolDefinition) -> Result<ToolDefinition, Str
 }
 
 fn parameter(it: &mut ToolParameter) -> Result<(), String> {
-    // A name is not changed: the tool would no longer find its argument.
-    if it.name.chars().any(is_hidden) {
+    // What is compared is not changed: the tool would no longer find its argument.
+    let is_odd = |text: &String| text.chars().any(is_hidden);
+    let has_odd_key = it.properties.iter().flat_map(|map| map.keys()).any(is_odd);
+    if is_odd(&it.name)
+        || is_odd(&it.kind)
+        || it.choices.iter().flatten().any(is_odd)
+        || has_odd_key
+    {
         return Err(format!("parameter `{}` has invisible characters", text(&it.name)));
     }
     it.description = description(&it.description);
@@ -85,7 +91,18 @@ mod tests {
     #[test]
     fn r39_what_cannot_be_shown_is_refused() {
         let hidden = ToolParameter::optional("pa\u{200b}th", "string", "");
+        let choice = ToolParameter::optional("a", "string", "").one_of(&["b", "c\u{202e}"]);
+        let kind = ToolParameter::optional("a", "str\u{200b}ing", "");
+        let below = ToolParameter {
+            properties: Some(
+                [("k\u{7}".to_owned(), ToolParameter::optional("", "string", ""))].into(),
+            ),
+            ..ToolParameter::optional("a", "object", "")
+        };
         for tool in [
+            ToolDefinition::new("a", "x").input(choice),
+            ToolDefinition::new("a", "x").output(kind),
+            ToolDefinition::new("a", "x").input(below),
             ToolDefinition::new("", "x"),
             ToolDefinition::new("\u{200b}", "x"),
             ToolDefinition::new("a".repeat(257), "x"),

@@ -150,7 +150,9 @@ impl Quarantine {
     pub(super) fn error(&self, tool: &str, owner: &PluginName, collector: &PluginName) -> Error {
         let text = format!(
             "tool `{tool}` of plugin `{owner}` is in quarantine: {self}. Its operator can approve it \
-             with `pinned: {{{tool}: \"{}\"}}` in the settings of plugin `{collector}`",
+             with `pinned: {{{}: \"{}\"}}` in the settings of plugin `{collector}`",
+            // Quoted, so that a name cannot be more than a key where it is pasted.
+            Value::from(tool),
             self.found
         );
         let error = Error::new(ErrorCode::ToolDenied, text)

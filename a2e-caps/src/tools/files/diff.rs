@@ -29,7 +29,7 @@ pub(super) fn unified(
 ) -> (String, bool) {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let starts = starts(&lines);
-    let blocks = blocks(text, places, &starts);
+    let blocks = blocks(places, edits, &starts);
     let mut out = Output { text: String::new(), room: max_bytes, is_cut: false };
     // Lines that the changes before have added or taken.
     let mut shift = 0_isize;
@@ -69,16 +69,23 @@ fn offset(starts: &[usize], line: usize, text: &str) -> usize {
 
 /// The lines that the places are in, neighbours joined, each with its places.
 fn blocks<'p>(
-    text: &str,
     places: &'p [Place],
+    edits: &[Edit],
     starts: &[usize],
 ) -> Vec<(Range<usize>, &'p [Place])> {
     let line = |at: usize| starts.partition_point(|start| *start <= at).saturating_sub(1);
     let mut found: Vec<(Range<usize>, Range<usize>)> = Vec::new();
     for (number, place) in places.iter().enumerate() {
+        let first = line(place.range.start);
         // The line behind the place is joined to it when a line end goes.
-        let end = if place.range.end < text.len() { place.range.end } else { text.len() };
-        let (first, last) = (line(place.range.start), line(end));
+        let new = edits.get(place.edit).map_or("", |edit| &edit.new);
+        let is_whole = if new.is_empty() {
+            starts.get(first) == Some(&place.range.start)
+        } else {
+            new.ends_with('\n')
+        };
+        let behind = starts.binary_search(&place.range.end).is_ok() && is_whole;
+        let last = line(place.range.end - usize::from(behind));
         match found.last_mut() {
             Some((lines, members)) if first <= lines.end => {
                 lines.end = lines.end.max(last + 1);
@@ -184,7 +191,7 @@ mod tests {
 
     #[test]
     fn changes_are_shown_with_lines_around_them() {
-        let ten: String = (1..=20).map(|it| format!("l{it}\n")).collect();
+        let ten: String = (1..=20).fold(String::new(), |text, it| text + &format!("l{it}\n"));
         for (text, list, expected) in [
             ("a\nb\nc\n", &[("b", "B", 1)][..], "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n"),
             ("a\nb\nc\n", &[("b\n", "", 1)], "@@ -1,3 +1,2 @@\n a\n-b\n c\n"),

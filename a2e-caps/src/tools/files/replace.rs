@@ -111,18 +111,13 @@ fn line_of(text: &str, at: usize) -> usize {
 fn lines_of(text: &str, places: impl Iterator<Item = usize>) -> Vec<usize> {
     let (mut lines, mut line, mut seen) = (Vec::new(), 1, 0);
     for at in places {
-        let between = text.as_bytes().get(seen..at).unwrap_or_default();
-        line += memchr_count(between);
+        line += text.get(seen..at).unwrap_or_default().matches('\n').count();
         seen = at;
         if lines.last() != Some(&line) {
             lines.push(line);
         }
     }
     lines
-}
-
-fn memchr_count(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|it| **it == b'\n').count()
 }
 
 /// Lines that hold the first line of a text that is not there: most often only blanks differ.

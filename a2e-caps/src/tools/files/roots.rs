@@ -134,6 +134,7 @@ impl Roots {
     }
 
     /// What stands before a path below this root, where there are several.
+    #[cfg(feature = "search")]
     pub(in crate::tools) fn prefix(&self, dir: &Dir) -> String {
         let is_it = |root: &&Root| std::ptr::eq(&raw const root.dir, dir);
         match self.0.iter().find(is_it) {

@@ -24,7 +24,7 @@ const NOT_PUBLIC_V4: [([u8; 4], u32, &str); 16] = [
     ([255, 255, 255, 255], 32, "broadcast"),
 ];
 
-/// Within 2000::/3, all of which is otherwise public.
+/// Within `2000::/3`, all of which is otherwise public.
 const NOT_PUBLIC_V6: [([u16; 3], u32, &str); 4] = [
     ([0x2001, 0, 0], 23, "for protocols or a tunnel"),
     ([0x2001, 0xdb8, 0], 32, "for documents"),
@@ -43,11 +43,11 @@ pub(super) fn why_not_public(address: IpAddr) -> Option<&'static str> {
 
 /// The IPv4 address that an IPv6 address stands for: mapped, or behind NAT64 or 6to4.
 pub(super) fn inner(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, g, h] = address.segments();
     let from = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
-    match [a, b, c, d, e, f] {
-        [0, 0, 0, 0, 0, 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => Some(from(g, h)),
-        [0x2002, high, low, ..] => Some(from(high, low)),
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => Some(from(high, low)),
         _ => None,
     }
 }

@@ -10,7 +10,6 @@ use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
 /// What `http_get` may do.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct HttpGetConfig {
     /// Addresses inside that may be reached: `true` for all, or a list such as `["10.1.0.0/16"]`.
     #[serde(default)]

@@ -98,14 +98,12 @@ pub(super) fn run(roots: &Roots, call: &ToolCall, budget: usize) -> Result<ToolO
         Ok(None)
     })?;
     let is_cut = seen.cut.is_some();
-    let mut data = json!({
+    let data = json!({
         "paths": paths,
         "visited": seen.visited,
         "skipped": seen.skipped,
         "truncated": is_cut,
+        "reason": seen.cut,
     });
-    if let Some(cut) = seen.cut {
-        data["reason"] = json!(cut);
-    }
     Ok(ToolOutput::of(&data)?.truncated(is_cut))
 }

@@ -123,17 +123,15 @@ pub(super) fn run(roots: &Roots, call: &ToolCall, budget: usize) -> Result<ToolO
     let wanted = Wanted { hidden: *hidden, ignored: *ignored };
     let seen = walk(roots, call, path, wanted, &mut |found| search.visit(found))?;
     let is_cut = seen.cut.is_some();
-    let mut data = json!({
+    let data = json!({
         "matches": search.hits.found,
         "searched": search.searched,
         "binary": search.binary,
         "visited": seen.visited,
         "skipped": seen.skipped + search.skipped,
         "truncated": is_cut,
+        "reason": seen.cut,
     });
-    if let Some(cut) = seen.cut {
-        data["reason"] = json!(cut);
-    }
     Ok(ToolOutput::of(&data)?.truncated(is_cut))
 }
 

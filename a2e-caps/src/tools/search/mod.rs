@@ -93,11 +93,12 @@ fn common_output(tool: ToolDefinition) -> ToolDefinition {
     tool.output(required("visited", "integer", "Files and folders looked at."))
         .output(required("skipped", "integer", "Files and folders that could not be read."))
         .output(required("truncated", "boolean", "Whether there may be more."))
-        .output(ToolParameter::optional("reason", "string", "What ended it early.").one_of(&[
-            "limit",
-            "result_size",
-            "visited",
-            "bytes_read",
-            "depth",
-        ]))
+        .output(
+            ToolParameter::optional(
+                "reason",
+                "string",
+                "What ended it early; null if nothing did.",
+            )
+            .one_of(&["limit", "result_size", "visited", "bytes_read", "depth"]),
+        )
 }

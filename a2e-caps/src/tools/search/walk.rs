@@ -170,13 +170,11 @@ impl Walk<'_> {
         if !is_dir {
             return Ok(true);
         }
-        match entry.open_dir() {
-            Ok(folder) => self.folder(&folder, &format!("{path}/"), level + 1),
-            Err(_) => {
-                self.seen.skipped += 1;
-                Ok(true)
-            }
-        }
+        let Ok(folder) = entry.open_dir() else {
+            self.seen.skipped += 1;
+            return Ok(true);
+        };
+        self.folder(&folder, &format!("{path}/"), level + 1)
     }
 
     /// The names of a folder in order, as many as may still be visited.

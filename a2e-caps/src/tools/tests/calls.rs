@@ -106,6 +106,32 @@ async fn extra_arguments_and_fields_do_no_harm() {
     host.stop().await;
 }
 
+#[cfg(not(feature = "search"))]
+#[tokio::test]
+async fn a_program_without_search_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = tools("tools", &[folder.path()]);
+    let (host, mut session) = start([plugin.clone()]).await;
+    let error = failure(&mut session, "grep", json!({ "pattern": "x" })).await;
+    assert_eq!(error["code"], "tool_denied");
+    assert!(error["message"].as_str().unwrap().contains("feature `search`"), "{error}");
+    host.stop().await;
+    let (host, _) = start([plugin.with_setting("providers", ["glob"])]).await;
+    let status = format!("{:?}", host.executor().status());
+    assert!(status.contains("built without the feature"), "{status}");
+    host.stop().await;
+}
+
+#[cfg(not(feature = "http"))]
+#[tokio::test]
+async fn a_program_without_http_says_so() {
+    let plugin = PluginConfig::new("tools", "tools", CLS).with_setting("http_get", json!({}));
+    let (host, _) = start([plugin]).await;
+    let status = format!("{:?}", host.executor().status());
+    assert!(status.contains("built without the feature"), "{status}");
+    host.stop().await;
+}
+
 #[tokio::test]
 async fn a_wrong_setting_is_told_with_its_name() {
     for (key, value) in [
@@ -113,6 +139,9 @@ async fn a_wrong_setting_is_told_with_its_name() {
         ("roots", json!("here")),
         ("allow_write", json!("yes")),
         ("max_result_bytes", json!(-1)),
+        ("http_get", json!(true)),
+        ("pinned", json!(["grep"])),
+        ("require_pins", json!("yes")),
     ] {
         let plugin = PluginConfig::new("tools", "tools", CLS).with_setting(key, value);
         let (host, mut session) = start([plugin]).await;

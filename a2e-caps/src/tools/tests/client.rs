@@ -11,6 +11,13 @@ use super::{DEMO, start, tools};
 use crate::tools::client::ToolClient;
 use crate::tools::contract::ToolListRequest;
 
+/// What `read_file` gives, as far as it is looked at.
+#[derive(serde::Deserialize)]
+struct Read {
+    content: String,
+    size: u64,
+}
+
 #[tokio::test]
 async fn the_typed_client_lists_calls_streams_and_fails() {
     let folder = tempfile::tempdir().unwrap();
@@ -29,6 +36,11 @@ async fn the_typed_client_lists_calls_streams_and_fails() {
     assert_eq!(found, ["hidden", "list_dir"]);
     let result = it.call("read_file", &json!({ "path": "f" })).await.unwrap();
     assert!(result.success && result.data.unwrap().get().contains(r#""content":"x""#));
+    let read: Read = it.call_as("read_file", &json!({ "path": "f" })).await.unwrap();
+    assert_eq!((read.content.as_str(), read.size), ("x", 1));
+    let other = it.call_as::<Vec<u8>>("read_file", &json!({ "path": "f" })).await;
+    assert!(other.unwrap_err().to_string().contains("read_file"));
+    assert_eq!(it.quarantined().await.unwrap(), 0);
     let mut kinds = Vec::new();
     let three = json!({ "n": 3 });
     let note = |event: EventMessage| kinds.push(event.kind().clone());

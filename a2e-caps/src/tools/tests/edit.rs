@@ -45,13 +45,9 @@ async fn edits_change_what_they_name_and_show_it() {
         assert_eq!(fs::read_to_string(&path).unwrap(), new, "{edits}");
         assert_eq!(it["data"]["diff"], diff, "{edits}");
         assert_eq!(it["data"]["bytes"], new.len());
-        let count: u64 = edits
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|it| it["count"].as_f64().map_or(1, |count| count as u64))
-            .sum();
-        assert_eq!(it["data"]["replacements"], count);
+        let count = |it: &Value| it["count"].as_f64().unwrap_or(1.0);
+        let count: f64 = edits.as_array().unwrap().iter().map(count).sum();
+        assert_eq!(it["data"]["replacements"].as_f64(), Some(count));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o740);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }

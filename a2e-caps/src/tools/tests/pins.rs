@@ -170,7 +170,7 @@ async fn r39_only_what_is_pinned_is_served_where_a_pin_is() {
             );
             let text = error["message"].as_str().unwrap();
             assert!(
-                text.contains(&format!("pinned: {{plain: \"{found}\"}}")),
+                text.contains(&format!("pinned: {{\"plain\": \"{found}\"}}")),
                 "to be copied: {text}"
             );
         }
