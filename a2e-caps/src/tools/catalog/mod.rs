@@ -6,6 +6,7 @@ mod pins;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use a2e_core::plugin::{Host, Run};
@@ -16,6 +17,7 @@ use serde::Serialize;
 use self::build::Builder;
 pub(super) use self::pins::Approvals;
 pub use self::pins::Pin;
+use self::pins::Seen;
 use super::contract::ToolProvider;
 use super::protocol::ToolDefinition;
 
@@ -30,6 +32,8 @@ const MAX_RACES: usize = 3;
 #[derive(Debug)]
 pub(super) struct Collector {
     own_names: Vec<String>,
+    /// For the instance that replaces this one at a reload.
+    seen: Arc<Mutex<Seen>>,
 }
 
 /// A tool that can be called.
@@ -90,6 +94,8 @@ pub(super) struct Catalogs {
     host: Host,
     own: Vec<Arc<dyn ToolProvider>>,
     approvals: Approvals,
+    /// Whether sessions know the tools of an instance before this one.
+    is_successor: AtomicBool,
     /// Guards the pointer to the last one; held to copy or replace it.
     last: Mutex<Option<Arc<Catalog>>>,
 }
@@ -102,13 +108,20 @@ struct Changed {
 
 impl Catalogs {
     pub(super) fn new(host: &Host, own: Vec<Arc<dyn ToolProvider>>, approvals: Approvals) -> Self {
-        Self { host: host.clone(), own, approvals, last: Mutex::new(None) }
+        let is_successor = AtomicBool::new(false);
+        Self { host: host.clone(), own, approvals, is_successor, last: Mutex::new(None) }
     }
 
-    /// Makes this plugin known to the other tools plugins.
+    /// Makes this plugin known to the other tools plugins, and takes over from an instance before.
     pub(super) fn announce(&self) -> Result<()> {
         let tools = self.own.iter().flat_map(|provider| provider.tools());
-        let collector = Collector { own_names: tools.map(|tool| tool.name).collect() };
+        let own_names = tools.map(|tool| tool.name).collect();
+        let collector = Collector { own_names, seen: self.approvals.seen() };
+        let marks = self.host.contributions::<Collector>();
+        if let Some(before) = marks.iter().find(|mark| mark.owner == *self.host.plugin()) {
+            self.approvals.inherit(&before.item.seen);
+            self.is_successor.store(true, Ordering::Relaxed);
+        }
         self.host.contribute(self.host.plugin().as_str(), Arc::new(collector))
     }
 
@@ -128,7 +141,7 @@ impl Catalogs {
                 match last {
                     Some(last) if !last.has_same_tools(&catalog) => self.tell(),
                     Some(_) => {}
-                    None => self.approvals.tell_missing(self.host.plugin(), &catalog),
+                    None => self.first(&catalog),
                 }
                 return catalog;
             }
@@ -147,6 +160,13 @@ impl Catalogs {
             *stored = Some(Arc::clone(new));
         }
         is_same || is_forced
+    }
+
+    fn first(&self, catalog: &Catalog) {
+        self.approvals.tell_missing(self.host.plugin(), catalog);
+        if self.is_successor.load(Ordering::Relaxed) {
+            self.tell();
+        }
     }
 
     fn tell(&self) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use a2e_core::Error;
 use a2e_core::protocol::{ErrorCode, PluginName};
@@ -173,13 +173,27 @@ impl Quarantine {
 pub(in crate::tools) struct Approvals {
     pinned: BTreeMap<String, Pin>,
     require_pins: bool,
-    /// Who offered a tool first, and how it was. Bound: `2 * MAX_TOOLS`. Held for a look-up.
-    seen: Mutex<HashMap<String, (PluginName, Pin)>>,
+    /// Guards what was seen first; held for a look-up or a copy.
+    seen: Arc<Mutex<Seen>>,
 }
+
+/// Who offered a tool of this name first, and how it was. Bound: `2 * MAX_TOOLS`.
+pub(super) type Seen = HashMap<String, (PluginName, Pin)>;
 
 impl Approvals {
     pub(in crate::tools) fn new(pinned: BTreeMap<String, Pin>, require_pins: bool) -> Self {
-        Self { pinned, require_pins, seen: Mutex::default() }
+        Self { pinned, require_pins, seen: Arc::default() }
+    }
+
+    /// What was seen, for the instance that replaces this one at a reload.
+    pub(super) fn seen(&self) -> Arc<Mutex<Seen>> {
+        Arc::clone(&self.seen)
+    }
+
+    /// Takes over what an instance before has seen: a reload approves nothing by itself.
+    pub(super) fn inherit(&self, seen: &Mutex<Seen>) {
+        let before = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = before;
     }
 
     /// Whether a tool may be served so; the first definition of a name is approved by that.
@@ -194,7 +208,11 @@ impl Approvals {
         if let Some(pinned) = self.pinned.get(&tool.name) {
             return if *pinned == found { Ok(()) } else { fail(Why::Pinned, Some(*pinned)) };
         }
-        if self.require_pins && !is_own {
+        if is_own {
+            // It comes from this program and its operator's settings.
+            return Ok(());
+        }
+        if self.require_pins {
             return fail(Why::Missing, None);
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use a2e_core::config::PluginConfig;
+use a2e_core::config::{HostConfig, PluginConfig};
 use a2e_core::plugin::{Handlers, Host, Plugin};
 use a2e_core::{Result, register_plugin};
 use serde::Deserialize;
@@ -202,5 +202,35 @@ async fn a_change_is_told_though_nobody_lists_or_calls() {
     assert!(push["generation"].is_u64());
     assert_eq!(names(&mut session, json!({})).await, ["become", "more"]);
     assert!(idle.finish().await.is_empty(), "told once");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn r39_a_reload_approves_only_what_is_pinned() {
+    let plain = tools("tools", &[]);
+    let before = json!([["become", "b"], ["add", "adds"]]);
+    let (host, mut session) = start([chameleon("box", before.clone()), plain.clone()]).await;
+    let mut idle = host.session();
+    idle.handshake(&["tools"]).await;
+    assert_eq!(names(&mut session, json!({})).await, ["become", "add"]);
+    let after = json!({ "tools": [["become", "b"], ["add", "adds more"]] });
+    result(&mut session, "become", after).await;
+    assert_eq!(failure(&mut session, "add", json!({})).await["code"], "tool_denied");
+    let pinned = plain.clone().with_setting("pinned", json!({ "add": pin("add", "adds more") }));
+    // A setting that has nothing to do with it, then the pin that the error named.
+    for (plugin, expected) in [
+        (plain.clone().with_setting("max_result_bytes", 100_000), &["become"][..]),
+        (pinned, &["become", "add"]),
+    ] {
+        let plugins = [chameleon("box", before.clone()), plugin];
+        let config = plugins.into_iter().fold(HostConfig::new(), HostConfig::plugin);
+        host.executor().reload(config).await.unwrap();
+        assert_eq!(names(&mut session, json!({})).await, expected);
+    }
+    assert_eq!(result(&mut session, "add", json!({})).await["success"], true);
+    for _ in 0..3 {
+        let push = idle.next().await.unwrap();
+        assert_eq!(push["type"], "tool/changed/push", "the change, and each reload");
+    }
     host.stop().await;
 }
