@@ -33,9 +33,13 @@ pub(crate) struct Counters {
     pub(crate) events_dropped: Counter,
     pub(crate) pushes_dropped: Counter,
     pub(crate) handler_panics: Counter,
+    pub(crate) reconnects: Counter,
+    pub(crate) interrupted: Counter,
+    pub(crate) repeated: Counter,
+    pub(crate) lines_lost: Counter,
 }
 
-/// A look at a connection. Counts are since it was made.
+/// A look at a connection. Counts are since it was made first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -63,8 +67,16 @@ pub struct Stats {
     pub events_dropped: u64,
     /// Messages that a [`PushStream`](crate::PushStream) dropped because they were not taken in time.
     pub pushes_dropped: u64,
-    /// Push handlers that panicked.
+    /// Handlers of pushes and states that panicked.
     pub handler_panics: u64,
+    /// Times that a lost connection was made again.
+    pub reconnects: u64,
+    /// Calls that failed because the connection was lost while they waited, where it is made again.
+    pub interrupted: u64,
+    /// Times that a repeatable call was sent again.
+    pub repeated: u64,
+    /// Lines of the host that were lost for good, as far as the host knows.
+    pub lines_lost: u64,
 }
 
 impl Counters {
@@ -83,6 +95,10 @@ impl Counters {
             events_dropped: self.events_dropped.get(),
             pushes_dropped: self.pushes_dropped.get(),
             handler_panics: self.handler_panics.get(),
+            reconnects: self.reconnects.get(),
+            interrupted: self.interrupted.get(),
+            repeated: self.repeated.get(),
+            lines_lost: self.lines_lost.get(),
         }
     }
 }
