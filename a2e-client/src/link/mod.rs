@@ -230,7 +230,8 @@ impl Link {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.counters.look(self.pending.len(), self.outbox().unsent())
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        self.counters.look(self.pending.len(), waiting, self.outbox().unsent())
     }
 }
 

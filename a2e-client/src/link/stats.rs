@@ -45,6 +45,8 @@ pub(crate) struct Counters {
 pub struct Stats {
     /// Calls that wait for their answer now.
     pub pending: usize,
+    /// Calls that wait for the connection to come back now.
+    pub waiting: usize,
     /// Bytes that the transport has not taken yet.
     pub unsent_bytes: usize,
     /// Calls that were sent.
@@ -80,9 +82,10 @@ pub struct Stats {
 }
 
 impl Counters {
-    pub(crate) fn look(&self, pending: usize, unsent_bytes: usize) -> Stats {
+    pub(crate) fn look(&self, pending: usize, waiting: usize, unsent_bytes: usize) -> Stats {
         Stats {
             pending,
+            waiting,
             unsent_bytes,
             calls: self.calls.get(),
             answered: self.answered.get(),
