@@ -114,10 +114,7 @@ impl ClientBuilder {
 
     /// Calls `handler` with every [`ConnectionState`], in order, the first and the last included. It runs
     /// on the reader, so it must not block. A panic is caught, counted and logged.
-    pub fn on_state(
-        mut self,
-        handler: impl Fn(&ConnectionState) + Send + Sync + 'static,
-    ) -> Self {
+    pub fn on_state(mut self, handler: impl Fn(&ConnectionState) + Send + Sync + 'static) -> Self {
         self.prepared.on_state = Some(Arc::new(handler));
         self
     }

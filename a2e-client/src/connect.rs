@@ -113,8 +113,7 @@ impl Client {
         }
         let link = Link::new(sink, options, pushes, on_state);
         let watch = process.as_ref().map(Process::watch);
-        let mut reader =
-            Reader::new(&link, link.outbox(), source, watch, Numbering::default());
+        let mut reader = Reader::new(&link, link.outbox(), source, watch, Numbering::default());
         reader.greet(limit).await?;
         drop(link.replace_process(process));
         let driver = tokio::spawn(drive(Arc::clone(&link), reader, target)).abort_handle();

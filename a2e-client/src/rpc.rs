@@ -212,8 +212,12 @@ impl Client {
     ) -> Result<(), ClientError> {
         let link = &self.inner.link;
         let encoded = link.encode(link.ids.next_id().as_str(), wire_type, req_id, body)?;
-        let limit = TimeLimit::new(link.options.reconnect.as_ref().map(|_| link.options.call_timeout));
-        let sending = async { while !link.room(false).await?.append(&encoded) {} Ok(()) };
+        let limit =
+            TimeLimit::new(link.options.reconnect.as_ref().map(|_| link.options.call_timeout));
+        let sending = async {
+            while !link.room(false).await?.append(&encoded) {}
+            Ok(())
+        };
         limit.hold(sending).await.unwrap_or_else(|| Err(limit.error(wire_type)))
     }
 

@@ -158,7 +158,8 @@ impl Link {
         loop {
             self.check_open()?;
             let outbox = self.outbox();
-            let has_room = if is_short { outbox.room_for_short().await } else { outbox.room().await };
+            let has_room =
+                if is_short { outbox.room_for_short().await } else { outbox.room().await };
             if has_room {
                 self.check_open()?;
                 return Ok(outbox);

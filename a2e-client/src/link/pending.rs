@@ -62,11 +62,7 @@ pub(crate) struct PendingTable {
 
 impl PendingTable {
     /// Puts a call in; its line is kept only while all kept lines are within `most_kept` bytes.
-    pub(crate) fn register(
-        &self,
-        call: Candidate,
-        most_kept: usize,
-    ) -> oneshot::Receiver<Outcome> {
+    pub(crate) fn register(&self, call: Candidate, most_kept: usize) -> oneshot::Receiver<Outcome> {
         let (reply, receiver) = oneshot::channel();
         let kept = call.line.filter(|line| self.keep(line.len(), most_kept)).map(|line| (line, 0));
         let Candidate { id, events, sent_bytes, sent_on, .. } = call;
@@ -101,7 +97,8 @@ impl PendingTable {
     /// Whether this outcome, heard on the connection `number`, only tells that the host has cancelled
     /// the call because an earlier connection was lost. The call will be sent again.
     pub(crate) fn is_echo_of_loss(&self, id: &str, outcome: &Outcome, number: u64) -> bool {
-        let is_cancelled = matches!(outcome, Err(error) if error.code() == Some(&ErrorCode::Cancelled));
+        let is_cancelled =
+            matches!(outcome, Err(error) if error.code() == Some(&ErrorCode::Cancelled));
         is_cancelled
             && self.calls.get(id).is_some_and(|it| it.kept.is_some() && it.sent_on < number)
     }

@@ -88,7 +88,7 @@ impl Returning<'_> {
         losses: &mut Losses,
     ) -> Result<Reader, Closed> {
         let mut numbering = numbering;
-        let mut last = ClientError::from(lost.clone());
+        let mut why = ClientError::from(lost.clone());
         let since = *losses.since.get_or_insert_with(now);
         let give_up = |attempts: u32, last: ClientError| Closed::GaveUp {
             attempts,
@@ -104,10 +104,10 @@ impl Returning<'_> {
             let is_over = left.is_some_and(|left| left.is_zero())
                 || self.policy.attempts.is_some_and(|most| losses.failed >= most);
             if is_over {
-                return Err(give_up(losses.failed, last));
+                return Err(give_up(losses.failed, why));
             }
             let attempt = losses.failed.saturating_add(1);
-            self.link.tell(ConnectionState::Reconnecting { attempt, reason: last.clone() });
+            self.link.tell(ConnectionState::Reconnecting { attempt, reason: why.clone() });
             let delay = self.policy.delay(attempt, chance());
             let delay = left.map_or(delay, |left| delay.min(left));
             tokio::select! {
@@ -119,9 +119,9 @@ impl Returning<'_> {
                 Ok(reader) => return Ok(reader),
                 Err((error, kept)) => {
                     tracing::debug!(attempt, %error, "not reconnected");
-                    (last, numbering) = (error, kept);
-                    if is_final(&last) {
-                        return Err(give_up(attempt, last));
+                    (why, numbering) = (error, kept);
+                    if is_final(&why) {
+                        return Err(give_up(attempt, why));
                     }
                 }
             }

@@ -105,9 +105,7 @@ mod tests {
             numbering.begin();
             numbering.count();
             let answer = match answer {
-                Some((resumed, gap)) => {
-                    ResumeAnswer { resumed: Some(*resumed), gap: Some(*gap) }
-                }
+                Some((resumed, gap)) => ResumeAnswer { resumed: Some(*resumed), gap: Some(*gap) },
                 None => ResumeAnswer::default(),
             };
             numbering.accept(id, answer).unwrap();

@@ -41,18 +41,18 @@ pub(crate) async fn repeat_calls(link: &Link, is_resumed: bool) {
 /// Waits until the host has sent what it kept, or does not answer.
 async fn replayed(link: &Link) {
     let id = link.ids.next_id();
-    let Ok(line) = link.encode(id.as_str(), Ping::TYPE, None, &Ping {}) else { return };
+    let Ok(ping) = link.encode(id.as_str(), Ping::TYPE, None, &Ping {}) else { return };
     let outbox = link.outbox();
     let call = Candidate {
         id: id.clone(),
         events: None,
-        sent_bytes: line.len(),
+        sent_bytes: ping.len(),
         sent_on: outbox.number,
         line: None,
     };
-    let pong = link.pending.register(call, 0);
+    let answer = link.pending.register(call, 0);
     let _entry = Forgotten { link, id };
-    if outbox.append(&line) && tokio::time::timeout(REPLAY_LIMIT, pong).await.is_err() {
+    if outbox.append(&ping) && tokio::time::timeout(REPLAY_LIMIT, answer).await.is_err() {
         tracing::warn!("the host does not answer `ping` after the session was resumed");
     }
 }
