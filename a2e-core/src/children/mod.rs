@@ -336,7 +336,11 @@ fn probe_pidns(guard: &Path) -> Option<String> {
     command.stdin(std::process::Stdio::null());
     match command.output() {
         Ok(output) if output.status.success() => None,
-        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let ended = format!("the guard program ended with {}", output.status);
+            Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned).or(Some(ended))
+        }
         Err(error) => Some(format!("the guard program does not run: {error}")),
     }
 }
