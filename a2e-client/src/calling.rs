@@ -49,11 +49,6 @@ impl TimeLimit {
         Self { after: after.unwrap_or(Duration::MAX), at }
     }
 
-    /// The time that is left.
-    pub(crate) fn left(self) -> Duration {
-        self.at.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()))
-    }
-
     /// The result of `work`, or `None` when the time is up.
     pub(crate) async fn hold<T>(self, work: impl Future<Output = T>) -> Option<T> {
         match self.at {
@@ -154,6 +149,10 @@ impl Entry {
         Self { inner: Arc::clone(inner), id, has_permit, is_over: false }
     }
 
+    pub(crate) fn id(&self) -> &MessageId {
+        &self.id
+    }
+
     /// Nobody waits for the answer any more; false when it has come already.
     fn end(&mut self) -> bool {
         let was_waiting = !self.is_over && self.inner.link.pending.forget(self.id.as_str());
@@ -162,12 +161,6 @@ impl Entry {
             self.inner.link.cancel(self.id.as_str());
         }
         was_waiting
-    }
-
-    /// The request was not sent: there is nothing to cancel.
-    pub(crate) fn unsent(&mut self) {
-        self.inner.link.pending.forget(self.id.as_str());
-        self.is_over = true;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The client: pushes, state, the end. Its calls are in `rpc`, its ways to a host in `connect`.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use a2e_core::protocol::{HandshakeResponse, Shutdown};
@@ -11,7 +11,7 @@ use crate::link::mailbox::Mailbox;
 use crate::link::stats::Stats;
 use crate::message::Received;
 use crate::push::{PushStream, Subscription, Target};
-use crate::transport::Process;
+use crate::reconnect::state::{ConnectionState, StateWatch};
 
 /// How long a host may take to end its output after we ended ours.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
@@ -21,6 +21,11 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 /// A connection to a host. Cheap to clone; all clones are one connection, which is cut when the last
 /// of them and of their calls is dropped. [`close`](Client::close) ends it in order.
+///
+/// With [`Reconnect`](crate::Reconnect) it is made again when it is lost. Calls that wait for answers
+/// at that moment fail at once, but those that are [repeatable](crate::CallOptions::repeatable);
+/// handlers and streams of pushes stay, and the host is asked to go on with the session: what it had
+/// sent and we had not read comes then, once.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
@@ -29,16 +34,18 @@ pub struct Client {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) link: Arc<Link>,
-    pub(crate) session: OnceLock<HandshakeResponse>,
-    pub(crate) process: Option<Process>,
-    pub(crate) reader: tokio::task::AbortHandle,
+    /// The task that reads, and connects again.
+    pub(crate) driver: tokio::task::AbortHandle,
+    /// The handlers that were there before the connection.
+    pub(crate) _subscriptions: Vec<Subscription>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         self.link.begin_close();
         self.link.end(Closed::ByUs);
-        self.reader.abort();
+        self.driver.abort();
+        drop(self.link.replace_process(None));
     }
 }
 
@@ -74,9 +81,19 @@ impl Client {
 
 /// State and end.
 impl Client {
-    /// What the host said in the handshake; `None` where none was made.
-    pub fn session(&self) -> Option<&HandshakeResponse> {
-        self.inner.session.get()
+    /// What the host said in the last handshake; `None` where none was made.
+    pub fn session(&self) -> Option<Arc<HandshakeResponse>> {
+        self.inner.link.session()
+    }
+
+    /// How the connection fares now.
+    pub fn state(&self) -> ConnectionState {
+        self.inner.link.states().borrow().clone()
+    }
+
+    /// How it fares from now on.
+    pub fn states(&self) -> StateWatch {
+        StateWatch::new(self.inner.link.states())
     }
 
     /// A look at the connection.
@@ -86,10 +103,10 @@ impl Client {
 
     /// The id of the host process, while this client's own host process lives.
     pub fn process_id(&self) -> Option<u32> {
-        self.inner.process.as_ref().and_then(Process::id)
+        self.inner.link.process().and_then(|process| process.id())
     }
 
-    /// Waits for the end of the connection.
+    /// Waits for the end of the connection; one that is made again has not ended.
     pub async fn closed(&self) -> Closed {
         self.inner.link.ended().await
     }
@@ -116,14 +133,15 @@ impl Client {
     /// its own, 3 s at most. Calls that wait are answered until then, and fail after it.
     ///
     /// A host process of our own gets the end of its input, after 3 s SIGTERM, 2 s later SIGKILL, and
-    /// has ended when this returns.
+    /// has ended when this returns. A connection that is being made again is given up at once.
     pub async fn close(&self) {
-        let Inner { link, process, .. } = &*self.inner;
+        let link = &self.inner.link;
         link.begin_close();
+        let outbox = link.outbox();
         // What cannot be sent is lost with the connection.
-        let _sent = tokio::time::timeout(FLUSH_LIMIT, link.outbox.sent()).await;
-        link.outbox.end();
-        match process {
+        let _sent = tokio::time::timeout(FLUSH_LIMIT, outbox.sent()).await;
+        outbox.end();
+        match link.process() {
             Some(process) => process.end().await,
             None => drop(tokio::time::timeout(CLOSE_LIMIT, link.ended()).await),
         }

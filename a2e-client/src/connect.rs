@@ -1,24 +1,33 @@
 //! The ways to a host: a connection that is there, a socket, a child process.
 
-use std::io;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use tokio::net::{TcpStream, UnixStream};
+use a2e_core::transport::Connection;
 
-use a2e_core::transport::{Connection, from_tcp, from_unix};
-
+use crate::builder::ClientBuilder;
 use crate::calling::TimeLimit;
 use crate::client::{Client, Inner};
 use crate::error::ClientError;
-use crate::handshake::shake_hands;
+use crate::handshake::random_name;
 use crate::link::Link;
-use crate::link::router;
+use crate::link::reader::Reader;
 use crate::options::Options;
+use crate::push::{PushTable, Subscription};
+use crate::reconnect::drive::drive;
+use crate::reconnect::numbering::Numbering;
+use crate::reconnect::state::StateHandler;
+use crate::reconnect::target::Target;
 use crate::transport::{HostCommand, Process};
 
 /// Connecting. All of it needs a running tokio with I/O and time.
 impl Client {
+    /// A client with more to say about it than [`Options`]: handlers that are there before the host
+    /// speaks, and connections that come back.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
     /// Speaks over a connection that is there, and shakes hands.
     ///
     /// # Errors
@@ -26,7 +35,7 @@ impl Client {
     /// answer in time, [`ClientError::Closed`] when it goes away.
     pub async fn connect(connection: Connection, options: Options) -> Result<Self, ClientError> {
         let limit = TimeLimit::new(Some(options.handshake_timeout));
-        Self::over(connection, None, options, limit).await
+        Self::over((connection, None), None, options.into(), limit).await
     }
 
     /// [`connect`](Self::connect) with default options, for hosts in the same program.
@@ -42,10 +51,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Connect`], and as [`connect`](Self::connect).
     pub async fn unix(path: impl AsRef<Path>, options: Options) -> Result<Self, ClientError> {
-        let target = format!("unix://{}", path.as_ref().display());
-        let limit = TimeLimit::new(Some(options.handshake_timeout));
-        let stream = reach(&target, limit, UnixStream::connect(path.as_ref())).await?;
-        Self::over(from_unix(stream), None, options, limit).await
+        Self::to(Target::Unix(path.as_ref().into()), options.into()).await
     }
 
     /// Connects to a TCP address, `host:port`.
@@ -53,10 +59,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Connect`], and as [`connect`](Self::connect).
     pub async fn tcp(address: &str, options: Options) -> Result<Self, ClientError> {
-        let target = format!("tcp://{address}");
-        let limit = TimeLimit::new(Some(options.handshake_timeout));
-        let stream = reach(&target, limit, TcpStream::connect(address)).await?;
-        Self::over(from_tcp(stream), None, options, limit).await
+        Self::to(Target::Tcp(address.to_owned()), options.into()).await
     }
 
     /// Connects to an address as the command line writes it: `unix:///run/a2e/a2e.sock` or
@@ -65,14 +68,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Connect`] also for an address of another form.
     pub async fn connect_to(address: &str, options: Options) -> Result<Self, ClientError> {
-        if let Some(path) = address.strip_prefix("unix://").filter(|path| !path.is_empty()) {
-            return Self::unix(path, options).await;
-        }
-        if let Some(address) = address.strip_prefix("tcp://").filter(|it| it.contains(':')) {
-            return Self::tcp(address, options).await;
-        }
-        let text = "expected unix:///path/to/socket or tcp://host:port";
-        Err(ClientError::connect(address, io::Error::new(io::ErrorKind::InvalidInput, text)))
+        Self::to(Target::parse(address)?, options.into()).await
     }
 
     /// Starts a host as a child process and speaks over its standard input and output.
@@ -96,41 +92,53 @@ impl Client {
         command: HostCommand,
         options: Options,
     ) -> Result<Self, ClientError> {
-        let limit = TimeLimit::new(Some(options.handshake_timeout));
-        let target = command.to_string();
-        let (connection, process) =
-            command.start().map_err(|error| ClientError::connect(target, error))?;
-        Self::over(connection, Some(process), options, limit).await
+        Self::to(Target::Process(command), options.into()).await
     }
 
-    async fn over(
-        connection: Connection,
-        process: Option<Process>,
-        options: Options,
+    /// Speaks over a first connection; `target` is where further ones lead.
+    pub(crate) async fn over(
+        first: (Connection, Option<Process>),
+        target: Option<Target>,
+        prepared: Prepared,
         limit: TimeLimit,
     ) -> Result<Self, ClientError> {
-        let Connection { source, sink, peer } = connection;
+        let (Connection { source, sink, peer }, process) = first;
+        let Prepared { mut options, pushes, subscriptions, on_state } = prepared;
         tracing::debug!(peer = peer.name, "connected");
-        let link = Link::new(sink, options);
-        let watch = process.as_ref().map(Process::watch);
-        let reader = tokio::spawn(router::read(Arc::clone(&link), source, watch)).abort_handle();
-        let session = OnceLock::new();
-        let client = Self { inner: Arc::new(Inner { link, session, process, reader }) };
-        let options = &client.inner.link.options;
-        if options.handshake {
-            let response = shake_hands(&client, options, limit.left()).await?;
-            client.inner.session.get_or_init(|| response);
+        if target.is_none() {
+            options.reconnect = None;
         }
-        Ok(client)
+        if options.agent_id.is_empty() {
+            options.agent_id = random_name();
+        }
+        let link = Link::new(sink, options, pushes, on_state);
+        let watch = process.as_ref().map(Process::watch);
+        let mut reader = Reader::new(&link, link.outbox(), source, watch, Numbering::default());
+        reader.greet(limit).await?;
+        drop(link.replace_process(process));
+        let driver = tokio::spawn(drive(Arc::clone(&link), reader, target)).abort_handle();
+        Ok(Self { inner: Arc::new(Inner { link, driver, _subscriptions: subscriptions }) })
+    }
+
+    pub(crate) async fn to(target: Target, prepared: Prepared) -> Result<Self, ClientError> {
+        let limit = TimeLimit::new(Some(prepared.options.handshake_timeout));
+        let first = target.open(limit).await?;
+        Self::over(first, Some(target), prepared, limit).await
     }
 }
 
-/// Opens a socket in time.
-async fn reach<T>(
-    target: &str,
-    limit: TimeLimit,
-    opening: impl Future<Output = io::Result<T>>,
-) -> Result<T, ClientError> {
-    let opened = limit.hold(opening).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
-    opened.map_err(|error| ClientError::connect(target, error))
+/// What a client is made with.
+#[derive(Default)]
+pub(crate) struct Prepared {
+    pub(crate) options: Options,
+    pub(crate) pushes: Arc<PushTable>,
+    /// The handlers that are in `pushes`.
+    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) on_state: Option<StateHandler>,
+}
+
+impl From<Options> for Prepared {
+    fn from(options: Options) -> Self {
+        Self { options, ..Self::default() }
+    }
 }

@@ -27,6 +27,30 @@ pub enum ClientError {
     /// The connection has ended, before or during the call.
     #[error("{0}")]
     Closed(Closed),
+    /// The connection was lost before the answer came, and is made again. Whether the host did the work
+    /// is not known; only calls that are [repeatable](crate::CallOptions::repeatable) are sent again.
+    #[error("no answer came before the connection was lost, the work may be done or not: {0}")]
+    Interrupted(Closed),
+    /// The connection is away and calls do not wait for it, see [`WhileAway`](crate::WhileAway). Nothing
+    /// was sent.
+    #[error("not connected; attempt {attempt} to reconnect is under way, because: {reason}")]
+    Reconnecting {
+        /// Which attempt it is, from 1.
+        attempt: u32,
+        /// Why there is no connection.
+        reason: Box<str>,
+    },
+    /// The connection is away and [as many calls](crate::Reconnect::max_waiting) wait for it as may.
+    /// Nothing was sent.
+    #[error("not connected, and {waiting} calls wait for the connection, as many as may")]
+    TooManyWaiting {
+        /// How many wait.
+        waiting: usize,
+    },
+    /// This call blocks its thread, which must not be blocked: it runs asynchronous tasks, or is the
+    /// client's own. Nothing was done.
+    #[error("blocking calls cannot be made here: {0}")]
+    WouldDeadlock(Box<str>),
     /// No connection was made.
     #[error("cannot reach {target}: {reason}")]
     Connect {
@@ -85,11 +109,15 @@ impl ClientError {
         self.remote().map(|body| &body.code)
     }
 
-    /// Whether the same call may succeed later: what the host says of its own errors, and time-outs.
+    /// Whether the same call may succeed later: what the host says of its own errors, time-outs, and
+    /// what a connection that comes back cut short.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Remote(body) => body.retryable,
-            Self::Timeout { .. } => true,
+            Self::Timeout { .. }
+            | Self::Interrupted(_)
+            | Self::Reconnecting { .. }
+            | Self::TooManyWaiting { .. } => true,
             _ => false,
         }
     }
@@ -101,7 +129,11 @@ impl From<ClientError> for Error {
         match error {
             ClientError::Remote(body) => Arc::unwrap_or_clone(body).into(),
             ClientError::Timeout { .. } => Self::new(ErrorCode::Timeout, error.to_string()),
-            ClientError::Closed(_) | ClientError::Connect { .. } => {
+            ClientError::Closed(_)
+            | ClientError::Connect { .. }
+            | ClientError::Interrupted(_)
+            | ClientError::Reconnecting { .. }
+            | ClientError::TooManyWaiting { .. } => {
                 Self::new(ErrorCode::Unavailable, error.to_string())
             }
             _ => Self::runtime(error.to_string()),
@@ -129,6 +161,16 @@ pub enum Closed {
         status: ExitStatus,
         /// The end of what it wrote to standard error, where that was collected.
         stderr: Arc<str>,
+    },
+    /// It was lost and could not be made again.
+    #[error("{lost}; given up after {attempts} attempts to reconnect: {last}")]
+    GaveUp {
+        /// How many attempts were made.
+        attempts: u32,
+        /// How it was lost.
+        lost: Arc<Closed>,
+        /// What the last attempt failed with.
+        last: Arc<ClientError>,
     },
 }
 

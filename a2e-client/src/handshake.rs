@@ -1,37 +1,50 @@
 //! The handshake: who we are, and what the host says to that.
 
-use std::time::Duration;
-
+use a2e_core::protocol::HandshakeResponse;
 use a2e_core::protocol::id::random_hex;
-use a2e_core::protocol::{HandshakeRequest, HandshakeResponse};
+use serde::Serialize;
 
-use crate::client::Client;
+use crate::calling::read_typed;
 use crate::error::ClientError;
+use crate::message::Received;
 use crate::options::Options;
+use crate::reconnect::numbering::{Resume, ResumeAnswer};
 
-/// Sends `handshake/req` and checks the answer.
-pub(crate) async fn shake_hands(
-    client: &Client,
-    options: &Options,
-    limit: Duration,
-) -> Result<HandshakeResponse, ClientError> {
-    let request = HandshakeRequest {
-        agent_id: agent_id(options),
-        agent_caps: options.capabilities.clone(),
-        auth_token: options.auth_token.clone(),
-    };
-    let response = client.control(&request, limit).await?;
+/// `handshake/req` as a client sends it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Greeting<'a> {
+    agent_id: String,
+    agent_caps: &'a [String],
+    auth_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resume: Option<Resume>,
+}
+
+impl<'a> Greeting<'a> {
+    pub(crate) fn new(options: &'a Options, resume: Option<Resume>) -> Self {
+        Self {
+            agent_id: options.agent_id.clone(),
+            agent_caps: &options.capabilities,
+            auth_token: &options.auth_token,
+            resume,
+        }
+    }
+}
+
+/// Checks the answer: what the session may use, and whether it goes on.
+pub(crate) fn read_greeting(
+    answer: Received,
+) -> Result<(HandshakeResponse, ResumeAnswer), ClientError> {
+    let response: HandshakeResponse = read_typed(answer.clone())?;
     if !response.ok {
         let reason = if response.reason.is_empty() { "no reason given" } else { &response.reason };
         return Err(ClientError::Handshake { reason: reason.into() });
     }
-    Ok(response)
+    let resumed = answer.decode()?;
+    Ok((response, resumed))
 }
 
-/// The given name, or a random one of 8 hex digits.
-fn agent_id(options: &Options) -> String {
-    if !options.agent_id.is_empty() {
-        return options.agent_id.clone();
-    }
+/// A random name of 8 hex digits for an agent that has none; the same for all its connections.
+pub(crate) fn random_name() -> String {
     random_hex().ok().and_then(|hex| hex.get(..8).map(str::to_owned)).unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 //!
 //! A [`Client`] speaks over any [`Connection`](a2e_core::transport::Connection): a child process, a
 //! Unix or TCP socket, or a host in the same program. It is cheap to clone and is used from many
-//! tasks at once; it knows messages and no capability. It never repeats a call by itself.
+//! tasks at once; it knows messages and no capability. It never repeats a call unless told that it may.
 //!
 //! ```
 //! use a2e_client::{Client, Options};
@@ -24,9 +24,15 @@
 //! # }).unwrap();
 //! ```
 //!
+//! [`Client::builder`] makes clients whose connection is made again when it is lost. Programs without
+//! tokio use `a2e_client::blocking` (feature `blocking`).
+//!
 //! What comes in is delivered by three tests in this order: the reply to a call that waits, an event
 //! of such a call, a handler of the message's type. What nobody takes is counted in [`Stats`].
 
+#[cfg(feature = "blocking")]
+pub mod blocking;
+mod builder;
 mod calling;
 mod client;
 mod connect;
@@ -36,9 +42,11 @@ mod link;
 mod message;
 mod options;
 mod push;
+mod reconnect;
 mod rpc;
 mod transport;
 
+pub use builder::ClientBuilder;
 pub use calling::Calling;
 pub use client::Client;
 pub use error::{ClientError, Closed};
@@ -46,4 +54,6 @@ pub use link::stats::Stats;
 pub use message::{EventMessage, Received};
 pub use options::{Bound, CallOptions, Options};
 pub use push::{PushStream, Subscription};
+pub use reconnect::policy::{Reconnect, WhileAway};
+pub use reconnect::state::{ConnectionState, SessionStart, StateWatch};
 pub use transport::{HostCommand, Stderr};

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use a2e_core::protocol::CapabilityName;
 
+use crate::reconnect::policy::Reconnect;
+
 /// A bound of a queue: so many messages, and so many bytes. One message always fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
@@ -43,10 +45,11 @@ pub struct Options {
     pub(crate) max_unsent_bytes: usize,
     pub(crate) event_bound: Bound,
     pub(crate) push_bound: Bound,
+    pub(crate) reconnect: Option<Reconnect>,
 }
 
 impl Default for Options {
-    /// A random agent id, every capability of the protocol, no token, a handshake.
+    /// A random agent id, every capability of the protocol, no token, a handshake, no reconnecting.
     fn default() -> Self {
         Self {
             agent_id: String::new(),
@@ -60,6 +63,7 @@ impl Default for Options {
             max_unsent_bytes: 1 << 20,
             event_bound: Bound::default(),
             push_bound: Bound::default(),
+            reconnect: None,
         }
     }
 }
@@ -140,6 +144,15 @@ impl Options {
         self.push_bound = bound;
         self
     }
+
+    /// Makes the connection again when it is lost, and asks the host to go on with the session. It is
+    /// not made again unless set here or by a [`ClientBuilder`](crate::ClientBuilder), and cannot be
+    /// for a connection that was handed to the client.
+    #[must_use]
+    pub fn reconnect(mut self, policy: Reconnect) -> Self {
+        self.reconnect = Some(policy);
+        self
+    }
 }
 
 /// Without the token.
@@ -150,6 +163,7 @@ impl fmt::Debug for Options {
             .field("capabilities", &self.capabilities)
             .field("has_token", &!self.auth_token.is_empty())
             .field("call_timeout", &self.call_timeout)
+            .field("reconnect", &self.reconnect)
             .finish_non_exhaustive()
     }
 }
@@ -158,6 +172,7 @@ impl fmt::Debug for Options {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallOptions {
     pub(crate) deadline: Limit,
+    pub(crate) is_repeatable: bool,
 }
 
 /// How long a call may take.
@@ -173,11 +188,22 @@ pub(crate) enum Limit {
 impl CallOptions {
     /// The call may take this long, waiting for its turn included.
     pub fn within(limit: Duration) -> Self {
-        Self { deadline: Limit::After(limit) }
+        Self { deadline: Limit::After(limit), ..Self::default() }
     }
 
     /// The call waits until it is answered or the connection ends.
     pub fn without_deadline() -> Self {
-        Self { deadline: Limit::Never }
+        Self { deadline: Limit::Never, ..Self::default() }
+    }
+
+    /// The call may be made more than once: when the connection is lost before its answer has come, it
+    /// is sent again under the same id once the connection is back, three times at most, within its
+    /// time limit. Its events may then come again from the first.
+    ///
+    /// For what only reads, or does nothing more when it is done twice.
+    #[must_use]
+    pub fn repeatable(mut self) -> Self {
+        self.is_repeatable = true;
+        self
     }
 }

@@ -13,8 +13,10 @@ use a2e_core::protocol::{Message, MessageId, Ping, Pong, Request};
 use crate::calling::{Calling, Entry, TimeLimit, read_typed};
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::link::Link;
 use crate::link::mailbox::Mailbox;
-use crate::link::pending::Outcome;
+use crate::link::outbox::Outbox;
+use crate::link::pending::{Candidate, Outcome};
 use crate::message::{EventMessage, Received};
 use crate::options::{CallOptions, Limit};
 
@@ -172,38 +174,21 @@ impl Client {
         let encoded = link.encode(id.as_str(), &wire_type, None, body)?;
         let turn = async {
             if kind == Kind::Control {
-                return link.room_for_short().await.map(|()| None);
+                return link.room(true).await.map(|outbox| (None, outbox));
             }
             let permit = link.permit().await?;
-            link.room().await.map(|()| Some(permit))
+            link.room(false).await.map(|outbox| (Some(permit), outbox))
         };
-        let permit = limit.hold(turn).await.ok_or_else(|| limit.error(&wire_type))??;
-        let mut entry = Entry::new(&self.inner, id.clone(), permit.is_some());
+        let turn = limit.hold(turn).await.ok_or_else(|| limit.error(&wire_type))?;
+        let (permit, outbox) = turn?;
+        let entry = Entry::new(&self.inner, id, permit.is_some());
         if let Some(permit) = permit {
             permit.forget();
         }
-        let events =
-            (kind == Kind::WithEvents).then(|| Arc::new(Mailbox::new(link.options.event_bound)));
-        let reply = self.send_call(&mut entry, id, &encoded, events.clone())?;
+        let request = Outgoing { encoded, kind, is_repeatable: options.is_repeatable };
+        let sent = limit.hold(request.send(link, entry.id(), outbox)).await;
+        let (reply, events) = sent.ok_or_else(|| limit.error(&wire_type))??;
         Ok(Calling::new(entry, reply, events, wire_type, limit, read))
-    }
-
-    fn send_call(
-        &self,
-        entry: &mut Entry,
-        id: MessageId,
-        encoded: &[u8],
-        events: Option<Arc<Mailbox>>,
-    ) -> Result<oneshot::Receiver<Outcome>, ClientError> {
-        let link = &self.inner.link;
-        let reply = link.pending.register(id, events, encoded.len());
-        // Looked at after it is in the table: an end before this is seen here, one after it ends the call.
-        if let Err(error) = link.check_open().and_then(|()| link.send(encoded)) {
-            entry.unsent();
-            return Err(error);
-        }
-        link.counters.calls.add();
-        Ok(reply)
     }
 
     /// Sends a message that is not answered, such as a one-way type.
@@ -227,8 +212,13 @@ impl Client {
     ) -> Result<(), ClientError> {
         let link = &self.inner.link;
         let encoded = link.encode(link.ids.next_id().as_str(), wire_type, req_id, body)?;
-        link.room().await?;
-        link.send(&encoded)
+        let limit =
+            TimeLimit::new(link.options.reconnect.as_ref().map(|_| link.options.call_timeout));
+        let sending = async {
+            while !link.room(false).await?.append(&encoded) {}
+            Ok(())
+        };
+        limit.hold(sending).await.unwrap_or_else(|| Err(limit.error(wire_type)))
     }
 
     /// Asks whether the host lives; at most 5 s. Not queued behind other calls.
@@ -260,7 +250,54 @@ impl Client {
     /// # Errors
     /// When the connection has ended.
     pub async fn cancel(&self, req_id: &str) -> Result<(), ClientError> {
-        self.inner.link.room_for_short().await?;
+        self.inner.link.room(true).await?;
         if self.inner.link.cancel(req_id) { Ok(()) } else { self.inner.link.check_open() }
+    }
+}
+
+/// A request on its way out.
+struct Outgoing {
+    encoded: Vec<u8>,
+    kind: Kind,
+    is_repeatable: bool,
+}
+
+impl Outgoing {
+    /// Sends it on `outbox`; where that turns out to be lost, on the next one.
+    async fn send(
+        &self,
+        link: &Link,
+        id: &MessageId,
+        mut outbox: Arc<Outbox>,
+    ) -> Result<(oneshot::Receiver<Outcome>, Option<Arc<Mailbox>>), ClientError> {
+        let policy = link.options.reconnect.as_ref();
+        let most_kept = policy.map_or(0, |policy| policy.max_kept_bytes);
+        let is_kept = self.is_repeatable && policy.is_some();
+        loop {
+            let events = (self.kind == Kind::WithEvents)
+                .then(|| Arc::new(Mailbox::new(link.options.event_bound)));
+            let call = Candidate {
+                id: id.clone(),
+                events: events.clone(),
+                sent_bytes: self.encoded.len(),
+                sent_on: outbox.number,
+                line: is_kept.then(|| Arc::from(&*self.encoded)),
+            };
+            let reply = link.pending.register(call, most_kept);
+            // Looked at after it is in the table: an end before this is seen here, one after it ends
+            // the call.
+            let open = link.check_open();
+            if open.is_ok() && outbox.append(&self.encoded) {
+                link.counters.calls.add();
+                return Ok((reply, events));
+            }
+            // Nothing was sent here. The loss may have found a repeatable call in the table, and the
+            // return of the connection may have sent it.
+            if !link.pending.forget_unsent(id.as_str(), outbox.number) && is_kept {
+                return Ok((reply, events));
+            }
+            open?;
+            outbox = link.room(self.kind == Kind::Control).await?;
+        }
     }
 }

@@ -118,6 +118,7 @@ fn command(config: &ProcConfig, request: &SpawnRequest) -> Command {
     command.cwd = Some(&request.cwd).filter(|cwd| !cwd.is_empty()).map(PathBuf::from);
     command.env = request.env.iter().map(|(name, value)| (name.into(), value.into())).collect();
     command.env_pass.clone_from(&config.env_pass);
+    command.holding = config.holding();
     command.stdin = match request.stdin_mode {
         StdinMode::Pipe => ChildStdin::Pipe,
         StdinMode::Null => ChildStdin::Null,

@@ -14,7 +14,8 @@
 //! - A kill sends its signal, waits `kill_grace_s`, then kills the whole tree. What the process
 //!   still wrote comes before `killed`, which comes before the reply.
 //! - A process belongs to its session and ends with it. With a guard program nothing that it
-//!   started outlives it, however it was detached.
+//!   started outlives it, however it was detached; with `isolation: pidns` not even when host and
+//!   guards are killed at once. A level that the machine does not allow fails the plugin.
 //! - Failures of a process are told in replies; `error` is for malformed requests.
 //!
 //! The plugin is not loaded unless the configuration names it:
@@ -65,4 +66,4 @@ mod tests;
 
 #[cfg(feature = "client")]
 pub use client::{Output, ProcClient, ProcError, Process};
-pub use plugin::ProcConfig;
+pub use plugin::{ProcConfig, ProcIsolation};

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use a2e_core::children::{Holding, Isolation};
 use a2e_core::dispatch::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin};
 use a2e_core::protocol::{ErrorCode, SessionId};
@@ -55,6 +56,20 @@ pub struct ProcConfig {
     /// Seconds from SIGTERM or SIGINT to the kill of the whole tree; at most 3600.
     #[serde(default = "kill_grace_s")]
     pub kill_grace_s: f64,
+    /// How processes are held, where it is not as the host holds all: `guard`, or `pidns`, a PID
+    /// namespace for each process. The plugin fails to start where this cannot be had.
+    #[serde(default)]
+    pub isolation: Option<ProcIsolation>,
+}
+
+/// What `metadata.isolation` may ask for.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum ProcIsolation {
+    /// No descendant survives its process or the host.
+    Guard,
+    /// The same, even when host and guards are killed at once.
+    Pidns,
 }
 
 fn allowed_commands() -> Vec<String> {
@@ -78,6 +93,26 @@ impl ProcConfig {
     pub(super) fn kill_grace(&self) -> Duration {
         Duration::try_from_secs_f64(self.kill_grace_s).unwrap_or_default()
     }
+
+    /// What is asked of the supervisor for each process.
+    pub(super) fn holding(&self) -> Holding {
+        if self.isolation == Some(ProcIsolation::Pidns) { Holding::Pidns } else { Holding::Usual }
+    }
+
+    /// Whether the host can hold processes so.
+    fn check_isolation(&self, host: &Host) -> Result<()> {
+        let Some(asked) = self.isolation else { return Ok(()) };
+        let children = host.children()?;
+        let why = match asked {
+            ProcIsolation::Pidns => children.pidns_refusal().map(str::to_owned),
+            ProcIsolation::Guard => (children.isolation() == Isolation::Group)
+                .then(|| "this host was started without a guard program".to_owned()),
+        };
+        match why {
+            None => Ok(()),
+            Some(why) => Err(Error::runtime(format!("isolation: not to be had here: {why}"))),
+        }
+    }
 }
 
 /// The processes of all sessions, each seen by its own session only.
@@ -94,6 +129,7 @@ impl ProcPlugin {
             let text = format!("kill_grace_s: {} is not within 0..=3600", config.kill_grace_s);
             return Err(Error::runtime(text));
         }
+        config.check_isolation(host)?;
         let launcher = Arc::new(Launcher { config, host: host.clone() });
         Ok(Self { launcher, sessions: DashMap::new() })
     }

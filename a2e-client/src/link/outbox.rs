@@ -24,6 +24,8 @@ pub(crate) struct Outbox {
     state: Mutex<State>,
     sink: Arc<dyn ByteSink>,
     runtime: tokio::runtime::Handle,
+    /// Which connection of its client this is, from 0.
+    pub(crate) number: u64,
     /// Bytes appended and not yet taken by the transport.
     unsent: AtomicUsize,
     /// At this many unsent bytes callers wait before they append.
@@ -48,11 +50,12 @@ struct State {
 
 impl Outbox {
     /// Needs a running tokio.
-    pub(crate) fn new(sink: Arc<dyn ByteSink>, limit: usize) -> Arc<Self> {
+    pub(crate) fn new(sink: Arc<dyn ByteSink>, limit: usize, number: u64) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             sink,
             runtime: tokio::runtime::Handle::current(),
+            number,
             unsent: AtomicUsize::new(0),
             limit,
             is_gathering: AtomicBool::new(false),

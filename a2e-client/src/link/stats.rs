@@ -33,14 +33,20 @@ pub(crate) struct Counters {
     pub(crate) events_dropped: Counter,
     pub(crate) pushes_dropped: Counter,
     pub(crate) handler_panics: Counter,
+    pub(crate) reconnects: Counter,
+    pub(crate) interrupted: Counter,
+    pub(crate) repeated: Counter,
+    pub(crate) lines_lost: Counter,
 }
 
-/// A look at a connection. Counts are since it was made.
+/// A look at a connection. Counts are since it was made first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Calls that wait for their answer now.
     pub pending: usize,
+    /// Calls that wait for the connection to come back now.
+    pub waiting: usize,
     /// Bytes that the transport has not taken yet.
     pub unsent_bytes: usize,
     /// Calls that were sent.
@@ -63,14 +69,23 @@ pub struct Stats {
     pub events_dropped: u64,
     /// Messages that a [`PushStream`](crate::PushStream) dropped because they were not taken in time.
     pub pushes_dropped: u64,
-    /// Push handlers that panicked.
+    /// Handlers of pushes and states that panicked.
     pub handler_panics: u64,
+    /// Times that a lost connection was made again.
+    pub reconnects: u64,
+    /// Calls that failed because the connection was lost while they waited, where it is made again.
+    pub interrupted: u64,
+    /// Times that a repeatable call was sent again.
+    pub repeated: u64,
+    /// Lines of the host that were lost for good, as far as the host knows.
+    pub lines_lost: u64,
 }
 
 impl Counters {
-    pub(crate) fn look(&self, pending: usize, unsent_bytes: usize) -> Stats {
+    pub(crate) fn look(&self, pending: usize, waiting: usize, unsent_bytes: usize) -> Stats {
         Stats {
             pending,
+            waiting,
             unsent_bytes,
             calls: self.calls.get(),
             answered: self.answered.get(),
@@ -83,6 +98,10 @@ impl Counters {
             events_dropped: self.events_dropped.get(),
             pushes_dropped: self.pushes_dropped.get(),
             handler_panics: self.handler_panics.get(),
+            reconnects: self.reconnects.get(),
+            interrupted: self.interrupted.get(),
+            repeated: self.repeated.get(),
+            lines_lost: self.lines_lost.get(),
         }
     }
 }

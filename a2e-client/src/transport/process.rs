@@ -173,6 +173,14 @@ impl Process {
             }
         }
     }
+
+    /// Kills the process and waits until it was reaped.
+    pub(crate) async fn kill(&self) {
+        self.orders.send_replace(Order::Kill);
+        if tokio::time::timeout(AFTER_KILL, self.watch.exited()).await.is_err() {
+            tracing::error!(pid = self.id, "the host process cannot be killed");
+        }
+    }
 }
 
 impl ProcessWatch {

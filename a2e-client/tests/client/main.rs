@@ -17,5 +17,6 @@ mod probe;
 mod process;
 mod pushes;
 mod rate;
+mod resume;
 mod sockets;
 mod support;

@@ -9,7 +9,7 @@ use a2e_client::{Client, ClientError, Closed, HostCommand, Options, Stderr};
 use crate::support::*;
 
 /// The example `stdio_host`, which Cargo builds beside the tests of the package.
-fn stdio_host() -> PathBuf {
+pub(crate) fn stdio_host() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let host = test.ancestors().nth(2).unwrap().join("examples/stdio_host");
     if !host.exists() {
@@ -27,12 +27,12 @@ pub(crate) async fn start(way: &str) -> Client {
     Client::spawn_process(command(way), Options::new("test")).await.unwrap()
 }
 
-fn lives(pid: u32) -> bool {
+pub(crate) fn lives(pid: u32) -> bool {
     // A zombie has no command line.
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
-fn was_reaped(pid: u32) -> bool {
+pub(crate) fn was_reaped(pid: u32) -> bool {
     !Path::new(&format!("/proc/{pid}")).exists()
 }
 

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
 
+use super::Isolation;
+use super::status::Tail;
 use crate::error::{Error, Result};
 use crate::protocol::ErrorCode;
 
@@ -99,11 +102,41 @@ pub struct Child {
     pub stdout: Option<pipe::Receiver>,
     /// As `stdout`; hand it to `drain` when nobody wants it.
     pub stderr: Option<pipe::Receiver>,
+    /// How it is held.
+    pub isolation: Isolation,
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) state: watch::Receiver<State>,
+    /// What status shows of its standard error.
+    pub(super) tail: Tail,
 }
 
 impl Child {
+    /// Has its standard error read to the end by a task, which keeps the last lines for
+    /// [`tail`](Self::tail) and for status. Does nothing when `stderr` was taken. Needs a running
+    /// tokio.
+    pub fn drain_stderr(&mut self) {
+        let tail = Tail::default();
+        self.drain_stderr_into(&tail);
+    }
+
+    /// As `drain_stderr`, into a tail that outlives this run.
+    pub(super) fn drain_stderr_into(&mut self, kept: &Tail) {
+        let Some(mut stderr) = self.stderr.take() else { return };
+        let tails = [kept.clone(), self.tail.clone()];
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 4096];
+            while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
+                tails.iter().for_each(|tail| tail.push(buffer.get(..count).unwrap_or_default()));
+            }
+            tails.iter().for_each(Tail::end);
+        });
+    }
+
+    /// The last lines of its standard error, where that is [drained](Self::drain_stderr) here.
+    pub fn tail(&self) -> Vec<String> {
+        self.tail.lines()
+    }
+
     /// Waits until the program has ended. Any number of tasks may wait, and cancel, at any time.
     /// Descendants are killed then; [`Child::gone`] waits for that as well.
     pub async fn wait(&self) -> Exit {

@@ -17,6 +17,18 @@ pub enum StdinMode {
     Null,
 }
 
+/// How a program is to be held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Holding {
+    /// As the supervisor holds all: under a guard where it has one.
+    #[default]
+    Usual,
+    /// In a PID namespace of its own, where the kernel allows it; else as usual, which is logged.
+    PreferPidns,
+    /// In a PID namespace of its own; the start fails where that is not allowed (R37).
+    Pidns,
+}
+
 /// A program to start. No shell is added: the arguments reach the program as they are.
 ///
 /// ```
@@ -39,6 +51,8 @@ pub struct Command {
     pub env: BTreeMap<OsString, OsString>,
     /// Where standard input comes from.
     pub stdin: StdinMode,
+    /// How it is held.
+    pub holding: Holding,
 }
 
 impl Command {

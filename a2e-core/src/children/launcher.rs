@@ -18,11 +18,14 @@ use tokio::net::unix::pipe;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use super::Isolation;
 use super::command::{Command, StdinMode};
 use super::forked::{Forked, GuardLine, Lines};
 use super::sweep::known;
 use super::tree;
-use super::wire::{Block, GUARD_MARK, GUARD_WORD, WITH_STDIN, WITHOUT_STDIN, has_nul};
+use super::wire::{
+    Block, GUARD_MARK, GUARD_WAY, GUARD_WORD, PIDNS_WAY, WITH_STDIN, WITHOUT_STDIN, has_nul,
+};
 use crate::error::{Error, Result};
 
 /// Launches that wait for the thread; each takes about a millisecond.
@@ -43,6 +46,7 @@ type Then = Box<dyn FnOnce(Result<(Forked, Pipes)>) + Send>;
 /// `spawn` has gone away meanwhile, the process is still in good hands.
 pub(super) struct Launch {
     pub(super) command: Command,
+    pub(super) isolation: Isolation,
     pub(super) then: Then,
 }
 
@@ -53,11 +57,11 @@ pub(super) fn open(
 ) -> io::Result<(mpsc::Sender<Launch>, JoinHandle<()>)> {
     let (sender, mut launches) = mpsc::channel::<Launch>(LAUNCH_QUEUE);
     let thread = std::thread::Builder::new().name("a2e-children".to_owned()).spawn(move || {
-        while let Some(Launch { command, then }) = launches.blocking_recv() {
+        while let Some(Launch { command, isolation, then }) = launches.blocking_recv() {
             let _entered = runtime.enter();
             // The end of this thread kills every child, so no panic may end it.
             let forked = catch_unwind(AssertUnwindSafe(|| match &guard {
-                Some(guard) => fork_guard(guard, &command),
+                Some(guard) => fork_guard(guard, &command, isolation),
                 None => fork_program(&command),
             }));
             then(forked.unwrap_or_else(|_| Err(Error::internal("starting a process panicked"))));
@@ -66,7 +70,7 @@ pub(super) fn open(
     Ok((sender, thread))
 }
 
-fn fork_guard(guard: &Path, command: &Command) -> Result<(Forked, Pipes)> {
+fn fork_guard(guard: &Path, command: &Command, isolation: Isolation) -> Result<(Forked, Pipes)> {
     let fail = |text: &str| launch_error(&command.program, text);
     if has_nul(&command.program) || command.args.iter().any(|arg| has_nul(arg)) {
         return Err(fail("a NUL byte in the command"));
@@ -83,7 +87,8 @@ fn fork_guard(guard: &Path, command: &Command) -> Result<(Forked, Pipes)> {
     let socket = UnixStream::from_std(ours).map_err(io_error)?;
 
     let mut program = tokio::process::Command::new(guard);
-    program.arg0("a2e").arg(GUARD_WORD).arg(std::process::id().to_string()).arg("--");
+    let way = if isolation == Isolation::Pidns { PIDNS_WAY } else { GUARD_WAY };
+    program.arg0("a2e").arg(GUARD_WORD).arg(std::process::id().to_string()).arg(way);
     program.arg(&command.program).args(&command.args);
     // The program's variables travel in the block: none of them can reach into the guard.
     program.env_clear().env(GUARD_MARK, "1");

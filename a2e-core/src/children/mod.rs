@@ -5,9 +5,11 @@
 //! [`Child::stop`], by dropping the handle, by the host's death, even by SIGKILL), every process
 //! that it started ends with it.
 //!
-//! Not defended: SIGKILL of host and guard at the same moment, and processes that the host may
-//! not signal (set-user-id programs, when the host is not root). A service manager that kills by
-//! control group, or a PID namespace, covers both.
+//! Not defended by a guard: SIGKILL of host and guard at the same moment, and processes that the host
+//! may not signal (set-user-id programs, when the host is not root). A service manager that kills by
+//! control group covers both, and so does a PID namespace, see [`Holding`].
+//!
+//! [`Kept`] keeps a program running under a [`RestartPolicy`]; [`Supervisor::status`] shows what runs.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -30,17 +32,18 @@ mod command;
 mod drain;
 mod forked;
 pub mod guard;
+mod keep;
 mod launcher;
 mod monitor;
-mod start;
+mod status;
 mod sweep;
 mod tree;
 mod wire;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -48,30 +51,38 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 pub use child::{Child, Exit, Signal};
-pub use command::{Command, ENV_DEFAULT, StdinMode};
+pub use command::{Command, ENV_DEFAULT, Holding, StdinMode};
 pub use drain::drain;
 pub use guard::run_if_guard;
+pub use keep::{KeepState, Kept, RestartPolicy, Restarts, Stdio, Verdict};
+pub use status::{ChildStatus, Tail};
 
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::protocol::ErrorCode;
 use child::{ORDER_QUEUE, State};
 use launcher::Launch;
 use monitor::Monitor;
+use status::{Note, Notes};
 
 /// How well children are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
     /// A guard per child: no descendant survives child or host.
     Guard,
+    /// A PID namespace per child, with a guard in it: as `Guard`, even when host and guards are
+    /// killed at once.
+    Pidns,
     /// A process group per child: descendants that leave it survive, and all survive a host that
     /// is killed.
     Group,
 }
 
 impl Isolation {
-    /// `guard` or `group`, for status and health.
+    /// `guard`, `pidns` or `group`, for status and health.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Pidns => "pidns",
             Self::Guard => "guard",
             Self::Group => "group",
         }
@@ -121,6 +132,10 @@ pub struct Supervisor {
     slots: Arc<Semaphore>,
     next_id: AtomicU64,
     host_stops: watch::Sender<Option<Duration>>,
+    clock: SystemClock,
+    notes: Notes,
+    /// Why no PID namespace can be made; looked for once.
+    no_pidns: OnceLock<Option<String>>,
     /// Guards the way to the forking thread, which is taken away at shutdown.
     launcher: Mutex<Option<(mpsc::Sender<Launch>, JoinHandle<()>)>>,
 }
@@ -159,13 +174,58 @@ impl Supervisor {
             runtime,
             next_id: AtomicU64::new(1),
             host_stops: watch::Sender::new(None),
+            clock: SystemClock::new(),
+            notes: Notes::default(),
+            no_pidns: OnceLock::new(),
             launcher: Mutex::new(Some(launcher)),
         }))
     }
 
-    /// How well children are held.
+    /// How well children are held that ask for nothing else.
     pub fn isolation(&self) -> Isolation {
         if self.config.guard.is_some() { Isolation::Guard } else { Isolation::Group }
+    }
+
+    /// Why no child can have a PID namespace of its own; `None`: it can. The first call tries it,
+    /// which blocks for some milliseconds.
+    pub fn pidns_refusal(&self) -> Option<&str> {
+        let probe = || match &self.config.guard {
+            Some(guard) => probe_pidns(guard),
+            None => Some("there is no guard program".to_owned()),
+        };
+        self.no_pidns.get_or_init(probe).as_deref()
+    }
+
+    /// How this command will be held.
+    fn level(&self, holding: Holding) -> Result<Isolation> {
+        let refusal = match holding {
+            Holding::Usual => return Ok(self.isolation()),
+            Holding::PreferPidns | Holding::Pidns => self.pidns_refusal(),
+        };
+        match refusal {
+            None => Ok(Isolation::Pidns),
+            Some(why) if holding == Holding::Pidns => {
+                let text = format!("the isolation `pidns` cannot be had: {why}");
+                Err(Error::new(ErrorCode::Unavailable, text))
+            }
+            Some(why) => {
+                let level = self.isolation();
+                tracing::warn!(why, %level, "no PID namespace for a child");
+                Ok(level)
+            }
+        }
+    }
+
+    /// The children of which anything is alive.
+    pub fn status(&self) -> Vec<ChildStatus> {
+        self.notes.status()
+    }
+
+    /// Resolves when the host stops.
+    pub(crate) async fn stopping(&self) {
+        let mut host_stops = self.host_stops.subscribe();
+        // The sender is ours.
+        host_stops.wait_for(Option::is_some).await.map(drop).ok();
     }
 
     /// Children of which anything is alive, or which are being started.
@@ -177,8 +237,15 @@ impl Supervisor {
     ///
     /// Errors: `runtime_error` with the system's text (and `detail.errno`) when the program cannot
     /// be started, `proc_limit` when `max_children` live, `shutting_down` after
-    /// [`Supervisor::shutdown`].
+    /// [`Supervisor::shutdown`], `unavailable` when [`Holding::Pidns`] cannot be had.
     pub async fn spawn(&self, command: Command) -> Result<Child> {
+        self.spawn_kept(command, 0).await
+    }
+
+    /// As `spawn`; the program had been started so often before.
+    pub(crate) async fn spawn_kept(&self, command: Command, restarts: u32) -> Result<Child> {
+        let isolation = self.level(command.holding)?;
+        let program = command.program.clone();
         let stops = || Error::new(ErrorCode::ShuttingDown, "no process is started any more");
         let permit = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| {
             let text = format!("{} processes are running already", self.config.max_children);
@@ -200,6 +267,7 @@ impl Supervisor {
         let runtime = self.runtime.clone();
         let launch = Launch {
             command,
+            isolation,
             then: Box::new(move |forked| match forked {
                 Err(error) => drop(started.send(Err(error))),
                 Ok((forked, pipes)) => {
@@ -220,9 +288,17 @@ impl Supervisor {
         launcher.send(launch).await.map_err(|_| stops())?;
         // Not answered: the runtime of the supervisor is gone, and so is the child.
         let (pid, pipes) = outcome.await.map_err(|_| stops())??;
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (tail, since) = (Tail::default(), self.clock.now().wall);
+        let (note_state, note_tail) = (watched.clone(), tail.clone());
+        let note =
+            Note { pid, program, since, restarts, isolation, state: note_state, tail: note_tail };
+        self.notes.add(id, note);
         Ok(Child {
-            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            id,
             pid,
+            isolation,
+            tail,
             stdin: pipes.stdin,
             stdout: Some(pipes.stdout),
             stderr: Some(pipes.stderr),
@@ -248,5 +324,23 @@ impl Supervisor {
         &self,
     ) -> std::sync::MutexGuard<'_, Option<(mpsc::Sender<Launch>, JoinHandle<()>)>> {
         self.launcher.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has the guard program try to make a PID namespace; what it says when it cannot.
+fn probe_pidns(guard: &Path) -> Option<String> {
+    let mut command = std::process::Command::new(guard);
+    command.args([wire::GUARD_WORD, "0", wire::PROBE_WAY]);
+    command.env_clear().env(wire::GUARD_MARK, "1");
+    command.envs(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path)));
+    command.stdin(std::process::Stdio::null());
+    match command.output() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let ended = format!("the guard program ended with {}", output.status);
+            Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned).or(Some(ended))
+        }
+        Err(error) => Some(format!("the guard program does not run: {error}")),
     }
 }

@@ -54,6 +54,11 @@ impl Process {
     }
 }
 
+/// This process's own number in `/proc`, which in a PID namespace is not its id.
+pub(super) fn own_number() -> Option<i32> {
+    fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()
+}
+
 /// The signal that ended a process which was not waited for yet.
 pub(super) fn death_signal(pid: i32) -> Option<i32> {
     let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -13,6 +13,14 @@ use super::child::Exit;
 
 /// The first argument of the hidden subcommand.
 pub(super) const GUARD_WORD: &str = "__guard";
+/// The argument behind the parent's id: a guard as usual.
+pub(super) const GUARD_WAY: &str = "--";
+/// The same: hold a PID namespace with a guard in it.
+pub(super) const PIDNS_WAY: &str = "--pidns";
+/// The same: the guard in such a namespace, its first process.
+pub(super) const INIT_WAY: &str = "--init";
+/// The same: try whether a namespace can be made, say why not, and end.
+pub(super) const PROBE_WAY: &str = "--probe";
 /// Set in a guard's own environment only, so that a program which forgot to call
 /// `run_if_guard` refuses to start supervisors instead of starting itself for ever.
 pub(super) const GUARD_MARK: &str = "A2E_GUARD";

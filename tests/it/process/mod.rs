@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod blocking;
 mod children;
 mod cli;
 mod clients;

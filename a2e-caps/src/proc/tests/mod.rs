@@ -7,6 +7,7 @@ mod client;
 mod ends;
 mod flow;
 mod input;
+mod isolation;
 mod limits;
 mod output;
 mod spawn;

@@ -187,6 +187,8 @@ async fn a_wrong_setting_fails_the_plugin_only() {
         ("max_output_bytes", json!(0)),
         ("max_procs", json!(-1)),
         ("allowed_commands", json!("ls")),
+        ("isolation", json!("strong")),
+        ("isolation", json!("group")),
     ] {
         let config = HostConfig::new().plugin(plugin().with_setting(key, value));
         let host = start(config).await;

@@ -13,7 +13,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::{self, Pid};
 
-use super::wire::{Block, Report, WITH_STDIN};
+use crate::children::wire::{Block, Report, WITH_STDIN};
 
 /// Where programs are looked for when the child has no `PATH`, as `execvp` does.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -37,20 +37,24 @@ pub(super) fn start(
     }
     let started = spawn(&program, args, &block.env)
         .map_err(|errno| failed(&errno.into(), format!("cannot start `{}`", program.display())))?;
-    // From here the program and its descendants alone decide when their pipes end, and no file
-    // system is kept busy. None of these calls can fail for want of a resource.
-    unistd::dup2_stdin(&null).ok();
-    unistd::dup2_stdout(&null).ok();
-    unistd::dup2_stderr(&null).ok();
-    std::env::set_current_dir("/").ok();
+    let_go(&null);
     Ok(started)
 }
 
-fn own(error: io::Error) -> Report {
+/// From here the program and its descendants alone decide when their pipes end, and no file system
+/// is kept busy. None of these calls can fail for want of a resource.
+pub(super) fn let_go(null: &File) {
+    unistd::dup2_stdin(null).ok();
+    unistd::dup2_stdout(null).ok();
+    unistd::dup2_stderr(null).ok();
+    std::env::set_current_dir("/").ok();
+}
+
+pub(super) fn own(error: io::Error) -> Report {
     failed(&error, "the guard failed".to_owned())
 }
 
-fn failed(error: &io::Error, what: String) -> Report {
+pub(super) fn failed(error: &io::Error, what: String) -> Report {
     Report::Failed(error.raw_os_error().unwrap_or(0), format!("{what}: {error}"))
 }
 
@@ -106,7 +110,7 @@ fn candidates(program: &OsStr, path: &OsStr) -> Vec<OsString> {
         .collect()
 }
 
-fn text(text: OsString) -> nix::Result<CString> {
+pub(super) fn text(text: OsString) -> nix::Result<CString> {
     CString::new(text.into_vec()).map_err(|_| Errno::EINVAL)
 }
 

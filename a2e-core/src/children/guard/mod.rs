@@ -10,6 +10,12 @@
 //! the socket closes, and when the host thread that forked it ends. It ignores SIGTERM and its
 //! kind: a service manager that signals every process of a unit must not cut short the orderly
 //! stop that the host is making of it.
+//!
+//! At level `pidns` this guard is the first process of a PID namespace, and a [holder](pidns) stands
+//! between it and the host.
+
+mod pidns;
+mod start;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -19,15 +25,15 @@ use std::os::unix::net::UnixStream;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{self, Pid};
 
+use self::start::start;
 use super::child::Exit;
-use super::start::start;
 use super::tree;
-use super::wire::{END_TREE, GUARD_WORD, Report};
+use super::wire::{END_TREE, GUARD_WAY, GUARD_WORD, INIT_WAY, PIDNS_WAY, PROBE_WAY, Report};
 
 /// Look for an ended child without waiting for it.
 const LOOK: WaitPidFlag =
@@ -49,8 +55,19 @@ pub fn run_if_guard() {
     }
 }
 
-fn guard_main(args: impl Iterator<Item = OsString>) -> i32 {
-    match Guard::begin(args) {
+fn guard_main(mut args: impl Iterator<Item = OsString>) -> i32 {
+    let parent = args.next().and_then(|arg| arg.to_str()?.parse().ok()).map(Pid::from_raw);
+    let way = args.next().unwrap_or_default();
+    let guarded = match (parent, way.to_str()) {
+        (Some(host), Some(GUARD_WAY)) => Guard::begin(host, false, args),
+        (Some(holder), Some(INIT_WAY)) => Guard::begin(holder, true, args),
+        (Some(host), Some(PIDNS_WAY)) => {
+            return pidns::hold(host, args).map_or(CANNOT_GUARD, |()| 0);
+        }
+        (_, Some(PROBE_WAY)) => return pidns::probe(),
+        _ => return CANNOT_GUARD,
+    };
+    match guarded {
         Ok(mut guard) => {
             guard.watch();
             guard.end_tree();
@@ -66,22 +83,33 @@ struct Guard {
     signals: SignalFd,
     /// The program; also the number of its process group.
     main: Pid,
+    /// The program's number in `/proc`, which in a PID namespace is another.
+    shown: i32,
     /// The program was waited for.
     is_over: bool,
+    /// This is the first process of a PID namespace.
+    is_init: bool,
 }
 
 impl Guard {
-    fn begin(mut args: impl Iterator<Item = OsString>) -> io::Result<Self> {
+    fn begin(
+        parent: Pid,
+        is_init: bool,
+        mut args: impl Iterator<Item = OsString>,
+    ) -> io::Result<Self> {
         SigSet::all().thread_block()?;
-        let host = args.next().and_then(|arg| arg.to_str()?.parse().ok()).map(Pid::from_raw);
-        let program = args.nth(1).ok_or(io::ErrorKind::InvalidInput)?;
+        let program = args.next().ok_or(io::ErrorKind::InvalidInput)?;
         close_inherited()?;
         // All three can only fail on a kernel that lacks them; the name is for `ps`.
         prctl::set_name(c"a2e-guard").ok();
         unistd::setsid().ok();
-        prctl::set_pdeathsig(HOST_DIED)?;
-        // The host may have died before the line above: then no signal comes any more.
-        if host != Some(unistd::getppid()) {
+        // The first process of a namespace takes its whole namespace with it.
+        prctl::set_pdeathsig(if is_init { Signal::SIGKILL } else { HOST_DIED })?;
+        // The parent may have died before the line above: then no signal comes any more.
+        let own = if is_init { tree::own_number().and_then(tree::Process::read) } else { None };
+        // In a namespace only `/proc` names what is outside.
+        let parent_now = own.map_or(unistd::getppid().as_raw(), |own| own.parent);
+        if parent_now != parent.as_raw() {
             return Err(io::ErrorKind::NotConnected.into());
         }
         prctl::set_child_subreaper(true)?;
@@ -98,8 +126,13 @@ impl Guard {
                 return Err(io::ErrorKind::Other.into());
             }
         };
-        let guard = Self { socket, signals, main, is_over: false };
-        guard.tell(&Report::Started(main.as_raw().unsigned_abs()));
+        // Not waited for yet, so it is there; and it is the only child.
+        let child = own.and_then(|own| {
+            tree::processes().into_iter().find(|process| process.parent == own.pid)
+        });
+        let shown = child.map_or(main.as_raw(), |child| child.pid);
+        let guard = Self { socket, signals, main, shown, is_over: false, is_init };
+        guard.tell(&Report::Started(shown.unsigned_abs()));
         Ok(guard)
     }
 
@@ -182,7 +215,7 @@ impl Guard {
             Ok(WaitStatus::Signaled(_, signal, _)) => Exit::by_signal(signal as i32),
             // A real-time signal; or the program's status was taken by the wait for a stranger
             // that died of one at the same moment.
-            _ => tree::death_signal(self.main.as_raw()).map_or(Exit::killed(), Exit::by_signal),
+            _ => tree::death_signal(self.shown).map_or(Exit::killed(), Exit::by_signal),
         };
         waitpid(self.main, Some(WaitPidFlag::WNOHANG)).ok();
         self.is_over = true;
@@ -197,7 +230,12 @@ impl Guard {
         // is tried for ever, but ever less often.
         let mut pause: u16 = 1;
         while !self.reap().alone {
-            tree::kill_descendants_of(own);
+            if self.is_init {
+                // Everything in the namespace but this process.
+                kill(Pid::from_raw(-1), Signal::SIGKILL).ok();
+            } else {
+                tree::kill_descendants_of(own);
+            }
             let mut ready = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
             poll(&mut ready, pause).ok();
             self.host_died();
