@@ -4,9 +4,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::AuditConfig;
 use super::place::PathLock;
+use super::{AuditConfig, AuditMode};
 
 /// `path.index`, the name of a rotated file.
 pub(super) fn rotated(path: &Path, index: u32) -> PathBuf {
@@ -32,7 +33,7 @@ pub(super) struct Progress {
 /// An audit file that this process alone writes.
 #[derive(Debug)]
 pub(super) struct AuditFile {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     /// Bytes in the file; only we write it.
     size: u64,
@@ -46,6 +47,8 @@ pub(super) struct AuditFile {
     is_mid_line: bool,
     /// Whether another process holds the configured path.
     is_beside: bool,
+    /// Whether what is put aside, and the names of files, must be on the disk.
+    is_synced: bool,
     /// `<path>.lock`, held until the end. A file of its own, because `path` is renamed by rotation.
     _lock: Option<PathLock>,
 }
@@ -55,7 +58,7 @@ impl AuditFile {
         let rotates = config.max_bytes > 0 && config.backup_count > 0;
         let max_bytes = if rotates { config.max_bytes } else { u64::MAX };
         Self {
-            file,
+            file: Arc::new(file),
             path,
             size,
             limit: max_bytes,
@@ -65,6 +68,7 @@ impl AuditFile {
             failed_rotations: 0,
             is_mid_line: false,
             is_beside: false,
+            is_synced: config.mode == AuditMode::Sync,
             _lock: None,
         }
     }
@@ -85,6 +89,17 @@ impl AuditFile {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What has to be forced to the disk for all that was written.
+    pub(super) fn handle(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// Forces the name of the file to the disk.
+    pub(super) fn sync_folder(&self) -> io::Result<()> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 
     /// How many rotations went well, and how many did not.
@@ -140,7 +155,7 @@ impl AuditFile {
             if rest.is_empty() {
                 break None;
             }
-            match self.file.write(rest) {
+            match (&*self.file).write(rest) {
                 Ok(0) => break Some(io::Error::from(io::ErrorKind::WriteZero)),
                 Ok(written) => done += written,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -178,6 +193,10 @@ impl AuditFile {
             fs::remove_file(&next)?;
         }
         let file = append_options().create_new(true).open(&next)?;
+        if self.is_synced {
+            // Whoever syncs after this looks at the new file only.
+            self.file.sync_data()?;
+        }
         let is_taken = |index: &u32| rotated(&self.path, *index).exists();
         let last = (1..self.backups).take_while(is_taken).count();
         for index in (1..=u32::try_from(last).unwrap_or(0)).rev() {
@@ -189,10 +208,14 @@ impl AuditFile {
             fs::rename(&aside, &self.path)?;
             return Err(error);
         }
-        self.file = file;
+        self.file = Arc::new(file);
         self.size = 0;
         self.limit = self.max_bytes;
         self.rotations += 1;
+        if self.is_synced && let Err(error) = self.sync_folder() {
+            // The records are safe under one of the names.
+            tracing::warn!(path = %self.path.display(), %error, "names of audit files are not synced");
+        }
         Ok(())
     }
 
@@ -205,7 +228,12 @@ impl AuditFile {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        self.file = append_options().create(true).open(&self.path)?;
+        let file = append_options().create(true).open(&self.path)?;
+        if self.is_synced {
+            self.file.sync_data()?;
+            self.sync_folder()?;
+        }
+        self.file = Arc::new(file);
         self.size = self.file.metadata()?.len();
         self.is_mid_line = false;
         tracing::warn!(path = %self.path.display(), "audit file was moved away; a new one is begun");

@@ -44,14 +44,22 @@ mod place;
 mod queue;
 mod record;
 mod scan;
+mod seal;
+mod sync;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 use std::path::PathBuf;
 
+use crate::Error;
+use crate::protocol::ErrorCode;
+
+pub(crate) use log::Commit;
 pub use log::AuditLog;
 pub use record::{AuditRecord, Outcome};
 pub use scan::{BadLine, Hole, LineProblem, Scan, Verified, scan, scan_rotated, verify_line};
+pub use seal::{Digest, Seal};
 
 /// When a record is safe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +87,15 @@ impl AuditMode {
     }
 }
 
+/// What becomes of a request whose record cannot be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// It is answered as ever; the loss is counted, shown, and named in the file by a gap record.
+    Continue,
+    /// It is answered `audit_unavailable`.
+    Refuse,
+}
+
 /// What stands in the field `session_id`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SessionIdSource {
@@ -94,6 +111,8 @@ pub enum SessionIdSource {
 pub struct AuditConfig {
     /// When a record is safe.
     pub mode: AuditMode,
+    /// What becomes of a request whose record cannot be kept; none: refuse in mode `sync`, else continue.
+    pub on_error: Option<OnError>,
     /// The file; missing parent folders are created.
     pub path: PathBuf,
     /// The size in bytes that no file passes (unless one line alone does); 0 = never rotate.
@@ -109,10 +128,20 @@ impl AuditConfig {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             mode: AuditMode::Write,
+            on_error: None,
             path: path.into(),
             max_bytes: 10 * 1024 * 1024,
             backup_count: 5,
             session_id_source: SessionIdSource::Uuid,
+        }
+    }
+
+    /// What becomes of a request whose record cannot be kept, as given or as the mode has it.
+    pub fn on_error(&self) -> OnError {
+        match (self.on_error, self.mode) {
+            (Some(on_error), _) => on_error,
+            (None, AuditMode::Sync) => OnError::Refuse,
+            (None, _) => OnError::Continue,
         }
     }
 }
@@ -122,6 +151,8 @@ impl AuditConfig {
 pub struct AuditStatus {
     /// The mode in force.
     pub mode: AuditMode,
+    /// What becomes of a request whose record cannot be kept.
+    pub on_error: OnError,
     /// The file that is written; none when the mode is off.
     pub path: Option<PathBuf>,
     /// Whether another live host holds the configured path, so that this one writes beside it.
@@ -132,6 +163,10 @@ pub struct AuditStatus {
     pub pending: u64,
     /// Records dropped because the file could not be written and the buffer was full.
     pub lost: u64,
+    /// Records in the file whose `fdatasync` failed, in mode `sync`: a power cut may take them.
+    pub unsynced: u64,
+    /// Seals written since this log was opened.
+    pub seals: u64,
     /// The last failure, while it lasts; health is degraded.
     pub failing: Option<String>,
     /// Files put aside since this log was opened.
@@ -140,4 +175,35 @@ pub struct AuditStatus {
     pub failed_rotations: u64,
     /// What was found wrong in the existing files when the log was opened.
     pub found: Vec<String>,
+}
+
+/// What is answered to a request whose record cannot be kept.
+pub(crate) fn unavailable(has_run: bool) -> Error {
+    let text = if has_run {
+        "the request was worked on, but its audit record could not be kept, so its answer is withheld"
+    } else {
+        "the audit log cannot be written, so nothing was done"
+    };
+    Error::new(ErrorCode::AuditUnavailable, text).with_detail("has_run", has_run)
+}
+
+impl AuditStatus {
+    /// Of a log that records nothing.
+    fn off() -> Self {
+        Self {
+            mode: AuditMode::Off,
+            on_error: OnError::Continue,
+            path: None,
+            is_beside: false,
+            written: 0,
+            pending: 0,
+            lost: 0,
+            unsynced: 0,
+            seals: 0,
+            failing: None,
+            rotations: 0,
+            failed_rotations: 0,
+            found: Vec::new(),
+        }
+    }
 }
