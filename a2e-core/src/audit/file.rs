@@ -26,9 +26,12 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 pub(super) struct Progress {
     /// Bytes of the batch that need not be written again.
     pub(super) done: usize,
-    /// Why it stopped before the end.
+    /// Why it stopped before the end; none when the file is full and has to be [turned](AuditFile::turn).
     pub(super) error: Option<io::Error>,
 }
+
+/// Room that is left for the seal that ends a file.
+const SEAL_ROOM: u64 = 256;
 
 /// An audit file that this process alone writes.
 #[derive(Debug)]
@@ -56,7 +59,7 @@ pub(super) struct AuditFile {
 impl AuditFile {
     pub(super) fn new(file: File, path: PathBuf, size: u64, config: &AuditConfig) -> Self {
         let rotates = config.max_bytes > 0 && config.backup_count > 0;
-        let max_bytes = if rotates { config.max_bytes } else { u64::MAX };
+        let max_bytes = if rotates { config.max_bytes.saturating_sub(SEAL_ROOM) } else { u64::MAX };
         Self {
             file: Arc::new(file),
             path,
@@ -107,31 +110,30 @@ impl AuditFile {
         (self.rotations, self.failed_rotations)
     }
 
-    /// Writes lines, rotating between them where the file would pass its limit.
+    /// Writes lines until one does not fit.
     ///
     /// After an error the file ends with a whole line: what was written of a broken one is cut
     /// off again. Where even that fails (a device), the next write goes on inside that line.
     pub(super) fn write(&mut self, lines: &[u8]) -> Progress {
-        let mut done = 0;
-        while let Some(rest) = lines.get(done..).filter(|rest| !rest.is_empty()) {
-            let fitting = self.fitting(rest);
-            if fitting.is_empty() {
-                if let Err(error) = self.rotate() {
-                    // Better a file that is too large than a record that is lost.
-                    let more = self.max_bytes.max(rest.len() as u64);
-                    self.limit = self.size.saturating_add(more);
-                    self.failed_rotations += 1;
-                    tracing::warn!(path = %self.path.display(), %error, "audit file cannot be rotated");
-                }
-                continue;
-            }
-            let (written, error) = self.write_whole(fitting);
-            done += written;
-            if error.is_some() {
-                return Progress { done, error };
-            }
+        let (done, error) = self.write_whole(self.fitting(lines));
+        Progress { done, error }
+    }
+
+    /// Writes one line, for which [`SEAL_ROOM`] was kept.
+    pub(super) fn write_seal(&mut self, line: &[u8]) -> io::Result<()> {
+        let (_, error) = self.write_whole(line);
+        error.map_or(Ok(()), Err)
+    }
+
+    /// Makes room for at least `wanted` bytes: by rotation, or where that fails in the same file.
+    pub(super) fn turn(&mut self, wanted: usize) {
+        if let Err(error) = self.rotate() {
+            // Better a file that is too large than a record that is lost.
+            let more = self.max_bytes.max(wanted as u64);
+            self.limit = self.size.saturating_add(more);
+            self.failed_rotations += 1;
+            tracing::warn!(path = %self.path.display(), %error, "audit file cannot be rotated");
         }
-        Progress { done, error: None }
     }
 
     /// The whole lines at the start of `lines` that the file takes before it must be rotated.
@@ -212,22 +214,29 @@ impl AuditFile {
         self.size = 0;
         self.limit = self.max_bytes;
         self.rotations += 1;
-        if self.is_synced && let Err(error) = self.sync_folder() {
+        if self.is_synced
+            && let Err(error) = self.sync_folder()
+        {
             // The records are safe under one of the names.
             tracing::warn!(path = %self.path.display(), %error, "names of audit files are not synced");
         }
         Ok(())
     }
 
-    /// Opens the path again if it no longer names our file: an operator moved or removed it.
-    pub(super) fn follow(&mut self) -> io::Result<()> {
+    /// Whether the path no longer names our file: an operator moved or removed it. Also looks how long
+    /// our file is, in case it was emptied.
+    pub(super) fn is_moved(&mut self) -> io::Result<bool> {
         let ours = self.file.metadata()?;
         self.size = if ours.is_file() { ours.len() } else { 0 };
         match fs::metadata(&self.path) {
-            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => return Ok(()),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+            Ok(there) => Ok((there.dev(), there.ino()) != (ours.dev(), ours.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Goes on in the file that the path names now.
+    pub(super) fn reopen(&mut self) -> io::Result<()> {
         let file = append_options().create(true).open(&self.path)?;
         if self.is_synced {
             self.file.sync_data()?;

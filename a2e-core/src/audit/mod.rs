@@ -48,6 +48,7 @@ mod seal;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod worker;
 
 use std::path::PathBuf;
@@ -55,11 +56,12 @@ use std::path::PathBuf;
 use crate::Error;
 use crate::protocol::ErrorCode;
 
-pub(crate) use log::Commit;
 pub use log::AuditLog;
+pub(crate) use log::Commit;
 pub use record::{AuditRecord, Outcome};
 pub use scan::{BadLine, Hole, LineProblem, Scan, Verified, scan, scan_rotated, verify_line};
 pub use seal::{Digest, Seal};
+pub use verify::{Finding, SealAt, Verification, Wrong, rotated_files, verify, verify_files};
 
 /// When a record is safe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

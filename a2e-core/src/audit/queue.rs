@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::file::AuditFile;
 use super::place::Found;
 use super::record::{self, AuditRecord, Gap, MAX_LINE};
+use super::scan::verify_line;
 use super::seal::Sealer;
 use super::sync::Durable;
 use super::worker::Bell;
@@ -79,6 +80,8 @@ struct Writer {
     batch: Vec<u8>,
     /// How much of the batch is.
     done: usize,
+    /// How much of that the sealer knows of.
+    noted: usize,
     records: u64,
     /// The first `seq` that the batch stands for.
     first: u64,
@@ -104,6 +107,7 @@ impl Queue {
                 file,
                 batch: buffer(),
                 done: 0,
+                noted: 0,
                 records: 0,
                 first: found.next_seq,
                 last,
@@ -226,27 +230,82 @@ impl Queue {
         let now_us = self.now_us.load(Ordering::Relaxed);
         if now_us >= writer.followed_us.saturating_add(FOLLOW_US) {
             writer.followed_us = now_us;
-            writer.follow();
+            self.follow(writer);
         }
-        let progress = writer.file.write(writer.batch.get(writer.done..).unwrap_or_default());
-        writer.done += progress.done;
-        self.note_rotations(writer);
-        if let Some(error) = progress.error {
-            self.failed(writer, &error);
-            return false;
+        while let Some(rest) = writer.batch.get(writer.done..).filter(|rest| !rest.is_empty()) {
+            let progress = writer.file.write(rest);
+            let wanted = rest.len();
+            writer.done += progress.done;
+            if let Some(error) = progress.error {
+                self.failed(writer, &error);
+                return false;
+            }
+            if writer.done < writer.batch.len() {
+                // A file ends with its seal, so that each can be checked without the one before it.
+                self.push_seal(writer);
+                writer.file.turn(wanted);
+                self.note_rotations(writer);
+            }
         }
         self.written.fetch_add(writer.records, Ordering::Relaxed);
         self.settled.store(writer.last, Ordering::Release);
-        if let Some(sealer) = &self.sealer
-            && sealer.note(&writer.batch, writer.first, writer.last)
-        {
-            self.bell.ring();
-        }
+        self.note(writer);
         writer.batch.clear();
         writer.done = 0;
+        writer.noted = 0;
         writer.records = 0;
         self.succeeded(writer);
         true
+    }
+
+    /// Tells the sealer of the lines that are in the file now.
+    fn note(&self, writer: &mut Writer) {
+        let Some(sealer) = &self.sealer else { return };
+        let lines = writer.batch.get(writer.noted..writer.done).unwrap_or_default();
+        if lines.is_empty() {
+            return;
+        }
+        let last = if writer.done == writer.batch.len() { writer.last } else { last_seq(lines) };
+        if sealer.note(lines, writer.first, last) {
+            self.bell.ring();
+        }
+        writer.first = last.saturating_add(1);
+        writer.noted = writer.done;
+    }
+
+    /// Goes on at the path if our file was moved away from it; what was moved ends with its seal.
+    fn follow(&self, writer: &mut Writer) {
+        let followed = writer.file.is_moved().and_then(|is_moved| {
+            if is_moved {
+                self.push_seal(writer);
+                writer.file.reopen()?;
+            }
+            Ok(())
+        });
+        if let Err(error) = followed {
+            tracing::warn!(%error, "audit file cannot be looked up");
+        }
+    }
+
+    /// Ends the file with a seal, as far as that goes: what is not sealed here is sealed in the next one.
+    fn push_seal(&self, writer: &mut Writer) {
+        self.note(writer);
+        if let Some(sealer) = &self.sealer
+            && let Err(error) = self.try_seal(writer, sealer)
+        {
+            tracing::warn!(%error, "audit file ends without a seal");
+        }
+    }
+
+    fn try_seal(&self, writer: &mut Writer, sealer: &Sealer) -> std::io::Result<()> {
+        let mut block = sealer.block();
+        let Some(seal) = block.seal() else { return Ok(()) };
+        let mut line = Vec::with_capacity(256);
+        seal.push_to(&mut line);
+        writer.file.write_seal(&line)?;
+        sealer.sealed(&mut block, &seal);
+        self.seals.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn note_rotations(&self, writer: &Writer) {
@@ -283,24 +342,15 @@ impl Queue {
         drop(sealer.block());
         let mut writer = lock(&self.writer);
         if !writer.batch.is_empty() {
-            // A part of it is in the file already.
+            // It failed half-way, and so would this.
             return false;
         }
-        let mut block = sealer.block();
-        let Some(seal) = block.seal() else { return true };
-        let mut line = Vec::with_capacity(320);
-        seal.push_to(&mut line);
-        let progress = writer.file.write(&line);
-        self.note_rotations(&writer);
-        if let Some(error) = progress.error {
+        if let Err(error) = self.try_seal(&mut writer, sealer) {
             self.failed(&writer, &error);
             return false;
         }
-        sealer.sealed(&mut block, &seal);
-        self.seals.fetch_add(1, Ordering::Relaxed);
         self.succeeded(&writer);
-        // A file that was moved away ends with its seal.
-        writer.follow();
+        self.follow(&mut writer);
         true
     }
 
@@ -332,12 +382,11 @@ impl Queue {
     }
 }
 
-impl Writer {
-    fn follow(&mut self) {
-        if let Err(error) = self.file.follow() {
-            tracing::warn!(%error, "audit file cannot be looked up");
-        }
-    }
+/// The `seq` of the last of these lines, which are ours.
+fn last_seq(lines: &[u8]) -> u64 {
+    let body = lines.strip_suffix(b"\n").unwrap_or(lines);
+    let start = memchr::memrchr(b'\n', body).map_or(0, |newline| newline + 1);
+    verify_line(body.get(start..).unwrap_or_default()).map_or(0, |line| line.last)
 }
 
 impl Front {

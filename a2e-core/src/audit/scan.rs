@@ -139,11 +139,11 @@ impl Line<'_> {
     }
 }
 
-/// Reads the lines of a file, or only those in about the last `tail` bytes of it.
+/// Reads the lines of a file, or only those in about the last `tail` bytes of it, until `each` says false.
 pub(super) fn read_lines(
     path: &Path,
     tail: u64,
-    mut each: impl FnMut(&Line<'_>),
+    mut each: impl FnMut(&Line<'_>) -> bool,
 ) -> io::Result<()> {
     let mut file = File::open(path)?;
     let mut offset = file.metadata()?.len().saturating_sub(tail);
@@ -178,8 +178,8 @@ pub(super) fn read_lines(
             (true, _) => Some(LineProblem::TooLong),
             (false, _) => Some(LineProblem::Torn),
         };
-        each(&Line { offset: begin, number, bytes: &bytes, problem });
-        if !is_whole {
+        let goes_on = each(&Line { offset: begin, number, bytes: &bytes, problem });
+        if !is_whole || !goes_on {
             break;
         }
     }
@@ -244,6 +244,7 @@ impl Scan {
             } else {
                 self.count(path, line.offset, line.bytes, line.verify());
             }
+            true
         })
     }
 

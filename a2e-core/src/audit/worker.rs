@@ -72,6 +72,10 @@ impl Drop for Worker {
 
 fn run(queue: &Queue) {
     let clock = SystemClock::new();
+    if let Some(sealer) = &queue.sealer {
+        // What an earlier life of the log left unsealed waits no longer.
+        queue.seal(sealer);
+    }
     let mut due = Due::default();
     while !queue.bell.is_stopped.load(Ordering::Acquire) {
         queue.bell.is_rung.store(false, Ordering::SeqCst);

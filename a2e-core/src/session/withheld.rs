@@ -34,7 +34,9 @@ pub(super) fn replace(lines: &[u8], answers: &[Range<usize>]) -> Vec<u8> {
 fn push_error(out: &mut Vec<u8>, line: &[u8]) {
     let header: Header = match serde_json::from_slice(line) {
         Ok(header) => header,
-        Err(error) => return tracing::error!(%error, "a line of ours cannot be read; it is not sent"),
+        Err(error) => {
+            return tracing::error!(%error, "a line of ours cannot be read; it is not sent");
+        }
     };
     let wall = Duration::try_from_secs_f64(header.ts).unwrap_or_default();
     let now = Time { wall, ..Time::default() };

@@ -11,6 +11,7 @@
 mod cost;
 mod faults;
 mod rotation;
+mod seals;
 mod steps;
 
 use std::fs;
@@ -208,6 +209,7 @@ fn r54_only_the_lock_holder_cuts_a_torn_tail() {
     let (_folder, path) = folder();
     let holder = open(&path);
     write(&holder, 1);
+    assert!(holder.commit_now(), "with its seal");
     let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
     file.write_all(b"{\"ts\":1").unwrap();
     let before = fs::read(&path).unwrap();
