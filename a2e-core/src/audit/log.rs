@@ -56,7 +56,8 @@ impl AuditLog {
         let failed = |error| Error::runtime(format!("audit file {path}: {error}"));
         let (file, found) = AuditFile::open(&config).map_err(failed)?;
         if config.mode == AuditMode::Sync {
-            file.sync_folder().map_err(failed)?;
+            // Where that is not possible, as on a device, the start fails and not each request.
+            file.handle().sync_data().and_then(|()| file.sync_folder()).map_err(failed)?;
         }
         if file.is_beside() {
             let beside = file.path().display();

@@ -10,6 +10,7 @@
 
 mod cost;
 mod faults;
+mod modes;
 mod rotation;
 mod seals;
 mod steps;
