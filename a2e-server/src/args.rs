@@ -5,7 +5,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    call::CallArgs, check::CheckArgs, explain::ExplainArgs, plugins::PluginsArgs,
+    audit::AuditArgs, call::CallArgs, check::CheckArgs, explain::ExplainArgs, plugins::PluginsArgs,
 };
 use crate::serve::ServeArgs;
 
@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Plugins(PluginsArgs),
     /// Tell who handles a message type, in which order, how it runs, what intercepts it
     Explain(ExplainArgs),
+    /// Look into audit files: their last records, whether they can be trusted, what they add up to
+    Audit(AuditArgs),
 }
 
 /// Seconds, not negative, at most an hour.

@@ -53,6 +53,7 @@ pub fn cli(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => commands::check::run(&args),
         Command::Plugins(args) => commands::plugins::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
+        Command::Audit(args) => commands::audit::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

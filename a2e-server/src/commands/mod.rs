@@ -1,5 +1,6 @@
 //! The commands beside `serve`, a file each: its flags and what it does.
 
+pub(crate) mod audit;
 pub(crate) mod call;
 pub(crate) mod check;
 pub(crate) mod explain;

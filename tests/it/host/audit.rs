@@ -324,6 +324,7 @@ async fn r52_sync_answers_after_the_disk_and_holds_up_nobody() {
         }
     }
     for mut session in sessions {
+        assert_eq!(session.others().len(), 60, "the events of 20 floods");
         silent(&mut session).await;
         session.finish().await;
     }

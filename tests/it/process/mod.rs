@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod audit_commands;
 mod children;
 mod cli;
 mod clients;
