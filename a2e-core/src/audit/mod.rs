@@ -2,8 +2,10 @@
 //!
 //! The dispatcher appends a record when a request ends and commits before the reply is flushed, so
 //! a client never holds a success that the audit does not know (`write` and `sync`). What goes
-//! wrong here never changes a reply: it is counted, shown in [`AuditStatus`], and named in the
-//! file by a gap record as soon as it can be written again.
+//! wrong here is counted, shown in [`AuditStatus`], and named in the file by a gap record as soon
+//! as it can be written again. It changes no reply, unless [`OnError::Refuse`] is in force: then a
+//! request is refused before it does anything while the log fails, and the answer of one whose
+//! record could not be kept is withheld; both are told `audit_unavailable`.
 //!
 //! A line, broken here for reading (texts are ASCII, everything else as `\u` and four hex digits;
 //! a text longer than 256 bytes is cut and ends in `\u2026`):
@@ -19,6 +21,20 @@
 //! its first up to, but not including, `,"crc":"`; it is always the last field. `seq` starts at 1,
 //! grows by one in file order, and goes on across rotated files and restarts.
 //! [`verify_line`] and [`scan()`] check both.
+//!
+//! Every 64 KiB or 100 ms, before a rotation and at the end, a thread of the log fixes what was
+//! written since the last time by a seal:
+//!
+//! ```json
+//! {"seal":{"first":1,"last":180,"blake3":"64 hex digits","prev":"64 hex digits"},"crc":"…"}
+//! ```
+//!
+//! `blake3` is the BLAKE3 hash of the digits of `prev`, a newline, and all lines from the seal before to
+//! this one, newlines included; `prev` is the `blake3` of the seal before, or zeros where there is none. So
+//! the chain runs on over rotations and restarts, and any tool can follow it:
+//! `{ echo "$prev"; sed -n 2,181p audit.jsonl; } | b3sum`. [`verify()`] does. What follows the last seal,
+//! at most 100 ms of records, is held by `crc` and `seq` only. There is no key in it: who can write
+//! the file can write a new chain, which shows only to those who noted a seal of the old one elsewhere.
 //!
 //! ```
 //! use a2e_core::audit::{AuditConfig, AuditLog, AuditRecord, Outcome};
