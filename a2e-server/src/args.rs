@@ -4,6 +4,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::audit::AuditArgs;
 use crate::commands::bench::BenchArgs;
 use crate::commands::call::CallArgs;
 use crate::commands::check::CheckArgs;
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     /// Give back what is read, for `bench`
     #[command(name = "__echo", hide = true)]
     Echo,
+    /// Look into audit files: their last records, whether they can be trusted, what they add up to
+    Audit(AuditArgs),
 }
 
 /// Seconds, not negative, at most an hour.

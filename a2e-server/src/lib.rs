@@ -57,6 +57,7 @@ pub fn cli(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Completions(args) => commands::manual::completions(&args),
         Command::Man(args) => commands::manual::man(&args),
         Command::Echo => commands::bench::echo(),
+        Command::Audit(args) => commands::audit::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

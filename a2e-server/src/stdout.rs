@@ -8,11 +8,15 @@ use crate::Failure;
 
 /// Prints a text. A reader that went away (`a2e plugins | head`) is no failure.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    try_print(text).map(|_is_read| ())
+}
+
+/// As [`print`], for what goes on for ever; false when the reader went away.
+pub(crate) fn try_print(text: &str) -> Result<bool, Failure> {
     match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::internal(format_args!("stdout: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::internal(format_args!("stdout: {error}"))),
     }
 }
 

@@ -56,9 +56,17 @@ impl Requests {
 
 /// Configuration of a host with the demo tools alone.
 pub fn demo_config(run: &str, audit: Option<&Path>) -> String {
-    let audit = audit.map_or_else(String::new, |path| {
-        format!("audit: {{enabled: true, path: {}}}\n", path.display())
-    });
+    let mode = if audit.is_some() { "write" } else { "off" };
+    audited_config(run, mode, audit.unwrap_or(Path::new("unused")))
+}
+
+/// As [`demo_config`], with an audit in this mode.
+pub fn audited_config(run: &str, mode: &str, path: &Path) -> String {
+    let audit = if mode == "off" {
+        String::new()
+    } else {
+        format!("audit: {{enabled: true, mode: {mode}, path: {}}}\n", path.display())
+    };
     format!(
         "{audit}plugins:\n  - name: demo\n    type: tools\n    cls: a2e.caps.demo.plugin.DemoToolPlugin\n    metadata: {{run: {run}}}\n"
     )

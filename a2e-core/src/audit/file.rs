@@ -4,9 +4,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::AuditConfig;
 use super::place::PathLock;
+use super::{AuditConfig, AuditMode};
 
 /// `path.index`, the name of a rotated file.
 pub(super) fn rotated(path: &Path, index: u32) -> PathBuf {
@@ -25,14 +26,17 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 pub(super) struct Progress {
     /// Bytes of the batch that need not be written again.
     pub(super) done: usize,
-    /// Why it stopped before the end.
+    /// Why it stopped before the end; none when the file is full and has to be [turned](AuditFile::turn).
     pub(super) error: Option<io::Error>,
 }
+
+/// Room that is left for the seal that ends a file.
+const SEAL_ROOM: u64 = 256;
 
 /// An audit file that this process alone writes.
 #[derive(Debug)]
 pub(super) struct AuditFile {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     /// Bytes in the file; only we write it.
     size: u64,
@@ -46,6 +50,8 @@ pub(super) struct AuditFile {
     is_mid_line: bool,
     /// Whether another process holds the configured path.
     is_beside: bool,
+    /// Whether what is put aside, and the names of files, must be on the disk.
+    is_synced: bool,
     /// `<path>.lock`, held until the end. A file of its own, because `path` is renamed by rotation.
     _lock: Option<PathLock>,
 }
@@ -53,9 +59,9 @@ pub(super) struct AuditFile {
 impl AuditFile {
     pub(super) fn new(file: File, path: PathBuf, size: u64, config: &AuditConfig) -> Self {
         let rotates = config.max_bytes > 0 && config.backup_count > 0;
-        let max_bytes = if rotates { config.max_bytes } else { u64::MAX };
+        let max_bytes = if rotates { config.max_bytes.saturating_sub(SEAL_ROOM) } else { u64::MAX };
         Self {
-            file,
+            file: Arc::new(file),
             path,
             size,
             limit: max_bytes,
@@ -65,6 +71,7 @@ impl AuditFile {
             failed_rotations: 0,
             is_mid_line: false,
             is_beside: false,
+            is_synced: config.mode == AuditMode::Sync,
             _lock: None,
         }
     }
@@ -87,36 +94,46 @@ impl AuditFile {
         &self.path
     }
 
+    /// What has to be forced to the disk for all that was written.
+    pub(super) fn handle(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// Forces the name of the file to the disk.
+    pub(super) fn sync_folder(&self) -> io::Result<()> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+
     /// How many rotations went well, and how many did not.
     pub(super) fn rotations(&self) -> (u64, u64) {
         (self.rotations, self.failed_rotations)
     }
 
-    /// Writes lines, rotating between them where the file would pass its limit.
+    /// Writes lines until one does not fit.
     ///
     /// After an error the file ends with a whole line: what was written of a broken one is cut
     /// off again. Where even that fails (a device), the next write goes on inside that line.
     pub(super) fn write(&mut self, lines: &[u8]) -> Progress {
-        let mut done = 0;
-        while let Some(rest) = lines.get(done..).filter(|rest| !rest.is_empty()) {
-            let fitting = self.fitting(rest);
-            if fitting.is_empty() {
-                if let Err(error) = self.rotate() {
-                    // Better a file that is too large than a record that is lost.
-                    let more = self.max_bytes.max(rest.len() as u64);
-                    self.limit = self.size.saturating_add(more);
-                    self.failed_rotations += 1;
-                    tracing::warn!(path = %self.path.display(), %error, "audit file cannot be rotated");
-                }
-                continue;
-            }
-            let (written, error) = self.write_whole(fitting);
-            done += written;
-            if error.is_some() {
-                return Progress { done, error };
-            }
+        let (done, error) = self.write_whole(self.fitting(lines));
+        Progress { done, error }
+    }
+
+    /// Writes one line, for which [`SEAL_ROOM`] was kept.
+    pub(super) fn write_seal(&mut self, line: &[u8]) -> io::Result<()> {
+        let (_, error) = self.write_whole(line);
+        error.map_or(Ok(()), Err)
+    }
+
+    /// Makes room for at least `wanted` bytes: by rotation, or where that fails in the same file.
+    pub(super) fn turn(&mut self, wanted: usize) {
+        if let Err(error) = self.rotate() {
+            // Better a file that is too large than a record that is lost.
+            let more = self.max_bytes.max(wanted as u64);
+            self.limit = self.size.saturating_add(more);
+            self.failed_rotations += 1;
+            tracing::warn!(path = %self.path.display(), %error, "audit file cannot be rotated");
         }
-        Progress { done, error: None }
     }
 
     /// The whole lines at the start of `lines` that the file takes before it must be rotated.
@@ -140,7 +157,7 @@ impl AuditFile {
             if rest.is_empty() {
                 break None;
             }
-            match self.file.write(rest) {
+            match (&*self.file).write(rest) {
                 Ok(0) => break Some(io::Error::from(io::ErrorKind::WriteZero)),
                 Ok(written) => done += written,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -178,6 +195,10 @@ impl AuditFile {
             fs::remove_file(&next)?;
         }
         let file = append_options().create_new(true).open(&next)?;
+        if self.is_synced {
+            // Whoever syncs after this looks at the new file only.
+            self.file.sync_data()?;
+        }
         let is_taken = |index: &u32| rotated(&self.path, *index).exists();
         let last = (1..self.backups).take_while(is_taken).count();
         for index in (1..=u32::try_from(last).unwrap_or(0)).rev() {
@@ -189,23 +210,39 @@ impl AuditFile {
             fs::rename(&aside, &self.path)?;
             return Err(error);
         }
-        self.file = file;
+        self.file = Arc::new(file);
         self.size = 0;
         self.limit = self.max_bytes;
         self.rotations += 1;
+        if self.is_synced
+            && let Err(error) = self.sync_folder()
+        {
+            // The records are safe under one of the names.
+            tracing::warn!(path = %self.path.display(), %error, "names of audit files are not synced");
+        }
         Ok(())
     }
 
-    /// Opens the path again if it no longer names our file: an operator moved or removed it.
-    pub(super) fn follow(&mut self) -> io::Result<()> {
+    /// Whether the path no longer names our file: an operator moved or removed it. Also looks how long
+    /// our file is, in case it was emptied.
+    pub(super) fn is_moved(&mut self) -> io::Result<bool> {
         let ours = self.file.metadata()?;
         self.size = if ours.is_file() { ours.len() } else { 0 };
         match fs::metadata(&self.path) {
-            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => return Ok(()),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+            Ok(there) => Ok((there.dev(), there.ino()) != (ours.dev(), ours.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
         }
-        self.file = append_options().create(true).open(&self.path)?;
+    }
+
+    /// Goes on in the file that the path names now.
+    pub(super) fn reopen(&mut self) -> io::Result<()> {
+        let file = append_options().create(true).open(&self.path)?;
+        if self.is_synced {
+            self.file.sync_data()?;
+            self.sync_folder()?;
+        }
+        self.file = Arc::new(file);
         self.size = self.file.metadata()?.len();
         self.is_mid_line = false;
         tracing::warn!(path = %self.path.display(), "audit file was moved away; a new one is begun");

@@ -1,54 +1,64 @@
 //! The log that the dispatcher appends to.
 
+use std::sync::Arc;
+
 use super::file::AuditFile;
 use super::queue::Queue;
-use super::{AuditConfig, AuditMode, AuditRecord, AuditStatus};
+use super::worker::Worker;
+use super::{AuditConfig, AuditMode, AuditRecord, AuditStatus, OnError};
 use crate::{Error, Result};
 
 /// Where the host's audit records go. Shared by reference; all calls are safe from any thread.
 ///
 /// What cannot be written stays in memory, up to 1 MiB; beyond that records are dropped and
-/// counted. Writing is tried again, at most every 100 ms, when the next record comes; the dropped
+/// counted. Writing is tried again every 100 ms; the dropped
 /// ones are then named by a line `{"gap":{"first":…,"last":…,"lost":…,"reason":"…"},…}` in their
 /// place. A line that was written in part is cut off again, so the file always ends with a whole one.
 ///
-/// The file is followed: once a second the log looks whether its path was moved or removed, and
-/// then begins a new file there.
+/// The file is followed: with each seal the log looks whether its path was moved or removed, and
+/// then begins a new file there; what was moved ends with its seal.
 ///
 /// The host must ignore or handle `SIGXFSZ` if a file size limit may be set for it: the system's
 /// default for that signal is to end the process, before we learn of the failed write.
 #[derive(Debug)]
 pub struct AuditLog {
-    queue: Option<Queue>,
+    queue: Option<Arc<Queue>>,
+    worker: Option<Worker>,
+}
+
+/// What came of [`AuditLog::begin_commit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Commit {
+    /// As safe as the mode has it; false when that failed.
+    Done(bool),
+    /// On its way to the disk; ask [`AuditLog::until_durable`] for this `seq`.
+    Later(u64),
 }
 
 impl AuditLog {
     /// A log that records nothing.
     pub fn off() -> Self {
-        Self { queue: None }
+        Self { queue: None, worker: None }
     }
 
-    /// Opens the audit file, creating it and its parent folders.
+    /// Opens the audit file, creating it and its parent folders, and starts the log's thread.
     ///
     /// If another live host holds the path, the log goes to `<path>.<pid>` and says so. A torn last
     /// line is cut; holes in `seq` and bad lines of the existing files are reported.
     ///
     /// # Errors
-    /// When the file cannot be opened or read, or the mode is not served yet.
+    /// When the file cannot be opened or read, or the thread cannot be started.
     pub fn open(config: AuditConfig) -> Result<Self> {
-        match config.mode {
-            AuditMode::Off => return Ok(Self::off()),
-            AuditMode::Write => {}
-            AuditMode::Buffered | AuditMode::Sync => {
-                return Err(Error::runtime(format!(
-                    "audit mode `{}` is not served yet; use `write` or `off`",
-                    config.mode.as_str()
-                )));
-            }
+        if config.mode == AuditMode::Off {
+            return Ok(Self::off());
         }
         let path = config.path.display();
-        let (file, found) = AuditFile::open(&config)
-            .map_err(|error| Error::runtime(format!("audit file {path}: {error}")))?;
+        let failed = |error| Error::runtime(format!("audit file {path}: {error}"));
+        let (file, found) = AuditFile::open(&config).map_err(failed)?;
+        if config.mode == AuditMode::Sync {
+            // Where that is not possible, as on a device, the start fails and not each request.
+            file.handle().sync_data().and_then(|()| file.sync_folder()).map_err(failed)?;
+        }
         if file.is_beside() {
             let beside = file.path().display();
             tracing::warn!(%path, %beside, "another host holds the audit file; writing beside it");
@@ -56,7 +66,9 @@ impl AuditLog {
         for problem in &found.problems {
             tracing::warn!("audit: {problem}");
         }
-        Ok(Self { queue: Some(Queue::new(&config, file, found.next_seq, found.problems)?) })
+        let queue = Arc::new(Queue::new(&config, file, found)?);
+        let worker = Worker::start(&queue)?;
+        Ok(Self { queue: Some(queue), worker: Some(worker) })
     }
 
     /// Adds a record to what waits to be written. Cheap; never fails, never waits for the file
@@ -67,43 +79,78 @@ impl AuditLog {
         }
     }
 
-    /// Returns when every record appended before the call is in the kernel, in one write, or when
-    /// that failed; cheap when nothing waits.
+    /// Returns when every record appended before the call is as safe as the mode has it, or when
+    /// that failed; cheap when nothing waits. In mode `sync` it waits for the disk, together with
+    /// whoever else does; in mode `buffered` for nothing.
     ///
-    /// False means that a record is not in the file and no gap record names it yet. The caller
+    /// False means that a record is not there and no gap record names it yet. The caller
     /// goes on either way, unless it was told to refuse unaudited work.
     pub fn commit(&self) -> bool {
-        self.queue.as_ref().is_none_or(|queue| queue.commit(false))
+        match (&self.queue, self.begin_commit()) {
+            (Some(queue), Commit::Later(_)) => queue.sync(false),
+            (_, Commit::Done(is_safe)) => is_safe,
+            (None, Commit::Later(_)) => true,
+        }
     }
 
-    /// Like [`AuditLog::commit`], and tries even if the last write failed a moment ago: for the
-    /// end of a host, and for a timer of a host that is idle.
+    /// As [`AuditLog::commit`], but never waits for the disk.
+    pub(crate) fn begin_commit(&self) -> Commit {
+        let Some(queue) = &self.queue else { return Commit::Done(true) };
+        match queue.mode {
+            AuditMode::Off => Commit::Done(true),
+            AuditMode::Write => Commit::Done(queue.commit(false)),
+            AuditMode::Buffered => {
+                if queue.settled() < queue.appended() {
+                    queue.bell.ring();
+                }
+                Commit::Done(!queue.is_failing())
+            }
+            AuditMode::Sync => {
+                let last = queue.appended();
+                if queue.durable.reached() >= last {
+                    return Commit::Done(true);
+                }
+                queue.bell.ring();
+                Commit::Later(last)
+            }
+        }
+    }
+
+    /// Waits, without a thread, until this `seq` is on the disk. False when that failed, or took 30 s.
+    pub(crate) async fn until_durable(&self, seq: u64) -> bool {
+        match &self.queue {
+            Some(queue) => queue.until_durable(seq).await,
+            None => true,
+        }
+    }
+
+    /// Writes, syncs (in mode `sync`) and seals everything now, even if the last write failed a
+    /// moment ago: for the end of a host. Waits for the disk.
     pub fn commit_now(&self) -> bool {
-        self.queue.as_ref().is_none_or(|queue| queue.commit(true))
+        self.queue.as_ref().is_none_or(|queue| queue.finish())
+    }
+
+    /// Whether a request whose record cannot be kept is to be refused.
+    pub(crate) fn refuses(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.on_error == OnError::Refuse)
+    }
+
+    /// Whether requests are to be refused now, before they do anything: the last write or sync failed.
+    pub(crate) fn refuses_now(&self) -> bool {
+        let is_failing = |queue: &Arc<Queue>| queue.is_failing() || queue.durable.is_failing();
+        self.refuses() && self.queue.as_ref().is_some_and(is_failing)
     }
 
     /// How the audit stands. Does not wait for a write that is under way.
     pub fn status(&self) -> AuditStatus {
-        self.queue.as_ref().map_or_else(
-            || AuditStatus {
-                mode: AuditMode::Off,
-                path: None,
-                is_beside: false,
-                written: 0,
-                pending: 0,
-                lost: 0,
-                failing: None,
-                rotations: 0,
-                failed_rotations: 0,
-                found: Vec::new(),
-            },
-            Queue::status,
-        )
+        let status = |queue: &Arc<Queue>| queue.status();
+        self.queue.as_ref().map_or_else(AuditStatus::off, status)
     }
 }
 
 impl Drop for AuditLog {
     fn drop(&mut self) {
+        drop(self.worker.take());
         if !self.commit_now() {
             tracing::error!(status = ?self.status(), "audit ends with records that are not written");
         }

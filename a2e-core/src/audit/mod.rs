@@ -2,8 +2,10 @@
 //!
 //! The dispatcher appends a record when a request ends and commits before the reply is flushed, so
 //! a client never holds a success that the audit does not know (`write` and `sync`). What goes
-//! wrong here never changes a reply: it is counted, shown in [`AuditStatus`], and named in the
-//! file by a gap record as soon as it can be written again.
+//! wrong here is counted, shown in [`AuditStatus`], and named in the file by a gap record as soon
+//! as it can be written again. It changes no reply, unless [`OnError::Refuse`] is in force: then a
+//! request is refused before it does anything while the log fails, and the answer of one whose
+//! record could not be kept is withheld; both are told `audit_unavailable`.
 //!
 //! A line, broken here for reading (texts are ASCII, everything else as `\u` and four hex digits;
 //! a text longer than 256 bytes is cut and ends in `\u2026`):
@@ -19,6 +21,20 @@
 //! its first up to, but not including, `,"crc":"`; it is always the last field. `seq` starts at 1,
 //! grows by one in file order, and goes on across rotated files and restarts.
 //! [`verify_line`] and [`scan()`] check both.
+//!
+//! Every 64 KiB or 100 ms, before a rotation and at the end, a thread of the log fixes what was
+//! written since the last time by a seal:
+//!
+//! ```json
+//! {"seal":{"first":1,"last":180,"blake3":"64 hex digits","prev":"64 hex digits"},"crc":"…"}
+//! ```
+//!
+//! `blake3` is the BLAKE3 hash of the digits of `prev`, a newline, and all lines from the seal before to
+//! this one, newlines included; `prev` is the `blake3` of the seal before, or zeros where there is none. So
+//! the chain runs on over rotations and restarts, and any tool can follow it:
+//! `{ echo "$prev"; sed -n 2,181p audit.jsonl; } | b3sum`. [`verify()`] does. What follows the last seal,
+//! at most 100 ms of records, is held by `crc` and `seq` only. There is no key in it: who can write
+//! the file can write a new chain, which shows only to those who noted a seal of the old one elsewhere.
 //!
 //! ```
 //! use a2e_core::audit::{AuditConfig, AuditLog, AuditRecord, Outcome};
@@ -44,14 +60,24 @@ mod place;
 mod queue;
 mod record;
 mod scan;
+mod seal;
+mod sync;
 #[cfg(test)]
 mod tests;
+mod verify;
+mod worker;
 
 use std::path::PathBuf;
 
+use crate::Error;
+use crate::protocol::ErrorCode;
+
 pub use log::AuditLog;
+pub(crate) use log::Commit;
 pub use record::{AuditRecord, Outcome};
 pub use scan::{BadLine, Hole, LineProblem, Scan, Verified, scan, scan_rotated, verify_line};
+pub use seal::{Digest, Seal};
+pub use verify::{Finding, SealAt, Verification, Wrong, rotated_files, verify, verify_files};
 
 /// When a record is safe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +105,15 @@ impl AuditMode {
     }
 }
 
+/// What becomes of a request whose record cannot be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// It is answered as ever; the loss is counted, shown, and named in the file by a gap record.
+    Continue,
+    /// It is answered `audit_unavailable`.
+    Refuse,
+}
+
 /// What stands in the field `session_id`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SessionIdSource {
@@ -94,6 +129,8 @@ pub enum SessionIdSource {
 pub struct AuditConfig {
     /// When a record is safe.
     pub mode: AuditMode,
+    /// What becomes of a request whose record cannot be kept; none: refuse in mode `sync`, else continue.
+    pub on_error: Option<OnError>,
     /// The file; missing parent folders are created.
     pub path: PathBuf,
     /// The size in bytes that no file passes (unless one line alone does); 0 = never rotate.
@@ -109,10 +146,20 @@ impl AuditConfig {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             mode: AuditMode::Write,
+            on_error: None,
             path: path.into(),
             max_bytes: 10 * 1024 * 1024,
             backup_count: 5,
             session_id_source: SessionIdSource::Uuid,
+        }
+    }
+
+    /// What becomes of a request whose record cannot be kept, as given or as the mode has it.
+    pub fn on_error(&self) -> OnError {
+        match (self.on_error, self.mode) {
+            (Some(on_error), _) => on_error,
+            (None, AuditMode::Sync) => OnError::Refuse,
+            (None, _) => OnError::Continue,
         }
     }
 }
@@ -122,6 +169,8 @@ impl AuditConfig {
 pub struct AuditStatus {
     /// The mode in force.
     pub mode: AuditMode,
+    /// What becomes of a request whose record cannot be kept.
+    pub on_error: OnError,
     /// The file that is written; none when the mode is off.
     pub path: Option<PathBuf>,
     /// Whether another live host holds the configured path, so that this one writes beside it.
@@ -132,6 +181,10 @@ pub struct AuditStatus {
     pub pending: u64,
     /// Records dropped because the file could not be written and the buffer was full.
     pub lost: u64,
+    /// Records in the file whose `fdatasync` failed, in mode `sync`: a power cut may take them.
+    pub unsynced: u64,
+    /// Seals written since this log was opened.
+    pub seals: u64,
     /// The last failure, while it lasts; health is degraded.
     pub failing: Option<String>,
     /// Files put aside since this log was opened.
@@ -140,4 +193,35 @@ pub struct AuditStatus {
     pub failed_rotations: u64,
     /// What was found wrong in the existing files when the log was opened.
     pub found: Vec<String>,
+}
+
+/// What is answered to a request whose record cannot be kept.
+pub(crate) fn unavailable(has_run: bool) -> Error {
+    let text = if has_run {
+        "the request was worked on, but its audit record could not be kept, so its answer is withheld"
+    } else {
+        "the audit log cannot be written, so nothing was done"
+    };
+    Error::new(ErrorCode::AuditUnavailable, text).with_detail("has_run", has_run)
+}
+
+impl AuditStatus {
+    /// Of a log that records nothing.
+    fn off() -> Self {
+        Self {
+            mode: AuditMode::Off,
+            on_error: OnError::Continue,
+            path: None,
+            is_beside: false,
+            written: 0,
+            pending: 0,
+            lost: 0,
+            unsynced: 0,
+            seals: 0,
+            failing: None,
+            rotations: 0,
+            failed_rotations: 0,
+            found: Vec::new(),
+        }
+    }
 }

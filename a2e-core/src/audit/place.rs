@@ -1,13 +1,14 @@
 //! Which file an audit log gets: the configured one, or one beside it; and what stands there already.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use super::AuditConfig;
 use super::file::{AuditFile, append_options, rotated, with_suffix};
 use super::scan::Scan;
+use super::seal::{self, Block, Digest};
 
 /// How much of an existing file is read at start to find the last `seq`, holes and a torn tail.
 const TAIL: u64 = 16 * 1024 * 1024;
@@ -16,10 +17,12 @@ const TAIL: u64 = 16 * 1024 * 1024;
 const MAX_BESIDE: u32 = 1000;
 
 /// What was found when the file was opened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Found {
     /// The first `seq` to give.
     pub(super) next_seq: u64,
+    /// What stands behind the last seal; none where nothing is sealed.
+    pub(super) block: Option<Block>,
     /// What was wrong, for people.
     pub(super) problems: Vec<String>,
 }
@@ -48,7 +51,7 @@ impl AuditFile {
     fn open_device(path: &Path) -> io::Result<(Self, Found)> {
         let file = OpenOptions::new().append(true).open(path)?;
         let config = AuditConfig { max_bytes: 0, ..AuditConfig::new(path) };
-        let found = Found { next_seq: 1, problems: Vec::new() };
+        let found = Found { next_seq: 1, block: None, problems: Vec::new() };
         Ok((Self::new(file, path.to_owned(), 0, &config), found))
     }
 
@@ -56,16 +59,20 @@ impl AuditFile {
         let path = &config.path;
         let mut scan = Scan::default();
         let mut unread = None;
-        if let Err(error) = scan.add(&rotated(path, 1), TAIL)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            unread = Some(format!("{}: {error}", rotated(path, 1).display()));
+        for index in (1..=back_to_a_seal(path, config.backup_count)).rev() {
+            let older = rotated(path, index);
+            if let Err(error) = scan.add(&older, TAIL)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                unread = Some(format!("{}: {error}", older.display()));
+            }
         }
         match scan.add(path, TAIL) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => other?,
         }
-        let mut found = Found { next_seq: scan.next_seq(), problems: problems_in(&scan) };
+        let block = Some(scan.block());
+        let mut found = Found { next_seq: scan.next_seq(), block, problems: problems_in(&scan) };
         found.problems.extend(unread);
         let file = append_options().create(true).open(path)?;
         if let Some(torn) = scan.torn_tail.filter(|torn| torn.path == *path) {
@@ -87,7 +94,8 @@ impl AuditFile {
         for path in plain.into_iter().chain(numbered) {
             match append_options().create_new(true).open(&path) {
                 Ok(file) => {
-                    let found = Found { next_seq: 1, problems: Vec::new() };
+                    let block = Some(Block::after(Digest::NONE));
+                    let found = Found { next_seq: 1, block, problems: Vec::new() };
                     return Ok((Self::new(file, path, 0, config).beside(), found));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -97,6 +105,55 @@ impl AuditFile {
         Err(io::Error::other("another host holds it, and every name beside it is taken"))
     }
 }
+
+/// How many rotated files reach back to the last seal: what stands behind it is sealed next. At least
+/// one, for its last `seq`; together at most [`TAIL`] bytes, without a seal in them.
+fn back_to_a_seal(path: &Path, backups: u32) -> u32 {
+    let mut bytes = 0;
+    let mut count = 0;
+    let mut file = path.to_owned();
+    while count < backups.max(1) {
+        let (length, has_seal) = look_for_seal(&file).unwrap_or((0, false));
+        bytes += length;
+        if has_seal || bytes >= TAIL {
+            break;
+        }
+        count += 1;
+        // One may be missing, where a rotation was interrupted.
+        file = rotated(path, count);
+    }
+    count.max(1)
+}
+
+/// How long the file is, and whether a line in the last [`TAIL`] bytes of it begins like a seal.
+fn look_for_seal(path: &Path) -> io::Result<(u64, bool)> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    // From the end in steps: the last seal is near.
+    let mut end = length;
+    let mut step = Vec::new();
+    while end > length.saturating_sub(TAIL) {
+        let start = end.saturating_sub(SEEK_STEP);
+        file.seek(SeekFrom::Start(start))?;
+        step.clear();
+        // A little over, for what begins in this step and ends in the one behind it.
+        let size = end - start + seal::PREFIX.len() as u64;
+        (&mut file).take(size).read_to_end(&mut step)?;
+        let is_there = memchr::memmem::find_iter(&step, seal::PREFIX).any(|place| {
+            let before = place.checked_sub(1).and_then(|before| step.get(before));
+            before.map_or(start == 0, |byte| *byte == b'\n')
+        });
+        if is_there {
+            return Ok((length, true));
+        }
+        // One less, so that the newline before a line is looked at with it.
+        end = if start == 0 { 0 } else { start + 1 };
+    }
+    Ok((length, false))
+}
+
+/// How much is read at once in search of the last seal.
+const SEEK_STEP: u64 = 256 * 1024;
 
 /// The lock of a path, until dropped.
 #[derive(Debug)]

@@ -5,8 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::file::AuditFile;
+use super::place::Found;
 use super::record::{self, AuditRecord, Gap, MAX_LINE};
-use super::{AuditConfig, AuditMode, AuditStatus, SessionIdSource};
+use super::scan::verify_line;
+use super::seal::Sealer;
+use super::sync::Durable;
+use super::worker::Bell;
+use super::{AuditConfig, AuditMode, AuditStatus, OnError, SessionIdSource};
 use crate::protocol::SessionId;
 use crate::{Result, Time};
 
@@ -15,14 +20,15 @@ use crate::{Result, Time};
 const MAX_BUFFER: usize = 1024 * 1024;
 
 /// After a failed write, how long no other is tried.
-const RETRY_US: u64 = 100_000;
+pub(super) const RETRY_US: u64 = 100_000;
 
 /// How often we look whether the path still names our file.
 const FOLLOW_US: u64 = 1_000_000;
 
 #[derive(Debug)]
 pub(super) struct Queue {
-    mode: AuditMode,
+    pub(super) mode: AuditMode,
+    pub(super) on_error: OnError,
     path: PathBuf,
     is_beside: bool,
     session: SessionIdSource,
@@ -33,6 +39,12 @@ pub(super) struct Queue {
     front: Mutex<Front>,
     /// Guards the file; whoever holds it writes everything that waits.
     writer: Mutex<Writer>,
+    /// What is written and not sealed; none on a device.
+    pub(super) sealer: Option<Sealer>,
+    /// What is on the disk, in mode `sync`.
+    pub(super) durable: Durable,
+    /// Wakes the thread of the audit.
+    pub(super) bell: Bell,
     /// The last `seq` given.
     appended: AtomicU64,
     /// Every `seq` up to this one is in the file, or named by a gap record there.
@@ -40,6 +52,7 @@ pub(super) struct Queue {
     /// Records that are in the file.
     written: AtomicU64,
     lost: AtomicU64,
+    seals: AtomicU64,
     rotations: AtomicU64,
     failed_rotations: AtomicU64,
     /// The first `seq` that this log gives.
@@ -67,38 +80,50 @@ struct Writer {
     batch: Vec<u8>,
     /// How much of the batch is.
     done: usize,
+    /// How much of that the sealer knows of.
+    noted: usize,
     records: u64,
-    /// The last `seq` that the batch stands for.
+    /// The first `seq` that the batch stands for.
+    first: u64,
+    /// The last one.
     last: u64,
     followed_us: u64,
 }
 
 impl Queue {
-    pub(super) fn new(
-        config: &AuditConfig,
-        file: AuditFile,
-        next_seq: u64,
-        found: Vec<String>,
-    ) -> Result<Self> {
-        let last = next_seq.saturating_sub(1);
-        let lines = Vec::with_capacity(8 * MAX_LINE);
-        let batch = Vec::with_capacity(8 * MAX_LINE);
+    pub(super) fn new(config: &AuditConfig, file: AuditFile, found: Found) -> Result<Self> {
+        let last = found.next_seq.saturating_sub(1);
+        let buffer = || Vec::with_capacity(8 * MAX_LINE);
         Ok(Self {
             mode: config.mode,
+            on_error: config.on_error(),
             path: file.path().to_owned(),
             is_beside: file.is_beside(),
             session: config.session_id_source.clone(),
             own_id: random_uuid()?,
-            found,
-            front: Mutex::new(Front { lines, records: 0, gap: None }),
-            writer: Mutex::new(Writer { file, batch, done: 0, records: 0, last, followed_us: 0 }),
+            found: found.problems,
+            front: Mutex::new(Front { lines: buffer(), records: 0, gap: None }),
+            writer: Mutex::new(Writer {
+                file,
+                batch: buffer(),
+                done: 0,
+                noted: 0,
+                records: 0,
+                first: found.next_seq,
+                last,
+                followed_us: 0,
+            }),
+            sealer: found.block.map(Sealer::new),
+            durable: Durable::new(last),
+            bell: Bell::default(),
             appended: AtomicU64::new(last),
             settled: AtomicU64::new(last),
             written: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            seals: AtomicU64::new(0),
             rotations: AtomicU64::new(0),
             failed_rotations: AtomicU64::new(0),
-            first: next_seq,
+            first: found.next_seq,
             failure: Mutex::new(None),
             now_us: AtomicU64::new(0),
             is_failing: AtomicBool::new(false),
@@ -138,15 +163,32 @@ impl Queue {
         }
     }
 
+    /// The last `seq` given.
+    pub(super) fn appended(&self) -> u64 {
+        self.appended.load(Ordering::Acquire)
+    }
+
+    /// The last `seq` that is in the file.
+    pub(super) fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    /// Whether the last write failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Acquire)
+    }
+
     /// Whether a write failed a moment ago.
     fn must_wait(&self) -> bool {
-        self.is_failing.load(Ordering::Acquire)
+        self.is_failing()
             && self.now_us.load(Ordering::Relaxed) < self.retry_us.load(Ordering::Relaxed)
     }
 
+    /// Writes what was appended before the call; when told that it is the last chance or a retry,
+    /// also if a write failed a moment ago.
     pub(super) fn commit(&self, is_last: bool) -> bool {
-        let target = self.appended.load(Ordering::Acquire);
-        if self.settled.load(Ordering::Acquire) >= target {
+        let target = self.appended();
+        if self.settled() >= target {
             return true;
         }
         if !is_last && self.must_wait() {
@@ -154,7 +196,7 @@ impl Queue {
         }
         let mut writer = lock(&self.writer);
         // Ends: a batch that was taken here reaches past `target`.
-        while self.settled.load(Ordering::Acquire) < target {
+        while self.settled() < target {
             if !is_last && self.must_wait() {
                 return false;
             }
@@ -170,6 +212,7 @@ impl Queue {
 
     /// Swaps the waiting lines out, with the gap that follows them.
     fn take(&self, writer: &mut Writer) {
+        writer.first = writer.last.saturating_add(1);
         let mut front = lock(&self.front);
         std::mem::swap(&mut front.lines, &mut writer.batch);
         writer.records = std::mem::take(&mut front.records);
@@ -187,29 +230,102 @@ impl Queue {
         let now_us = self.now_us.load(Ordering::Relaxed);
         if now_us >= writer.followed_us.saturating_add(FOLLOW_US) {
             writer.followed_us = now_us;
-            if let Err(error) = writer.file.follow() {
-                tracing::warn!(%error, "audit file cannot be looked up");
-            }
+            self.follow(writer);
         }
-        let progress = writer.file.write(writer.batch.get(writer.done..).unwrap_or_default());
-        writer.done += progress.done;
-        let (rotations, failed) = writer.file.rotations();
-        self.rotations.store(rotations, Ordering::Relaxed);
-        self.failed_rotations.store(failed, Ordering::Relaxed);
-        if let Some(error) = progress.error {
-            self.retry_us.store(now_us.saturating_add(RETRY_US), Ordering::Relaxed);
-            if !self.is_failing.swap(true, Ordering::Release) {
-                let path = writer.file.path().display();
-                tracing::error!(%path, %error, "audit file cannot be written; records wait in memory");
+        while let Some(rest) = writer.batch.get(writer.done..).filter(|rest| !rest.is_empty()) {
+            let progress = writer.file.write(rest);
+            let wanted = rest.len();
+            writer.done += progress.done;
+            if let Some(error) = progress.error {
+                self.failed(writer, &error);
+                return false;
             }
-            *lock(&self.failure) = Some(error.to_string());
-            return false;
+            if writer.done < writer.batch.len() {
+                // A file ends with its seal, so that each can be checked without the one before it.
+                self.push_seal(writer);
+                writer.file.turn(wanted);
+                self.note_rotations(writer);
+            }
         }
         self.written.fetch_add(writer.records, Ordering::Relaxed);
         self.settled.store(writer.last, Ordering::Release);
+        self.note(writer);
         writer.batch.clear();
         writer.done = 0;
+        writer.noted = 0;
         writer.records = 0;
+        self.succeeded(writer);
+        true
+    }
+
+    /// Tells the sealer of the lines that are in the file now.
+    fn note(&self, writer: &mut Writer) {
+        let Some(sealer) = &self.sealer else { return };
+        let lines = writer.batch.get(writer.noted..writer.done).unwrap_or_default();
+        if lines.is_empty() {
+            return;
+        }
+        let last = if writer.done == writer.batch.len() { writer.last } else { last_seq(lines) };
+        if sealer.note(lines, writer.first, last) {
+            self.bell.ring();
+        }
+        writer.first = last.saturating_add(1);
+        writer.noted = writer.done;
+    }
+
+    /// Goes on at the path if our file was moved away from it; what was moved ends with its seal.
+    fn follow(&self, writer: &mut Writer) {
+        let followed = writer.file.is_moved().and_then(|is_moved| {
+            if is_moved {
+                self.push_seal(writer);
+                writer.file.reopen()?;
+            }
+            Ok(())
+        });
+        if let Err(error) = followed {
+            tracing::warn!(%error, "audit file cannot be looked up");
+        }
+    }
+
+    /// Ends the file with a seal, as far as that goes: what is not sealed here is sealed in the next one.
+    fn push_seal(&self, writer: &mut Writer) {
+        self.note(writer);
+        if let Some(sealer) = &self.sealer
+            && let Err(error) = self.try_seal(writer, sealer)
+        {
+            tracing::warn!(%error, "audit file ends without a seal");
+        }
+    }
+
+    fn try_seal(&self, writer: &mut Writer, sealer: &Sealer) -> std::io::Result<()> {
+        let mut block = sealer.block();
+        let Some(seal) = block.seal() else { return Ok(()) };
+        let mut line = Vec::with_capacity(256);
+        seal.push_to(&mut line);
+        writer.file.write_seal(&line)?;
+        sealer.sealed(&mut block, &seal);
+        self.seals.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn note_rotations(&self, writer: &Writer) {
+        let (rotations, failed) = writer.file.rotations();
+        self.rotations.store(rotations, Ordering::Relaxed);
+        self.failed_rotations.store(failed, Ordering::Relaxed);
+    }
+
+    fn failed(&self, writer: &Writer, error: &std::io::Error) {
+        let now_us = self.now_us.load(Ordering::Relaxed);
+        self.retry_us.store(now_us.saturating_add(RETRY_US), Ordering::Relaxed);
+        *lock(&self.failure) = Some(error.to_string());
+        if !self.is_failing.swap(true, Ordering::Release) {
+            let path = writer.file.path().display();
+            tracing::error!(%path, %error, "audit file cannot be written; records wait in memory");
+            self.bell.ring();
+        }
+    }
+
+    fn succeeded(&self, writer: &Writer) {
         // A gap that opened meanwhile still wants the reason; it is taken with the next batch.
         if self.is_failing.load(Ordering::Relaxed) && lock(&self.front).gap.is_none() {
             *lock(&self.failure) = None;
@@ -217,7 +333,31 @@ impl Queue {
             let lost = self.lost.load(Ordering::Relaxed);
             tracing::warn!(path = %writer.file.path().display(), lost, "audit file is written again");
         }
+    }
+
+    /// Writes a seal behind all that is in the file, and looks whether its path still names it. True
+    /// when nothing is left to be sealed.
+    pub(super) fn seal(&self, sealer: &Sealer) -> bool {
+        // The long part of the work, while others write.
+        drop(sealer.block());
+        let mut writer = lock(&self.writer);
+        if !writer.batch.is_empty() {
+            // It failed half-way, and so would this.
+            return false;
+        }
+        if let Err(error) = self.try_seal(&mut writer, sealer) {
+            self.failed(&writer, &error);
+            return false;
+        }
+        self.succeeded(&writer);
+        self.follow(&mut writer);
         true
+    }
+
+    /// What to force to the disk so that all that is settled now stays, and the last `seq` of it.
+    pub(super) fn handle(&self) -> (std::sync::Arc<std::fs::File>, u64) {
+        let writer = lock(&self.writer);
+        (writer.file.handle(), self.settled())
     }
 
     pub(super) fn status(&self) -> AuditStatus {
@@ -226,17 +366,27 @@ impl Queue {
         let given = self.appended.load(Ordering::Relaxed).saturating_add(1) - self.first;
         AuditStatus {
             mode: self.mode,
+            on_error: self.on_error,
             path: Some(self.path.clone()),
             is_beside: self.is_beside,
             written,
             pending: given.saturating_sub(written).saturating_sub(lost),
             lost,
-            failing: lock(&self.failure).clone(),
+            unsynced: self.durable.unsynced(),
+            seals: self.seals.load(Ordering::Relaxed),
+            failing: lock(&self.failure).clone().or_else(|| self.durable.failure()),
             rotations: self.rotations.load(Ordering::Relaxed),
             failed_rotations: self.failed_rotations.load(Ordering::Relaxed),
             found: self.found.clone(),
         }
     }
+}
+
+/// The `seq` of the last of these lines, which are ours.
+fn last_seq(lines: &[u8]) -> u64 {
+    let body = lines.strip_suffix(b"\n").unwrap_or(lines);
+    let start = memchr::memrchr(b'\n', body).map_or(0, |newline| newline + 1);
+    verify_line(body.get(start..).unwrap_or_default()).map_or(0, |line| line.last)
 }
 
 impl Front {
@@ -251,7 +401,7 @@ impl Front {
 }
 
 /// What the lock guards is changed in steps that leave it usable, so a panic elsewhere ends nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

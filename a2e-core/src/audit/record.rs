@@ -252,7 +252,7 @@ fn push_escaped(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Ends the line that began at `line`: checksum, brace, newline.
-fn push_crc(out: &mut Vec<u8>, line: usize) {
+pub(super) fn push_crc(out: &mut Vec<u8>, line: usize) {
     let crc = crc32c::crc32c(out.get(line..).unwrap_or_default());
     push(out, ",\"crc\":\"");
     out.extend_from_slice(&crc_hex(crc));

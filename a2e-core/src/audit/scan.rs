@@ -9,6 +9,7 @@ use memchr::memmem;
 
 use super::file::rotated;
 use super::record::{MAX_LINE, crc_hex};
+use super::seal::{self, Block, Digest, Seal};
 
 /// What a good line stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Verified {
     pub last: u64,
     /// Whether it says that these records were dropped.
     pub is_gap: bool,
+    /// What it says when it is no record but the seal of these.
+    pub seal: Option<Seal>,
 }
 
 /// Why a line is not a good one.
@@ -30,6 +33,8 @@ pub enum LineProblem {
     WrongChecksum,
     /// The checksum is right, but there is no `seq`, or one above 2^53.
     NoSeq,
+    /// The checksum is right, but the seal is not one of ours.
+    NoSeal,
     /// It is longer than any line we write.
     TooLong,
     /// It has no newline: the write was cut short.
@@ -42,6 +47,7 @@ impl fmt::Display for LineProblem {
             Self::NoChecksum => "does not end in a checksum",
             Self::WrongChecksum => "does not match its checksum",
             Self::NoSeq => "has no seq",
+            Self::NoSeal => "is no seal that can be read",
             Self::TooLong => "is longer than any audit line",
             Self::Torn => "has no end",
         })
@@ -67,13 +73,18 @@ pub fn verify_line(line: &[u8]) -> Result<Verified, LineProblem> {
     if *digits != crc_hex(crc32c::crc32c(body)) {
         return Err(LineProblem::WrongChecksum);
     }
+    if body.starts_with(seal::PREFIX) {
+        let seal = Seal::parse(body).ok_or(LineProblem::NoSeal)?;
+        let Seal { first, last, .. } = seal;
+        return Ok(Verified { first, last, is_gap: false, seal: Some(seal) });
+    }
     // Quotes inside texts are escaped, so these byte strings occur only as keys.
     let last = number_after(body, b",\"seq\":").ok_or(LineProblem::NoSeq)?;
     if !body.starts_with(b"{\"gap\":") {
-        return Ok(Verified { first: last, last, is_gap: false });
+        return Ok(Verified { first: last, last, is_gap: false, seal: None });
     }
     let first = number_after(body, b"{\"first\":").ok_or(LineProblem::NoSeq)?;
-    Ok(Verified { first, last, is_gap: true })
+    Ok(Verified { first, last, is_gap: true, seal: None })
 }
 
 fn number_after(body: &[u8], key: &[u8]) -> Option<u64> {
@@ -106,11 +117,82 @@ pub struct BadLine {
     pub problem: LineProblem,
 }
 
+/// A line of an audit file, as it is read.
+pub(super) struct Line<'a> {
+    /// Its first byte, counted from the start of the file.
+    pub(super) offset: u64,
+    /// Counted from 1 where the file is read from its start.
+    pub(super) number: u64,
+    /// With its newline; of a line that is too long the last part only.
+    pub(super) bytes: &'a [u8],
+    /// Whether it has no newline, or is longer than any that we write.
+    pub(super) problem: Option<LineProblem>,
+}
+
+impl Line<'_> {
+    /// What it stands for.
+    pub(super) fn verify(&self) -> Result<Verified, LineProblem> {
+        match (self.problem, self.bytes.strip_suffix(b"\n")) {
+            (Some(problem), _) => Err(problem),
+            (None, whole) => verify_line(whole.unwrap_or(self.bytes)),
+        }
+    }
+}
+
+/// Reads the lines of a file, or only those in about the last `tail` bytes of it, until `each` says false.
+pub(super) fn read_lines(
+    path: &Path,
+    tail: u64,
+    mut each: impl FnMut(&Line<'_>) -> bool,
+) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut offset = file.metadata()?.len().saturating_sub(tail);
+    if offset > 0 {
+        // One byte earlier: if that is a newline, nothing is skipped.
+        offset -= 1;
+        file.seek(SeekFrom::Start(offset))?;
+    }
+    let mut reader = BufReader::with_capacity(64 * 1024, file);
+    if offset > 0 {
+        offset += reader.skip_until(b'\n')? as u64;
+    }
+    let mut bytes = Vec::with_capacity(1024);
+    for number in 1.. {
+        let begin = offset;
+        let mut pieces = 0;
+        let is_whole = loop {
+            bytes.clear();
+            let read = (&mut reader).take(MAX_LINE as u64).read_until(b'\n', &mut bytes)?;
+            offset += read as u64;
+            match bytes.last() {
+                Some(b'\n') => break true,
+                Some(_) => pieces += 1,
+                None => break false,
+            }
+        };
+        if !is_whole && pieces == 0 {
+            break;
+        }
+        let problem = match (is_whole, pieces) {
+            (true, 0) => None,
+            (true, _) => Some(LineProblem::TooLong),
+            (false, _) => Some(LineProblem::Torn),
+        };
+        let goes_on = each(&Line { offset: begin, number, bytes: &bytes, problem });
+        if !is_whole || !goes_on {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// What stands in one audit file, or in several read in order.
 #[derive(Clone, Debug, Default)]
 pub struct Scan {
     /// Good lines that are records.
     pub records: u64,
+    /// Good lines that are seals; whether they fit is what [`super::verify`] says.
+    pub seals: u64,
     /// Records that gap lines say were dropped.
     pub lost: u64,
     /// The first `seq` of a good line.
@@ -125,6 +207,8 @@ pub struct Scan {
     pub torn_tail: Option<BadLine>,
     /// Bad lines since the last good one; each may have been a record.
     bad_since: u64,
+    /// What stands behind the last seal.
+    block: Option<Block>,
 }
 
 impl Scan {
@@ -142,64 +226,56 @@ impl Scan {
         self.last_seq.unwrap_or(0).saturating_add(self.bad_since).saturating_add(1)
     }
 
+    /// The block that a log which goes on from here has to seal.
+    pub(super) fn block(&mut self) -> Block {
+        self.block.take().unwrap_or_else(|| Block::after(Digest::NONE))
+    }
+
     /// Reads one more file, or only about the last `tail` bytes of it.
     pub(super) fn add(&mut self, path: &Path, tail: u64) -> io::Result<()> {
-        let mut file = File::open(path)?;
-        let mut offset = file.metadata()?.len().saturating_sub(tail);
         if let Some(torn) = self.torn_tail.take() {
-            self.count(&torn.path, torn.offset, Err(torn.problem));
+            // Only what is last may be torn.
+            self.note_bad(torn);
         }
-        if offset > 0 {
-            // One byte earlier: if that is a newline, nothing is skipped.
-            offset -= 1;
-            file.seek(SeekFrom::Start(offset))?;
-        }
-        let mut reader = BufReader::with_capacity(64 * 1024, file);
-        if offset > 0 {
-            offset += reader.skip_until(b'\n')? as u64;
-        }
-        let mut line = Vec::with_capacity(1024);
-        loop {
-            let begin = offset;
-            let mut pieces = 0;
-            let is_whole = loop {
-                line.clear();
-                let limit = MAX_LINE as u64;
-                let read = (&mut reader).take(limit).read_until(b'\n', &mut line)?;
-                offset += read as u64;
-                match line.last() {
-                    Some(b'\n') => break true,
-                    Some(_) => pieces += 1,
-                    None => break false,
-                }
-            };
-            let verdict = match line.strip_suffix(b"\n") {
-                Some(whole) if pieces == 0 => verify_line(whole),
-                _ => Err(LineProblem::TooLong),
-            };
-            if is_whole {
-                self.count(path, begin, verdict);
-                continue;
+        read_lines(path, tail, |line| {
+            if line.problem == Some(LineProblem::Torn) {
+                let (path, problem) = (path.to_owned(), LineProblem::Torn);
+                self.torn_tail = Some(BadLine { path, offset: line.offset, problem });
+            } else {
+                self.count(path, line.offset, line.bytes, line.verify());
             }
-            if pieces > 0 {
-                let problem = LineProblem::Torn;
-                self.torn_tail = Some(BadLine { path: path.to_owned(), offset: begin, problem });
-            }
-            return Ok(());
+            true
+        })
+    }
+
+    fn note_bad(&mut self, line: BadLine) {
+        self.bad_since += 1;
+        if self.bad_lines.len() < Self::MAX_FOUND {
+            self.bad_lines.push(line);
         }
     }
 
-    fn count(&mut self, path: &Path, offset: u64, verdict: Result<Verified, LineProblem>) {
+    fn count(
+        &mut self,
+        path: &Path,
+        offset: u64,
+        bytes: &[u8],
+        verdict: Result<Verified, LineProblem>,
+    ) {
+        let block = self.block.get_or_insert_with(|| Block::after(Digest::NONE));
         let found = match verdict {
             Ok(found) => found,
             Err(problem) => {
-                self.bad_since += 1;
-                if self.bad_lines.len() < Self::MAX_FOUND {
-                    self.bad_lines.push(BadLine { path: path.to_owned(), offset, problem });
-                }
-                return;
+                block.add_bytes(bytes);
+                return self.note_bad(BadLine { path: path.to_owned(), offset, problem });
             }
         };
+        if let Some(seal) = found.seal {
+            *block = Block::after(seal.blake3);
+            self.seals += 1;
+            return;
+        }
+        block.add(bytes, found.first, found.last);
         if let Some(after) = self.last_seq
             && found.first != after.saturating_add(1)
             && self.holes.len() < Self::MAX_FOUND

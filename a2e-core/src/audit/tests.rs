@@ -112,7 +112,7 @@ fn a_gap_line_names_its_stretch() {
     assert_eq!(value["gap"]["lost"], 7);
     assert_eq!(value["gap"]["reason"], "disk \"full\"");
     out.pop();
-    assert_eq!(verify_line(&out), Ok(Verified { first: 3, last: 9, is_gap: true }));
+    assert_eq!(verify_line(&out), Ok(Verified { first: 3, last: 9, is_gap: true, seal: None }));
 }
 
 proptest! {
@@ -126,7 +126,7 @@ proptest! {
         let line = line(&record, seq);
         prop_assert!(line.iter().all(|byte| (0x20..0x7f).contains(byte)));
         prop_assert!(line.len() < MAX_LINE);
-        prop_assert_eq!(verify_line(&line), Ok(Verified { first: seq, last: seq, is_gap: false }));
+        prop_assert_eq!(verify_line(&line), Ok(Verified { first: seq, last: seq, is_gap: false, seal: None }));
         let value: Value = serde_json::from_slice(&line).unwrap();
         for field in ["type", "req_id", "session_id", "plugin", "agent_id", "error_code"] {
             let read = value[field].as_str().unwrap();

@@ -113,8 +113,8 @@ pub struct AuditConfig {
     pub backup_count: u32,
     /// What stands as `session_id`.
     pub session_id_source: SessionIdSource,
-    /// What happens to a request whose record cannot be written.
-    pub on_error: AuditOnError,
+    /// What happens to a request whose record cannot be kept; none: refuse in mode `sync`, else continue.
+    pub on_error: Option<AuditOnError>,
 }
 
 /// `audit.mode`.
@@ -211,7 +211,7 @@ impl Default for AuditConfig {
             max_bytes: 10_485_760,
             backup_count: 5,
             session_id_source: SessionIdSource::Uuid,
-            on_error: AuditOnError::Continue,
+            on_error: None,
         }
     }
 }

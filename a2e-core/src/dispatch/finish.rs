@@ -154,7 +154,7 @@ impl Active {
                 return;
             }
         };
-        self.session.sink.append(|out| {
+        self.session.sink.append_audited(true, |out| {
             let before = out.len();
             write_message(out, ids, now, wire_type, Some(&self.id), fields);
             let output = out.len() - before;

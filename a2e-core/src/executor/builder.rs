@@ -191,17 +191,16 @@ fn open_audit(config: &HostConfig) -> Result<AuditLog, StartError> {
     if wanted.mode == crate::config::AuditMode::Off {
         return Ok(AuditLog::off());
     }
-    if wanted.on_error == AuditOnError::Refuse {
-        tracing::warn!(
-            "`audit.on_error: refuse` is not served by this version; it continues and counts"
-        );
-    }
     let Some(path) = &wanted.path else {
         tracing::warn!("audit is enabled without `audit.path`; records go to the log only");
         return Ok(AuditLog::off());
     };
     Ok(AuditLog::open(audit::AuditConfig {
         mode: audit_mode(wanted.mode),
+        on_error: wanted.on_error.map(|on_error| match on_error {
+            AuditOnError::Continue => audit::OnError::Continue,
+            AuditOnError::Refuse => audit::OnError::Refuse,
+        }),
         path: path.clone(),
         max_bytes: wanted.max_bytes,
         backup_count: wanted.backup_count,

@@ -8,7 +8,7 @@ use dashmap::DashMap;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::audit::{AuditLog, AuditRecord};
+use crate::audit::{self, AuditLog, AuditRecord};
 use crate::children::Supervisor;
 use crate::clock::Clock;
 use crate::config::{AuditMode, HostConfig};
@@ -275,6 +275,11 @@ impl Kernel {
         &self.audit
     }
 
+    /// Refuses work that could not be recorded, where that is asked for.
+    pub(crate) fn may_work(&self) -> Result<()> {
+        if self.audit.refuses_now() { Err(audit::unavailable(false)) } else { Ok(()) }
+    }
+
     /// The audit mode in force.
     pub(crate) fn audit_mode(&self) -> &'static str {
         self.audit.status().mode.as_str()
@@ -384,9 +389,9 @@ impl Kernel {
         let _goes_on = within(SESSION_END, work).await;
     }
 
-    /// Hands what was recorded to the operating system.
+    /// Has what was recorded made safe, without waiting for a disk.
     pub(crate) fn commit_audit(&self) {
-        self.audit.commit();
+        self.audit.begin_commit();
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -428,7 +433,9 @@ impl Kernel {
         if let Some(children) = &self.children {
             children.shutdown(Duration::from_millis(200)).await;
         }
-        if !self.audit.commit_now() {
+        let audit = Arc::clone(&self.audit);
+        let committed = self.runtime.spawn_blocking(move || audit.commit_now()).await;
+        if !matches!(committed, Ok(true)) {
             tracing::error!("the last audit records could not be written");
         }
         self.watchdog.stop();

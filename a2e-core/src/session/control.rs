@@ -72,7 +72,8 @@ impl Session {
         if self.is_ending() {
             return Err(Error::new(ErrorCode::ShuttingDown, "the session is ending"));
         }
-        self.authenticated()
+        self.authenticated()?;
+        self.kernel.may_work()
     }
 
     fn authenticated(&self) -> Result<()> {

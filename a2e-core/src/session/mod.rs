@@ -7,6 +7,7 @@ mod reader;
 mod refuse;
 pub(crate) mod serve;
 mod sink;
+mod withheld;
 
 use std::any::Any;
 use std::collections::HashMap;

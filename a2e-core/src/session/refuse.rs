@@ -21,7 +21,8 @@ impl Session {
         };
         let req_id = if is_in_use { "" } else { req_id };
         self.kernel.counters.refused.add();
-        self.sink.append(|out| {
+        // Whoever is refused learns of nothing that was done, so this stands without its record, too.
+        self.sink.append_audited(false, |out| {
             let before = out.len();
             write_message(out, &self.kernel.ids, now, "error", Some(req_id), &fields);
             self.kernel.audit(&AuditRecord {

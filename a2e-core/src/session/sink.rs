@@ -5,13 +5,15 @@
 //! goes on in its place. Early flushing (at [`FLUSH_AT`]) lets both sides of a pipe work at once.
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::audit::AuditLog;
+use super::withheld;
+use crate::audit::{AuditLog, Commit};
 use crate::transport::ByteSink;
 
 /// Bytes after which a batch is sent while more input is being worked on. On a pipe 1 to 4 KiB
@@ -40,9 +42,19 @@ pub(crate) struct ReplySink {
 
 #[derive(Debug, Default)]
 struct State {
-    pending: Vec<u8>,
+    pending: Batch,
     spare: Vec<u8>,
     is_writing: bool,
+}
+
+/// Lines that are sent together.
+#[derive(Debug, Default)]
+struct Batch {
+    lines: Vec<u8>,
+    /// Whether audit records stand behind any of them.
+    is_audited: bool,
+    /// Which of them are answers that must not go out without their records; empty unless the audit refuses.
+    answers: Vec<Range<usize>>,
 }
 
 impl ReplySink {
@@ -78,16 +90,41 @@ impl ReplySink {
         }
     }
 
+    /// As [`append`](Self::append), for a line whose audit record `write` appends. An answer to work that
+    /// was done is withheld when its record cannot be kept and the audit refuses.
+    pub(crate) fn append_audited(
+        self: &Arc<Self>,
+        is_answer: bool,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let mut state = self.lock();
+        let before = state.pending.lines.len();
+        let is_due = self.append_to(&mut state, write);
+        let after = state.pending.lines.len();
+        state.pending.is_audited = true;
+        if is_answer && after > before && self.audit.refuses() {
+            state.pending.answers.push(before..after);
+        }
+        drop(state);
+        if is_due {
+            self.flush();
+        }
+    }
+
     /// As [`append`](Self::append), for callers that hold a lock: true when a flush is due.
     pub(crate) fn append_only(&self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let mut state = self.lock();
-        let before = state.pending.len();
-        write(&mut state.pending);
+        self.append_to(&mut self.lock(), write)
+    }
+
+    fn append_to(&self, state: &mut State, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let lines = &mut state.pending.lines;
+        let before = lines.len();
+        write(lines);
         if self.is_dead.load(Ordering::Relaxed) {
-            state.pending.truncate(before);
+            lines.truncate(before);
             return false;
         }
-        let after = state.pending.len();
+        let after = lines.len();
         self.unsent.fetch_add(after - before, Ordering::Relaxed);
         after >= FLUSH_AT && !state.is_writing
     }
@@ -99,18 +136,28 @@ impl ReplySink {
             if state.is_writing {
                 return;
             }
-            if state.pending.is_empty() {
+            if state.pending.lines.is_empty() {
                 drop(state);
                 // Records of what is never answered wait for no reply.
-                self.audit.commit();
+                self.audit.begin_commit();
                 return;
             }
             state.is_writing = true;
-            let spare = std::mem::take(&mut state.spare);
-            let batch = std::mem::replace(&mut state.pending, spare);
+            let spare = Batch { lines: std::mem::take(&mut state.spare), ..Batch::default() };
+            let mut batch = std::mem::replace(&mut state.pending, spare);
             drop(state);
             // What a reply acknowledges is in the audit before the reply is out.
-            self.audit.commit();
+            match self.audit.begin_commit() {
+                Commit::Done(is_kept) => self.withhold(&mut batch, is_kept),
+                // Pongs and events wait for no disk, unless they stand behind what does.
+                Commit::Later(_) if !batch.is_audited => {}
+                Commit::Later(seq) => {
+                    let sink = Arc::clone(self);
+                    self.runtime.spawn(async move { sink.write_when_durable(batch, seq).await });
+                    return;
+                }
+            }
+            let batch = batch.lines;
             match self.write(&batch, 0) {
                 Ok(sent) if sent == batch.len() => self.written(batch),
                 Ok(sent) => {
@@ -121,6 +168,29 @@ impl ReplySink {
                 Err(error) => return self.lost(&error),
             }
         }
+    }
+
+    /// Sends a batch once its records are on the disk. No thread waits: what is answered meanwhile
+    /// becomes the next batch.
+    async fn write_when_durable(self: Arc<Self>, mut batch: Batch, seq: u64) {
+        let is_kept = tokio::select! {
+            is_kept = self.audit.until_durable(seq) => is_kept,
+            () = self.death() => return,
+        };
+        self.withhold(&mut batch, is_kept);
+        self.write_rest(batch.lines, 0).await;
+    }
+
+    /// Puts errors in the place of answers whose records were not kept. Exactly one for each.
+    fn withhold(&self, batch: &mut Batch, is_kept: bool) {
+        if is_kept || batch.answers.is_empty() {
+            return;
+        }
+        let before = batch.lines.len();
+        batch.lines = withheld::replace(&batch.lines, &batch.answers);
+        let after = batch.lines.len();
+        self.unsent.fetch_add(after.saturating_sub(before), Ordering::Relaxed);
+        self.note_sent(before.saturating_sub(after));
     }
 
     /// Writes until nothing more is taken; returns how far it came.
@@ -160,6 +230,12 @@ impl ReplySink {
 
     /// Goes on where `flush` had to stop.
     async fn write_rest(self: Arc<Self>, batch: Vec<u8>, mut sent: usize) {
+        if sent == 0 {
+            match self.write(&batch, 0) {
+                Ok(now) => sent = now,
+                Err(error) => return self.lost(&error),
+            }
+        }
         while sent < batch.len() {
             let ready = self.out.ready();
             let ready = async {
@@ -204,7 +280,7 @@ impl ReplySink {
     pub(crate) fn kill(&self) {
         let mut state = self.lock();
         self.is_dead.store(true, Ordering::Relaxed);
-        state.pending = Vec::new();
+        state.pending = Batch::default();
         state.is_writing = true;
         drop(state);
         self.unsent.store(0, Ordering::Relaxed);

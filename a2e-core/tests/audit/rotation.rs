@@ -103,7 +103,7 @@ fn r54_the_lock_survives_rotation() {
 #[test]
 fn r54_an_interrupted_rotation_costs_nothing() {
     let (_folder, path) = folder();
-    let log = rotating(&path, 1_000, 4);
+    let log = rotating(&path, 1_300, 4);
     for _ in 0..10 {
         write(&log, 1);
     }
@@ -111,7 +111,7 @@ fn r54_an_interrupted_rotation_costs_nothing() {
     // As if the host had died after the first of its renames.
     fs::rename(beside(&path, "2"), beside(&path, "3")).unwrap();
     let before = scan_rotated(&path, 4).unwrap();
-    let log = rotating(&path, 1_000, 4);
+    let log = rotating(&path, 1_300, 4);
     for _ in 0..3 {
         write(&log, 1);
     }

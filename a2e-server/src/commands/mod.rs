@@ -1,6 +1,7 @@
 //! The commands beside `serve`, a file each: its flags and what it does.
 
 pub(crate) mod bench;
+pub(crate) mod audit;
 pub(crate) mod call;
 pub(crate) mod check;
 pub(crate) mod explain;

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use a2e_core::Executor;
+use a2e_core::config::{AuditMode, AuditOnError};
 use a2e_core::testing::TestHost;
 use serde_json::{Value, json};
 
 use crate::probe::Switch;
 use crate::support::{
-    audited, end, next, plugin, records, records_of, script, settled, silent, tuned, with,
+    audited, end, next, of, plugin, records, records_of, script, settled, silent, tuned, with,
 };
 
 async fn host(path: &Path) -> TestHost {
@@ -248,4 +249,86 @@ async fn r54_two_hosts_on_one_path_write_beside_each_other() {
     }
     end(one).await;
     end(two).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r53_refuse_answers_each_request_once_and_without_its_work() {
+    // Everything that is written to this file fails as on a full disk.
+    let path = Path::new("/dev/full");
+    for (mode, run) in [
+        (AuditMode::Write, "inline"),
+        (AuditMode::Write, "pool"),
+        (AuditMode::Write, "blocking"),
+        (AuditMode::Write, "future"),
+        (AuditMode::Buffered, "inline"),
+    ] {
+        let mut config = audited(with([plugin("echo", "Echo"), script("a", run, "reply")]), path);
+        config.audit.mode = mode;
+        config.audit.on_error = Some(AuditOnError::Refuse);
+        let Ok(host) = TestHost::build(Executor::builder(config)).await else { return };
+        let mut session = host.session();
+        session.handshake(&[]).await;
+        if mode == AuditMode::Buffered {
+            // Here the failure is known only after the first answers.
+            session.call("echo/inline/req", json!({ "text": "t" })).await;
+            let fails = async {
+                while host.executor().status().audit_failing.is_none() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(5), fails).await.expect("it is noticed");
+        }
+        let mut has_run = Vec::new();
+        for _ in 0..5 {
+            let id = session.send("script/first/req", json!({})).await;
+            let answer = session.reply_to(&id).await;
+            assert_eq!(answer["code"], "audit_unavailable", "{answer}");
+            assert_eq!(answer["retryable"], true);
+            has_run.push(answer["detail"]["has_run"].as_bool().unwrap());
+        }
+        let expected = [mode == AuditMode::Write, false, false, false, false];
+        assert_eq!(has_run, expected, "only what came before the failure was known");
+        silent(&mut session).await;
+        let calls = of(&host.executor().status(), "a").calls;
+        assert_eq!(calls, u64::from(mode == AuditMode::Write), "refused ones reach no handler");
+        let late = session.finish().await;
+        assert!(late.iter().all(|it| it["type"] == "pong"), "one answer for each: {late:?}");
+        end(host).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r52_sync_answers_after_the_disk_and_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.ndjson");
+    let mut config = audited(with([plugin("echo", "Echo"), plugin("emitter", "Emitter")]), &path);
+    config.audit.mode = AuditMode::Sync;
+    let host = TestHost::start(config).await;
+    let mut sessions: Vec<_> = (0..8).map(|_| host.session()).collect();
+    let handshake = sessions[0].handshake(&[]).await;
+    assert_eq!(handshake["host"]["audit"], "sync");
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        for session in &mut sessions {
+            ids.push(session.send("echo/inline/req", json!({ "text": "t" })).await);
+            ids.push(session.send("emit/flood/req", json!({ "count": 3 })).await);
+        }
+    }
+    for (place, ids) in ids.chunks(16).enumerate() {
+        for (session, ids) in sessions.iter_mut().zip(ids.chunks(2)) {
+            for id in ids {
+                let answer = session.reply_to(id).await;
+                assert_ne!(answer["type"], "error", "round {place}: {answer}");
+                assert!(!records_of(&path, id).is_empty(), "the answer was read, so it is there");
+            }
+        }
+    }
+    for mut session in sessions {
+        assert_eq!(session.others().len(), 60, "the events of 20 floods");
+        silent(&mut session).await;
+        session.finish().await;
+    }
+    end(host).await;
+    let found = a2e_core::audit::verify(&path).unwrap();
+    assert_eq!((found.wrong, found.records, found.unsealed), (0, 320, None));
 }

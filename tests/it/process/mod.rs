@@ -9,6 +9,7 @@
 
 mod audit;
 mod blocking;
+mod audit_commands;
 mod children;
 mod cli;
 mod clients;

@@ -96,7 +96,7 @@ fn audit(top: &mut Section<'_>) -> AuditConfig {
         audit.session_id_source =
             section.choice("session_id_source", &sources).unwrap_or(audit.session_id_source);
         let reactions = [("continue", AuditOnError::Continue), ("refuse", AuditOnError::Refuse)];
-        audit.on_error = section.choice("on_error", &reactions).unwrap_or(audit.on_error);
+        audit.on_error = section.choice("on_error", &reactions);
         let mode = audit_mode(&mut section);
         audit.mode = if is_enabled { mode.unwrap_or(AuditMode::Write) } else { AuditMode::Off };
         if let (false, Some(AuditMode::Buffered | AuditMode::Write | AuditMode::Sync)) =

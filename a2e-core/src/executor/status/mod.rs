@@ -29,7 +29,10 @@ impl Kernel {
             audit: audit.mode.as_str().to_owned(),
             audit_written: audit.written,
             audit_lost: audit.lost,
-            is_degraded: self.pool.is_failed() || audit.failing.is_some() || audit.lost > 0,
+            is_degraded: self.pool.is_failed()
+                || audit.failing.is_some()
+                || audit.lost > 0
+                || audit.unsynced > 0,
             audit_failing: audit.failing,
             audit_path: audit.path.map(|path| path.display().to_string()),
             plugins: self.plugin_status(),

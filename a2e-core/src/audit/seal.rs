@@ -1,0 +1,273 @@
+//! Seals: a line that fixes the lines before it by a hash, each seal chained to the one before.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use super::queue::lock;
+use super::record;
+
+/// A block is sealed when it has this many bytes, or when its first record is [`SEAL_AFTER`] old.
+///
+/// [`SEAL_AFTER`]: super::worker::SEAL_AFTER
+pub(super) const SEAL_BYTES: u64 = 64 * 1024;
+
+/// Bytes that may wait for the thread that hashes them. Beyond it whoever writes hashes them itself.
+const MAX_PENDING: usize = 1024 * 1024;
+
+/// A BLAKE3 hash; as text 64 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// What stands as `prev` in the first seal of a chain.
+    pub const NONE: Self = Self([0; 32]);
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let hash = blake3::Hash::from_hex(text)
+            .map_err(|_| "a seal's hash is 64 lower-case hex digits".to_owned())?;
+        Ok(Self(*hash.as_bytes()))
+    }
+}
+
+/// What a seal line says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// The first `seq` of its block.
+    pub first: u64,
+    /// The last one.
+    pub last: u64,
+    /// Over `prev` as 64 hex digits, a newline, and every byte of the lines of the block.
+    pub blake3: Digest,
+    /// The hash of the seal before; [`Digest::NONE`] where a chain begins.
+    pub prev: Digest,
+}
+
+/// What a seal line begins with.
+pub(super) const PREFIX: &[u8] = b"{\"seal\":{\"first\":";
+
+impl Seal {
+    /// Appends the line, newline included.
+    pub(super) fn push_to(&self, out: &mut Vec<u8>) {
+        let line = out.len();
+        let mut digits = itoa::Buffer::new();
+        out.extend_from_slice(PREFIX);
+        out.extend_from_slice(digits.format(self.first).as_bytes());
+        out.extend_from_slice(b",\"last\":");
+        out.extend_from_slice(digits.format(self.last).as_bytes());
+        out.extend_from_slice(b",\"blake3\":\"");
+        out.extend_from_slice(self.blake3.to_string().as_bytes());
+        out.extend_from_slice(b"\",\"prev\":\"");
+        out.extend_from_slice(self.prev.to_string().as_bytes());
+        out.extend_from_slice(b"\"}");
+        record::push_crc(out, line);
+    }
+
+    /// Reads the part of a seal line that its checksum covers.
+    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+        let mut rest = body;
+        let seal = Self {
+            first: number(after(&mut rest, PREFIX)?)?,
+            last: number(after(&mut rest, b",\"last\":")?)?,
+            blake3: digest(after(&mut rest, b",\"blake3\":\"")?)?,
+            prev: digest(after(&mut rest, b"\",\"prev\":\"")?)?,
+        };
+        (rest.get(64..) == Some(b"\"}".as_slice())).then_some(seal)
+    }
+}
+
+/// What follows this text, after whatever stands before it.
+fn after<'a>(rest: &mut &'a [u8], text: &[u8]) -> Option<&'a [u8]> {
+    let start = memchr::memmem::find(rest, text)?.checked_add(text.len())?;
+    *rest = rest.get(start..)?;
+    Some(rest)
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(text.get(..digits)?).ok()?.parse().ok()
+}
+
+fn digest(text: &[u8]) -> Option<Digest> {
+    std::str::from_utf8(text.get(..64)?).ok()?.parse().ok()
+}
+
+/// The lines since the last seal, as their hash so far.
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    prev: Digest,
+    hasher: blake3::Hasher,
+    /// The first and last `seq`; none while there is no line.
+    span: Option<(u64, u64)>,
+    bytes: u64,
+}
+
+impl Block {
+    /// An empty block behind the seal of this hash.
+    pub(super) fn after(prev: Digest) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(prev.to_string().as_bytes());
+        hasher.update(b"\n");
+        Self { prev, hasher, span: None, bytes: 0 }
+    }
+
+    /// Adds whole lines that stand for `first..=last`.
+    pub(super) fn add(&mut self, lines: &[u8], first: u64, last: u64) {
+        self.add_bytes(lines);
+        self.span = Some((self.span.map_or(first, |(first, _)| first), last));
+    }
+
+    /// Adds a line that stands for no record.
+    pub(super) fn add_bytes(&mut self, lines: &[u8]) {
+        self.hasher.update(lines);
+        self.bytes += lines.len() as u64;
+    }
+
+    pub(super) fn span(&self) -> Option<(u64, u64)> {
+        self.span
+    }
+
+    /// The hash that the next seal must have as `prev`.
+    pub(super) fn prev(&self) -> Digest {
+        self.prev
+    }
+
+    /// What would seal it now; none while there is no record in it.
+    pub(super) fn seal(&self) -> Option<Seal> {
+        let (first, last) = self.span?;
+        let blake3 = Digest(*self.hasher.finalize().as_bytes());
+        Some(Seal { first, last, blake3, prev: self.prev })
+    }
+}
+
+/// The lines that were written and are not sealed. Hashing them is work for the audit's own thread.
+///
+/// Locks are taken in this order: the file's, `block`, `pending`.
+#[derive(Debug)]
+pub(super) struct Sealer {
+    block: Mutex<Block>,
+    /// Guards lines on their way into the block; held while they are copied or swapped out.
+    pending: Mutex<Pending>,
+    /// Bytes since the last seal.
+    unsealed: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    lines: Vec<u8>,
+    span: Option<(u64, u64)>,
+    /// Memory for the lines that come while these are hashed.
+    spare: Vec<u8>,
+}
+
+impl Sealer {
+    /// Goes on with a block, whose lines may be from an earlier life of the log.
+    pub(super) fn new(mut block: Block) -> Self {
+        if block.span.is_none() {
+            // Bad lines alone are sealed with the first record after them.
+            block.bytes = 0;
+        }
+        let unsealed = AtomicU64::new(block.bytes);
+        Self { block: Mutex::new(block), pending: Mutex::default(), unsealed }
+    }
+
+    /// Notes lines that are in the file now; true when the thread has to be woken for them.
+    pub(super) fn note(&self, lines: &[u8], first: u64, last: u64) -> bool {
+        let mut pending = lock(&self.pending);
+        pending.lines.extend_from_slice(lines);
+        pending.span = Some((pending.span.map_or(first, |(first, _)| first), last));
+        let is_too_much = pending.lines.len() > MAX_PENDING;
+        drop(pending);
+        let more = lines.len() as u64;
+        let before = self.unsealed.fetch_add(more, Ordering::AcqRel);
+        if is_too_much {
+            drop(self.block());
+        }
+        before == 0 || (before < SEAL_BYTES && before + more >= SEAL_BYTES)
+    }
+
+    /// Bytes since the last seal.
+    pub(super) fn unsealed(&self) -> u64 {
+        self.unsealed.load(Ordering::Acquire)
+    }
+
+    /// The block with all lines that were noted.
+    pub(super) fn block(&self) -> MutexGuard<'_, Block> {
+        let mut block = lock(&self.block);
+        let mut pending = lock(&self.pending);
+        let spare = std::mem::take(&mut pending.spare);
+        let mut lines = std::mem::replace(&mut pending.lines, spare);
+        let span = pending.span.take();
+        drop(pending);
+        if let Some((first, last)) = span {
+            block.add(&lines, first, last);
+        }
+        lines.clear();
+        lock(&self.pending).spare = lines;
+        block
+    }
+
+    /// Begins the next block behind a seal that is in the file.
+    pub(super) fn sealed(&self, block: &mut Block, seal: &Seal) {
+        self.unsealed.fetch_sub(block.bytes, Ordering::AcqRel);
+        *block = Block::after(seal.blake3);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r54_a_seal_reads_back_and_can_be_recomputed_from_its_lines() {
+        let mut block = Block::after(Digest::NONE);
+        assert_eq!(block.seal(), None, "nothing is sealed where nothing is");
+        block.add(b"one\n", 1, 1);
+        block.add(b"two\nthree\n", 2, 3);
+        let seal = block.seal().unwrap();
+        let whole = format!("{}\none\ntwo\nthree\n", Digest::NONE);
+        let expected = blake3::hash(whole.as_bytes()).to_hex();
+        assert_eq!((seal.first, seal.last, seal.prev), (1, 3, Digest::NONE));
+        assert_eq!(seal.blake3.to_string(), expected.as_str());
+        let mut line = Vec::new();
+        seal.push_to(&mut line);
+        let text = String::from_utf8(line.clone()).unwrap();
+        let head = format!(
+            "{{\"seal\":{{\"first\":1,\"last\":3,\"blake3\":\"{expected}\",\"prev\":\"{}\"}},\"crc\":\"",
+            Digest::NONE
+        );
+        assert!(text.starts_with(&head), "{text}");
+        assert_eq!(Seal::parse(&line[..line.len() - 19]), Some(seal));
+    }
+
+    #[test]
+    fn lines_noted_from_outside_are_one_block_and_wake_at_its_bounds() {
+        let sealer = Sealer::new(Block::after(Digest::NONE));
+        assert!(sealer.note(b"a\n", 5, 5), "the first");
+        assert!(!sealer.note(b"b\n", 6, 7));
+        assert!(sealer.note(&vec![b'x'; 70_000], 8, 9), "the one that fills it");
+        assert!(!sealer.note(b"c\n", 10, 10));
+        let mut block = sealer.block();
+        assert_eq!(block.span(), Some((5, 10)));
+        let seal = block.seal().unwrap();
+        sealer.sealed(&mut block, &seal);
+        assert_eq!((block.prev(), block.span(), sealer.unsealed()), (seal.blake3, None, 0));
+    }
+}

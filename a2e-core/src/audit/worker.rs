@@ -1,0 +1,164 @@
+//! The thread of an audit log: it seals, flushes in mode `buffered`, syncs in mode `sync`, and tries
+//! again what failed. It sleeps for good while there is nothing of that.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+use super::AuditMode;
+use super::queue::{Queue, RETRY_US};
+use super::seal::SEAL_BYTES;
+use crate::{Clock, Result, SystemClock};
+
+/// How old the first record of a block gets before it is sealed.
+pub(super) const SEAL_AFTER: Duration = Duration::from_millis(100);
+
+/// Mode `buffered`: how long records wait in memory. Half of what may be lost; the rest is for a
+/// thread that is woken late and a disk that takes a moment.
+const FLUSH_AFTER: Duration = Duration::from_millis(25);
+
+/// After a failure, when the next try is due. Requests may try before, see [`Queue::commit`].
+const RETRY_AFTER: Duration = Duration::from_micros(RETRY_US);
+
+/// Wakes the thread. Cheap while it is awake.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    thread: OnceLock<Thread>,
+    /// Rung and not heard yet; spares ringing again.
+    is_rung: AtomicBool,
+    is_stopped: AtomicBool,
+}
+
+impl Bell {
+    pub(super) fn ring(&self) {
+        if !self.is_rung.swap(true, Ordering::AcqRel)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+}
+
+/// The running thread; ends with its last work done when dropped.
+#[derive(Debug)]
+pub(super) struct Worker {
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    pub(super) fn start(queue: &Arc<Queue>) -> Result<Self> {
+        let work = Arc::clone(queue);
+        let run = move || {
+            work.bell.thread.get_or_init(thread::current);
+            run(&work);
+        };
+        let thread = thread::Builder::new().name("a2e-audit".into()).spawn(run)?;
+        Ok(Self { queue: Arc::clone(queue), thread: Some(thread) })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.queue.bell.is_stopped.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // It does not panic; if it did, its last work is done by the log's own drop.
+            let _ended = thread.join();
+        }
+    }
+}
+
+fn run(queue: &Queue) {
+    let clock = SystemClock::new();
+    if let Some(sealer) = &queue.sealer {
+        // What an earlier life of the log left unsealed waits no longer.
+        queue.seal(sealer);
+    }
+    let mut due = Due::default();
+    while !queue.bell.is_stopped.load(Ordering::Acquire) {
+        queue.bell.is_rung.store(false, Ordering::SeqCst);
+        match due.work(queue, clock.now().mono) {
+            Next::Now => {}
+            Next::In(wait) => thread::park_timeout(wait),
+            Next::Rung => thread::park(),
+        }
+    }
+    queue.finish();
+}
+
+/// When what is to be done, on the monotonic scale.
+#[derive(Debug, Default)]
+struct Due {
+    flush: Option<Duration>,
+    seal: Option<Duration>,
+    retry: Option<Duration>,
+}
+
+enum Next {
+    Now,
+    In(Duration),
+    Rung,
+}
+
+impl Due {
+    fn work(&mut self, queue: &Queue, now: Duration) -> Next {
+        if queue.is_failing() || queue.durable.is_failing() {
+            let at = *self.retry.get_or_insert(now + RETRY_AFTER);
+            if at > now {
+                return Next::In(at - now);
+            }
+        }
+        self.retry = None;
+        if let Some(sealer) = &queue.sealer {
+            let unsealed = sealer.unsealed();
+            if unsealed == 0 {
+                self.seal = None;
+            } else {
+                let at = *self.seal.get_or_insert(now + SEAL_AFTER);
+                if at <= now || unsealed >= SEAL_BYTES {
+                    self.seal = None;
+                    queue.seal(sealer);
+                }
+            }
+        }
+        let is_behind = queue.settled() < queue.appended();
+        match queue.mode {
+            AuditMode::Sync if queue.durable.reached() < queue.appended() => {
+                queue.sync(true);
+                return Next::Now;
+            }
+            AuditMode::Buffered if is_behind => {
+                let at = *self.flush.get_or_insert(now + FLUSH_AFTER);
+                if at <= now {
+                    self.flush = None;
+                    queue.commit(true);
+                    return Next::Now;
+                }
+            }
+            // What failed, when no request comes to try again.
+            AuditMode::Write if is_behind && queue.is_failing() => {
+                queue.commit(true);
+                return Next::Now;
+            }
+            _ => self.flush = None,
+        }
+        let first = self.flush.into_iter().chain(self.seal).min();
+        match first {
+            Some(at) => Next::In(at.saturating_sub(now)),
+            None if queue.is_failing() || queue.durable.is_failing() => Next::Now,
+            None => Next::Rung,
+        }
+    }
+}
+
+impl Queue {
+    /// Writes, seals and syncs everything; true when all of it worked.
+    pub(super) fn finish(&self) -> bool {
+        let is_written = self.commit(true);
+        let is_sealed = self.sealer.as_ref().is_none_or(|sealer| self.seal(sealer));
+        let is_synced = self.mode != AuditMode::Sync || self.sync(true);
+        is_written && is_sealed && is_synced
+    }
+}
