@@ -58,10 +58,14 @@ pub trait SnapshotStore: Send + Sync + std::fmt::Debug {
     /// When it is still there.
     fn delete(&self, key: &StateKey) -> Result<()>;
 
-    /// The keys that have a state, in order; of one plugin or of all.
+    /// Every key that is stored, each once and sorted by plugin, key and session; of one plugin or,
+    /// with `None`, of all.
+    ///
+    /// A key is listed as long as one generation of it is there, whole or not: [`SnapshotStore::load`]
+    /// may still fail for it, [`SnapshotStore::delete`] does not.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store as a whole cannot be read, not when one state in it is damaged.
     fn keys(&self, plugin: Option<&PluginName>) -> Result<Vec<StateKey>>;
 }
 

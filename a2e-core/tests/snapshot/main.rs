@@ -86,6 +86,62 @@ fn every_store_saves_loads_lists_and_deletes() {
 }
 
 #[test]
+fn every_store_lists_each_key_once_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = FileStore::open(folder.path()).unwrap();
+    let memory = MemoryStore::new();
+    // As they are to come out: by plugin, key, session; that of no session first.
+    let key = |(plugin, key, session): &(&str, &str, Option<&str>)| {
+        StateKey::new(*plugin, *key, session.map(SessionId::from))
+    };
+    let sorted = [
+        ("B", "k", None),
+        ("a", "k", None),
+        ("a", "k", Some("S 1")),
+        ("a", "k", Some("s.2")),
+        ("a", "k.x", None),
+        ("a.k", "x", None),
+    ];
+    for store in [&file as &dyn SnapshotStore, &memory] {
+        assert!(store.keys(None).unwrap().is_empty());
+        // Twice, so that there are two generations of each.
+        for number in 0..2 {
+            for parts in sorted.iter().rev() {
+                store.save(&key(parts), &state(number)).unwrap();
+            }
+        }
+        assert_eq!(store.keys(None).unwrap(), sorted.each_ref().map(key));
+        assert_eq!(
+            store.keys(Some(&PluginName::from("a"))).unwrap(),
+            sorted[1..5].iter().map(key).collect::<Vec<_>>()
+        );
+        assert!(store.keys(Some(&PluginName::from("k"))).unwrap().is_empty());
+        for parts in &sorted {
+            store.delete(&key(parts)).unwrap();
+        }
+        assert!(store.keys(None).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_damaged_state_is_listed_and_can_be_deleted() {
+    let (_folder, store) = two();
+    fs::write(current(&store), b"damage").unwrap();
+    assert_eq!(store.keys(None).unwrap(), [key()]);
+    fs::write(previous(&store), b"damage").unwrap();
+    assert_eq!(store.keys(None).unwrap(), [key()]);
+    fs::write(store.root().join("notes.txt"), b"not ours").unwrap();
+    fs::write(store.root().join("not a key.snap"), b"not ours").unwrap();
+    assert_eq!(store.keys(None).unwrap(), [key()]);
+    store.delete(&key()).unwrap();
+    assert!(store.keys(None).unwrap().is_empty());
+    fs::remove_file(store.root().join(".lock")).unwrap();
+    fs::remove_dir_all(store.root()).unwrap();
+    let error = store.keys(None).unwrap_err();
+    assert!(error.message().contains("cannot be listed"), "{error}");
+}
+
+#[test]
 fn r20_memory_is_bounded() {
     let store = MemoryStore::with_max_bytes(120);
     store.save(&key(), &state(1)).unwrap();
