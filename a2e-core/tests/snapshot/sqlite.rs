@@ -202,7 +202,9 @@ fn r51_hosts_that_start_together_make_one_store() {
                 })
             })
             .collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
         assert_eq!(SqliteStore::open(path).unwrap().keys(None).unwrap().len(), 4);
     }
 }
@@ -276,7 +278,9 @@ fn killed(path: &Path, rounds: u64, at_once: usize) {
         };
         let mut children: Vec<_> = (0..at_once).map(start).collect();
         std::thread::sleep(Duration::from_millis(30 + round * 7 % 40));
-        children.iter_mut().for_each(|child| child.kill().unwrap());
+        for child in &mut children {
+            child.kill().unwrap();
+        }
         for (number, child) in children.into_iter().enumerate() {
             let output = child.wait_with_output().unwrap();
             let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -22,7 +22,7 @@ fn help_is_help_and_wrong_usage_is_code_2() {
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{args:?}");
         assert!(!stdout.is_empty(), "{args:?}");
     }
-    for command in ["serve", "call", "check", "plugins"] {
+    for command in ["serve", "call", "check", "plugins", "snapshot"] {
         let (code, stdout, stderr) = outcome(&mut a2e(&[command, "--help"]));
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{command}");
         assert!(stdout.contains("Usage: "), "{command}: {stdout}");
@@ -42,6 +42,13 @@ fn help_is_help_and_wrong_usage_is_code_2() {
         &["call", "ping", "--timeout", "forever"],
         &["check"],
         &["plugins", "extra"],
+        &["snapshot"],
+        &["snapshot", "list"],
+        &["snapshot", "save"],
+        &["snapshot", "save", "x", "--timeout", "soon"],
+        &["snapshot", "restore"],
+        &["snapshot", "restore", "x"],
+        &["snapshot", "diff"],
     ] {
         let (code, stdout, stderr) = outcome(&mut a2e(args));
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{args:?}: {stderr}");
