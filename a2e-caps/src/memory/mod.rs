@@ -46,6 +46,8 @@ mod config;
 mod json;
 mod plugin;
 mod protocol;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 
 #[cfg(test)]

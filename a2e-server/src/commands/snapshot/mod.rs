@@ -70,7 +70,9 @@ impl StoreArgs {
 
     fn needed(&self) -> Result<Place, Failure> {
         self.place()?.ok_or_else(|| {
-            Failure::usage("say which store: --store PATH, or -c FILE with a `snapshot_store`")
+            Failure::usage(
+                "say which store: --store PATH, or -c FILE with a `snapshot_store` (see --help)",
+            )
         })
     }
 }
