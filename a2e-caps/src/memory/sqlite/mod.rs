@@ -3,6 +3,8 @@
 //! What outlives sessions is in the file, what does not in temporary tables of the same connection, so
 //! that one transaction covers both and a killed host leaves nothing behind.
 
+#![allow(clippy::similar_names, reason = "a shelf is not taken for `self`")]
+
 mod find;
 mod line;
 mod rows;
@@ -87,6 +89,10 @@ impl SqliteStore {
     /// As [`sqlite::open`].
     pub(super) fn open_file(path: &Path, limits: MemoryConfig, now: Time) -> Result<Self> {
         let connection = sqlite::open(path, &SCHEMA)?;
+        let own = connection
+            .execute_batch(&tables::own_tables())
+            .and_then(|()| connection.busy_timeout(TRY));
+        own.map_err(|error| sqlite::failure(&SCHEMA, "opened", path, &error))?;
         let mut store = Self {
             path: path.to_owned(),
             limits,
@@ -95,22 +101,18 @@ impl SqliteStore {
             sessions: Mutex::default(),
             connection: Mutex::new(connection),
         };
-        store.is_new = store.run("opened", |it, connection| {
-            connection.execute_batch(&tables::own_tables())?;
-            connection.busy_timeout(TRY)?;
-            let change = it.writing(connection, &|| false)?;
-            rows::purge(&change, it.now_us(now.mono))?;
+        store.is_new = store.change(&|| false, |it, change| {
+            rows::purge(change, it.now_us(now.mono))?;
             // A wall clock that went back gives nobody more than the whole ttl.
             change.execute(
                 "UPDATE entries SET end_us = ?1 + ttl * 1000000
                  WHERE ttl > 0 AND end_us > ?1 + ttl * 1000000",
                 [it.now_us(now.mono)],
             )?;
-            let is_new = rows::shelf(&change, Side::Kept, SEMANTIC)?.is_none();
+            let is_new = rows::shelf(change, Side::Kept, SEMANTIC)?.is_none();
             if is_new {
-                rows::add_shelf(&change, Side::Kept, SEMANTIC, 0)?;
+                rows::add_shelf(change, Side::Kept, SEMANTIC, 0)?;
             }
-            change.commit()?;
             Ok(is_new)
         })?;
         Ok(store)
@@ -148,22 +150,20 @@ impl SqliteStore {
     /// When the file cannot be written.
     pub(super) fn close(&self, session: &SessionId) -> Result<()> {
         let Some(closed) = self.sessions().remove(session) else { return Ok(()) };
-        self.run("written", |it, connection| {
-            let change = it.writing(connection, &|| false)?;
+        self.change(&|| false, |it, change| {
             let working = working(session);
             let partitions: HashSet<_> = closed.memories.partitions().map(|it| name(it)).collect();
             let open = it.open_names();
             for (side, name) in [(Side::Own, working)].into_iter().chain(partitions) {
-                let Some(shelf) = rows::shelf(&change, side, &name)? else { continue };
+                let Some(shelf) = rows::shelf(change, side, &name)? else { continue };
                 if side == Side::Own || (shelf.entries == 0 && !open.contains(&name)) {
-                    rows::remove_shelf(&change, side, shelf.id)?;
+                    rows::remove_shelf(change, side, shelf.id)?;
                 } else {
-                    rows::touch(&change, &shelf)?;
+                    rows::touch(change, &shelf)?;
                 }
             }
             let most = it.limits.max_partitions.get();
-            while idle(&change, &open)?.len() > most && it.drop_idle(&change, &open)? {}
-            change.commit()?;
+            while idle(change, &open)?.len() > most && it.drop_idle(change, &open)? {}
             Ok(())
         })
     }
@@ -180,10 +180,9 @@ impl SqliteStore {
         now: Duration,
         is_cancelled: IsCancelled<'_>,
     ) -> Result<Vec<Result<JsonObject, String>>> {
-        self.run("written", |it, connection| {
-            let change = it.writing(connection, is_cancelled)?;
+        self.change(is_cancelled, |it, change| {
             let partition = it.partition(session, id)?;
-            rows::purge(&change, it.now_us(now))?;
+            rows::purge(change, it.now_us(now))?;
             let mut put = Vec::with_capacity(entries.len());
             for (place, entry) in entries.into_iter().enumerate() {
                 let entry = match entry {
@@ -194,13 +193,12 @@ impl SqliteStore {
                     }
                 };
                 let home = home(session, &partition, entry.wire.tier);
-                put.push(match it.put(&change, &home, &entry) {
+                put.push(match it.put(change, &home, &entry) {
                     Ok(()) => Ok(entry.wire.key),
                     Err(Trouble::Other(error)) => Err(format!("entries[{place}]: {error}")),
                     Err(error) => return Err(error),
                 });
             }
-            change.commit()?;
             Ok(put)
         })
     }
@@ -220,10 +218,11 @@ impl SqliteStore {
         now: Duration,
         is_cancelled: IsCancelled<'_>,
     ) -> Result<(Vec<MemoryEntry>, usize)> {
-        self.run("read", |it, connection| {
-            let partition = it.partition(session, id)?;
+        let look = || -> Result<_, Trouble> {
+            let connection = self.connection();
+            let partition = self.partition(session, id)?;
             // One reading of the file for all of it.
-            let reading = connection.transaction()?;
+            let reading = connection.unchecked_transaction()?;
             let mut shelves = Vec::new();
             for tier in chosen(tier) {
                 let (side, name, _) = home(session, &partition, tier);
@@ -233,13 +232,14 @@ impl SqliteStore {
             let relevance = find::Relevance::of(&reading, wanted, &counted)?;
             let mut best = Best::new(cut);
             for (tier, shelf) in &shelves {
-                let (tier, now_us) = (*tier, it.now_us(now));
+                let (tier, now_us) = (*tier, self.now_us(now));
                 let place = find::Place { shelf, tier, ids, now_us };
                 let goes_on = || !is_cancelled();
                 find::search(&reading, &place, wanted, &relevance, &mut best, &goes_on)??;
             }
             Ok(best.finish())
-        })
+        };
+        look().map_err(|trouble| self.said("read", trouble))
     }
 
     /// Removes entries; returns how many.
@@ -254,18 +254,16 @@ impl SqliteStore {
         now: Duration,
         is_cancelled: IsCancelled<'_>,
     ) -> Result<usize> {
-        self.run("written", |it, connection| {
-            let change = it.writing(connection, is_cancelled)?;
+        self.change(is_cancelled, |it, change| {
             let partition = it.partition(session, id)?;
-            rows::purge(&change, it.now_us(now))?;
+            rows::purge(change, it.now_us(now))?;
             let mut removed = 0;
             for tier in chosen(tier) {
                 let (side, name, _) = home(session, &partition, tier);
-                let Some(shelf) = rows::shelf(&change, side, &name)? else { continue };
-                let places = find::doomed(&change, &shelf, doomed)?;
-                removed += find::remove(&change, side, &places)?;
+                let Some(shelf) = rows::shelf(change, side, &name)? else { continue };
+                let places = find::doomed(change, &shelf, doomed)?;
+                removed += find::remove(change, side, &places)?;
             }
-            change.commit()?;
             Ok(removed)
         })
     }
@@ -275,13 +273,11 @@ impl SqliteStore {
     /// # Errors
     /// When the file cannot be written.
     pub(super) fn clear(&self) -> Result<()> {
-        self.run("written", |it, connection| {
-            let change = it.writing(connection, &|| false)?;
+        self.change(&|| false, |_, change| {
             change.execute("DELETE FROM entries", [])?;
             change.execute("DELETE FROM own_entries", [])?;
             change.execute("DELETE FROM shelves WHERE name <> ?1", [SEMANTIC])?;
             change.execute("DELETE FROM own_shelves", [])?;
-            change.commit()?;
             Ok(())
         })
     }
@@ -291,12 +287,10 @@ impl SqliteStore {
     /// # Errors
     /// When the file cannot be written.
     pub(super) fn clear_session(&self, session: &SessionId) -> Result<()> {
-        self.run("written", |it, connection| {
-            let change = it.writing(connection, &|| false)?;
-            if let Some(shelf) = rows::shelf(&change, Side::Own, &working(session))? {
-                rows::remove_shelf(&change, Side::Own, shelf.id)?;
+        self.change(&|| false, |_, change| {
+            if let Some(shelf) = rows::shelf(change, Side::Own, &working(session))? {
+                rows::remove_shelf(change, Side::Own, shelf.id)?;
             }
-            change.commit()?;
             Ok(())
         })
     }
@@ -313,14 +307,13 @@ impl SqliteStore {
         if !self.is_new {
             return Ok(false);
         }
-        self.run("written", |it, connection| {
-            let change = it.writing(connection, &|| false)?;
+        self.change(&|| false, |it, change| {
             let put = |home: &Home, entries: Vec<Entry>| -> Result<(), Trouble> {
                 for entry in entries {
-                    match it.put(&change, home, &entry) {
+                    match it.put(change, home, &entry) {
                         Ok(()) => {}
                         Err(Trouble::Other(error)) => {
-                            tracing::warn!(%error, "an entry is left behind")
+                            tracing::warn!(%error, "an entry is left behind");
                         }
                         Err(error) => return Err(error),
                     }
@@ -332,7 +325,6 @@ impl SqliteStore {
                 let (side, shelf) = name(&partition);
                 put(&(side, shelf, partition.len()), entries)?;
             }
-            change.commit()?;
             Ok(true)
         })
     }
@@ -340,7 +332,7 @@ impl SqliteStore {
     /// What everything counts, in bytes.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        self.run("read", |_, connection| Ok(rows::total(connection)?)).unwrap()
+        rows::total(&self.connection()).unwrap()
     }
 
     /// Puts one entry on the shelf that is its home.
@@ -432,44 +424,49 @@ impl SqliteStore {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to write: waits for other hosts, but not for longer than anybody wants the answer.
-    fn writing<'a>(
+    /// Works on the file in one transaction. Waits for other hosts, but not for longer than anybody
+    /// wants the answer, and keeps no request of this host from reading meanwhile.
+    fn change<R>(
         &self,
-        connection: &'a Connection,
         is_cancelled: IsCancelled<'_>,
-    ) -> Result<Transaction<'a>, Trouble> {
+        work: impl FnOnce(&Self, &Transaction<'_>) -> Result<R, Trouble>,
+    ) -> Result<R> {
         let mut tries = PATIENCE.as_millis() / TRY.as_millis();
         loop {
             if is_cancelled() {
-                return Err(cancelled().into());
+                return Err(cancelled());
             }
-            match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            let connection = self.connection();
+            match Transaction::new_unchecked(&connection, TransactionBehavior::Immediate) {
                 Err(error) if sqlite::is_busy(&error) && tries > 0 => tries -= 1,
-                other => return Ok(other?),
+                Err(error) => return Err(self.said("written", error.into())),
+                Ok(change) => {
+                    let done = work(self, &change).and_then(|done| {
+                        change.commit()?;
+                        Ok(done)
+                    });
+                    return done.map_err(|trouble| self.said("written", trouble));
+                }
             }
         }
     }
 
-    /// Works on the connection; what SQLite says becomes an error of ours.
-    fn run<R>(
-        &self,
-        done: &str,
-        work: impl FnOnce(&Self, &mut Connection) -> Result<R, Trouble>,
-    ) -> Result<R> {
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        work(self, &mut connection).map_err(|trouble| match trouble {
-            Trouble::Other(error) => error,
-            Trouble::Sqlite(error) => {
-                let said = sqlite::failure(&SCHEMA, done, &self.path, &error);
-                if !sqlite::is_full(&error) {
-                    return said;
-                }
-                let full = Error::new(ErrorCode::MemoryFull, said.message());
-                said.detail()
-                    .iter()
-                    .fold(full, |full, (key, value)| full.with_detail(key, value.clone()))
-            }
-        })
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What SQLite says as an error of ours.
+    fn said(&self, done: &str, trouble: Trouble) -> Error {
+        let error = match trouble {
+            Trouble::Other(error) => return error,
+            Trouble::Sqlite(error) => error,
+        };
+        let said = sqlite::failure(&SCHEMA, done, &self.path, &error);
+        if !sqlite::is_full(&error) {
+            return said;
+        }
+        let full = Error::new(ErrorCode::MemoryFull, said.message());
+        said.detail().iter().fold(full, |full, (key, value)| full.with_detail(key, value.clone()))
     }
 }
 
