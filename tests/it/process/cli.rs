@@ -122,6 +122,7 @@ fn strict_makes_warnings_count() {
         (&["check", &warned][..], 0),
         (&["check", "--strict", &warned], 1),
         (&["check", "--strict", "a2e-server/examples/minimal.yaml"], 0),
+        (&["check", "--strict", "a2e-server/examples/durable.yaml"], 0),
         (&["check", "/no/such/file.yaml"], 1),
         (&["check", "LICENSE"], 1),
         (&["check", "tests"], 1),

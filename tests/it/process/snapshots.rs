@@ -1,6 +1,7 @@
 //! What plugins remember outlives the host: kill -9, full disks, damaged files, shared folders (R50).
 
 mod commands;
+mod memory;
 
 use std::fs;
 use std::path::{Path, PathBuf};
