@@ -9,6 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::memory::store::Store;
 use crate::memory::store::model_tests::{Keeper, check_against_model, check_bounds, op};
+use crate::memory::store::shelves::Owner;
 use crate::memory::store::tests::{at, limits, of_agent, session, sized};
 use crate::memory::store::text::Words;
 
