@@ -27,6 +27,8 @@ pub mod plugin;
 mod session;
 #[cfg(feature = "host")]
 pub mod snapshot;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 #[cfg(feature = "test-util")]
 pub mod testing;
 

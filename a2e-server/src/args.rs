@@ -11,6 +11,7 @@ use crate::commands::check::CheckArgs;
 use crate::commands::explain::ExplainArgs;
 use crate::commands::manual::{CompletionsArgs, ManArgs};
 use crate::commands::plugins::PluginsArgs;
+use crate::commands::snapshot::SnapshotArgs;
 use crate::serve::ServeArgs;
 
 /// A2E: the environment that an AI agent lives in.
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// List the plugin classes that are linked in, and those that a configuration or a host loads
     Plugins(PluginsArgs),
+    /// Look at, save, restore and compare the saved states of plugins
+    Snapshot(SnapshotArgs),
     /// Tell who handles a message type, in which order, how it runs, what intercepts it
     Explain(ExplainArgs),
     /// Measure the message path on this machine, beside a raw echo

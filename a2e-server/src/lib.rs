@@ -52,6 +52,7 @@ pub fn cli(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Call(args) => commands::call::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Plugins(args) => commands::plugins::run(&args),
+        Command::Snapshot(args) => commands::snapshot::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::Completions(args) => commands::manual::completions(&args),

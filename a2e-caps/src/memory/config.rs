@@ -15,7 +15,7 @@ pub struct MemoryConfig {
     /// Where entries are kept.
     #[serde(default)]
     pub backend: Backend,
-    /// For the backend `sqlite`.
+    /// The file of the backend `sqlite`; made with its folder if it is missing.
     #[serde(default)]
     pub path: Option<String>,
     /// Most working entries of a session; the oldest leaves first.
@@ -37,7 +37,7 @@ pub struct MemoryConfig {
     /// Most that one entry may count, in bytes; a larger one is reported in `errors`.
     #[serde(default = "default_max_entry_bytes")]
     pub max_entry_bytes: NonZeroUsize,
-    /// Most that all entries may count, in bytes, at most 60 MiB. Closed partitions leave as by
+    /// Most that all entries may count, in bytes; at most 60 MiB in RAM. Closed partitions leave as by
     /// `max_partitions`; an entry that still finds no room is reported in `errors`.
     #[serde(default = "default_max_bytes")]
     pub max_bytes: NonZeroUsize,
@@ -50,7 +50,7 @@ pub enum Backend {
     /// In RAM, saved with the host's snapshots.
     #[default]
     Memory,
-    /// In a database; not in this version.
+    /// In an SQLite file, which several hosts may share. Needs `path`.
     Sqlite,
 }
 
@@ -58,12 +58,20 @@ impl MemoryConfig {
     /// What the types of the fields cannot say.
     ///
     /// # Errors
-    /// A backend that this version has not, or a bound that the snapshot could not hold.
+    /// A backend that this program has not or that lacks its path, or a bound that the snapshot could
+    /// not hold.
     pub(super) fn check(&self) -> Result<()> {
         if self.backend == Backend::Sqlite {
-            let text = "backend `sqlite` comes with a later version; use `memory`, which keeps \
-                        entries in RAM and in the `snapshot_store`";
-            return Err(Error::runtime(text));
+            if cfg!(not(feature = "sqlite")) {
+                let text = "backend `sqlite`: this program was built without the feature `sqlite`; \
+                            use `memory`, which keeps entries in RAM and in the `snapshot_store`";
+                return Err(Error::runtime(text));
+            }
+            if self.path.as_deref().is_none_or(str::is_empty) {
+                let text = "backend `sqlite` needs `path`, the file that it is to keep entries in";
+                return Err(Error::runtime(text));
+            }
+            return Ok(());
         }
         if self.max_bytes.get() > MOST_BYTES {
             let text = format!(

@@ -10,8 +10,8 @@
 //! | Tier | Seen by | Ends with |
 //! |---|---|---|
 //! | `working` | the session | the session |
-//! | `episodic` | one agent (by its handshake) in one namespace and scope | nothing; it is in the snapshot |
-//! | `semantic` | every session of the host | nothing; it is in the snapshot |
+//! | `episodic` | one agent (by its handshake) in one namespace and scope | nothing; it is saved |
+//! | `semantic` | every session of the host | nothing; it is saved |
 //!
 //! After a reconnect the agent calls `memory/init` again: the new memory finds the episodic entries of
 //! the same agent id, `namespace` and `scope`, and all semantic ones. An agent without an id is nobody
@@ -25,6 +25,14 @@
 //! does not matter, the order in arrays does, and `1`, `1.0` and `1e0` are one number (integers of more
 //! than 64 bits compare as floats). Storing under an equal key replaces the whole entry, its times too;
 //! the entry keeps its place in the order of insertion, by which a full tier drops its oldest.
+//!
+//! The backend `memory` keeps entries in RAM and in the host's snapshots; `sqlite` keeps them in the file
+//! `path`, where each request is on the disk when it is answered, and which several hosts may use at
+//! once: `semantic` is then what every session of all of them sees, and an agent finds its episodic
+//! entries at each. A query finds the same with both. Of one score, RAM answers in the order of tiers and
+//! insertion, `sqlite` by relevance first (BM25 over what the session may see). A file that another
+//! program has locked is waited for up to 10 s. When the backend changes from `memory` to `sqlite`, a
+//! file that is new takes over what the last snapshot holds.
 //!
 //! Nothing grows without a bound, see [`MemoryConfig`]. A full tier drops its oldest entry, a full host
 //! the episodic entries of the agent that has been away for the longest; what still finds no room is
@@ -46,6 +54,8 @@ mod config;
 mod json;
 mod plugin;
 mod protocol;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 
 #[cfg(test)]

@@ -9,12 +9,16 @@ use a2e_core::protocol::{ErrorCode, SessionId, id};
 use a2e_core::snapshot::State;
 use a2e_core::{Clock, Error, Result, register_plugin};
 
+#[cfg(feature = "sqlite")]
+use super::config::Backend;
 use super::config::MemoryConfig;
 use super::json::JsonObject;
 use super::protocol::{
     MemoryEntry, MemoryForgetRequest, MemoryForgetResponse, MemoryInitRequest, MemoryInitResponse,
     MemoryRetrieveRequest, MemoryRetrieveResponse, MemoryStoreRequest, MemoryStoreResponse,
 };
+#[cfg(feature = "sqlite")]
+use super::sqlite::SqliteStore;
 use super::store::Store;
 use super::store::key::canonical;
 use super::store::rank::{Cut, Search, Wanted};
@@ -36,20 +40,27 @@ const INLINE_ENTRIES: usize = 256;
 /// reader stays below its 100 us.
 const INLINE_COST: usize = 32 << 10;
 
-/// Keeps entries in RAM.
+/// Keeps entries where its settings say.
 struct MemoryPlugin(Arc<Shared>);
 
-/// What also work in the pool needs.
+/// What also work elsewhere needs.
 struct Shared {
-    /// Guards the entries; held for look-ups and insertions, never while entries are ranked or encoded.
-    store: Mutex<Store>,
+    keep: Keep,
     clock: Arc<dyn Clock>,
     /// Most bytes of entries in a reply.
     max_reply: usize,
 }
 
+enum Keep {
+    /// Guards the entries; held for look-ups and insertions, never while entries are ranked or encoded.
+    Ram(Mutex<Store>),
+    #[cfg(feature = "sqlite")]
+    Sqlite(SqliteStore),
+}
+
 impl Plugin for MemoryPlugin {
     fn handlers(on: &mut Handlers<Self>) {
+        // With a file they only look up the memory here; the rest goes on where it may block.
         on.inline(Self::init);
         on.inline(Self::store);
         on.inline(Self::retrieve);
@@ -57,30 +68,54 @@ impl Plugin for MemoryPlugin {
     }
 
     fn session_ended(&self, session: &SessionId) {
-        self.0.store().close(session);
+        match &self.0.keep {
+            Keep::Ram(store) => lock(store).close(session),
+            #[cfg(feature = "sqlite")]
+            Keep::Sqlite(store) => {
+                if let Err(error) = store.close(session) {
+                    tracing::warn!(%error, "the memory of a session that has ended is not cleared");
+                }
+            }
+        }
     }
 
     fn save(&self, scope: Scope<'_>) -> Result<Option<State>> {
-        if scope != Scope::Host {
-            return Ok(None);
+        match &self.0.keep {
+            Keep::Ram(store) if scope == Scope::Host => {
+                let now = self.0.clock.now();
+                let lasting = lock(store).lasting(now.mono);
+                saved::save(&lasting, now).map(Some)
+            }
+            // A file is its own snapshot.
+            _ => Ok(None),
         }
-        let now = self.0.clock.now();
-        let lasting = self.0.store().lasting(now.mono);
-        saved::save(&lasting, now).map(Some)
     }
 
     fn restore(&self, scope: Scope<'_>, state: State) -> Result<()> {
-        if scope == Scope::Host {
-            let lasting = saved::restore(&state, self.0.clock.now())?;
-            self.0.store().refill(lasting);
+        if scope != Scope::Host {
+            return Ok(());
+        }
+        let lasting = saved::restore(&state, self.0.clock.now())?;
+        match &self.0.keep {
+            Keep::Ram(store) => lock(store).refill(lasting),
+            #[cfg(feature = "sqlite")]
+            Keep::Sqlite(store) => {
+                if store.take_over(lasting)? {
+                    tracing::info!("the new memory file takes over the entries of the snapshot");
+                }
+            }
         }
         Ok(())
     }
 
     fn clear(&self, scope: Scope<'_>) -> Result<()> {
-        match scope {
-            Scope::Host => self.0.store().clear(),
-            Scope::Session(session) => self.0.store().clear_session(session),
+        match (&self.0.keep, scope) {
+            (Keep::Ram(store), Scope::Host) => lock(store).clear(),
+            (Keep::Ram(store), Scope::Session(session)) => lock(store).clear_session(session),
+            #[cfg(feature = "sqlite")]
+            (Keep::Sqlite(store), Scope::Host) => store.clear()?,
+            #[cfg(feature = "sqlite")]
+            (Keep::Sqlite(store), Scope::Session(session)) => store.clear_session(session)?,
         }
         Ok(())
     }
@@ -89,18 +124,12 @@ impl Plugin for MemoryPlugin {
 impl MemoryPlugin {
     fn new(config: MemoryConfig, host: &Host) -> Result<Self> {
         config.check()?;
-        if config.path.is_some() {
-            tracing::warn!(plugin = %host.plugin(), "`path` is ignored: backend `memory` has no file");
-        }
-        Ok(Self(Arc::new(Shared {
-            store: Mutex::new(Store::new(config)),
-            clock: Arc::clone(host.clock()),
-            // What is not ASCII grows to three times its bytes when it is written.
-            max_reply: host.config().limits.max_line_bytes / 3,
-        })))
+        // What is not ASCII grows to three times its bytes when it is written.
+        let max_reply = host.config().limits.max_line_bytes / 3;
+        let keep = keep(config, host)?;
+        Ok(Self(Arc::new(Shared { keep, clock: Arc::clone(host.clock()), max_reply })))
     }
 
-    #[allow(clippy::unused_self, reason = "the shape of a handler")]
     fn init(&self, request: MemoryInitRequest, call: &Call) -> Answer<MemoryInitResponse> {
         let MemoryInitRequest { namespace, scope, metadata: _ } = request;
         let owner = match call.agent_id() {
@@ -116,17 +145,31 @@ impl MemoryPlugin {
             return Err(Error::schema("namespace", text));
         }
         let memory_id = id::random_hex()?;
-        let now = self.0.clock.now().mono;
-        self.0.store().open(call.session_id(), &memory_id, partition, now)?;
+        match &self.0.keep {
+            Keep::Ram(store) => {
+                let now = self.0.clock.now().mono;
+                lock(store).open(call.session_id(), &memory_id, partition, now)?;
+            }
+            #[cfg(feature = "sqlite")]
+            Keep::Sqlite(store) => store.open(call.session_id(), &memory_id, partition)?,
+        }
         Ok(MemoryInitResponse { memory_id, namespace, success: true }.into())
     }
 
     fn store(&self, request: MemoryStoreRequest, call: &Call) -> Answer<MemoryStoreResponse> {
-        self.0.store().weigh(call.session_id(), &request.memory_id, None)?;
-        let shared = Arc::clone(&self.0);
-        on_pool_if(cost_of(&request.entries) > INLINE_COST, call, move |call| {
-            shared.store_entries(request, call)
-        })
+        match &self.0.keep {
+            Keep::Ram(store) => {
+                lock(store).weigh(call.session_id(), &request.memory_id, None)?;
+                let shared = Arc::clone(&self.0);
+                on_pool_if(cost_of(&request.entries) > INLINE_COST, call, move |call| {
+                    shared.store_entries(request, call)
+                })
+            }
+            #[cfg(feature = "sqlite")]
+            Keep::Sqlite(_) => self.in_turn(&request.memory_id.clone(), call, |shared, call| {
+                shared.store_entries(request, call)
+            }),
+        }
     }
 
     fn retrieve(
@@ -138,35 +181,88 @@ impl MemoryPlugin {
             let text = format!("{} bytes; at most {MAX_QUERY}", request.query.len());
             return Err(Error::schema("query", text));
         }
-        let weight = self.0.store().weigh(call.session_id(), &request.memory_id, request.tier)?;
+        let store = match &self.0.keep {
+            Keep::Ram(store) => store,
+            #[cfg(feature = "sqlite")]
+            Keep::Sqlite(_) => {
+                return self.in_turn(&request.memory_id.clone(), call, |shared, call| {
+                    shared.find(request, call)
+                });
+            }
+        };
+        let weight = lock(store).weigh(call.session_id(), &request.memory_id, request.tier)?;
         let is_heavy = cost_of(&request.keys) > INLINE_COST
             || (request.keys.is_empty() && weight.entries > INLINE_ENTRIES);
         let shared = Arc::clone(&self.0);
         if is_heavy {
-            let work = move |call: &Call| answer(shared.search(request, call)?, call);
+            let work = move |call: &Call| shared.find(request, call).map(Outcome::Reply);
             return Ok(Outcome::on_pool(work));
         }
-        let search = shared.search(request, call)?;
+        let search = shared.search(store, request, call)?;
         if search.cost() > INLINE_COST {
-            return Ok(Outcome::on_pool(move |call| answer(search, call)));
+            return Ok(Outcome::on_pool(move |call| answer(search, call).map(Outcome::Reply)));
         }
-        answer(search, call)
+        answer(search, call).map(Outcome::Reply)
     }
 
     fn forget(&self, request: MemoryForgetRequest, call: &Call) -> Answer<MemoryForgetResponse> {
-        let weight = self.0.store().weigh(call.session_id(), &request.memory_id, request.tier)?;
-        let is_heavy = cost_of(&request.keys) > INLINE_COST
-            || (!request.tags.is_empty() && weight.entries > INLINE_ENTRIES);
+        match &self.0.keep {
+            Keep::Ram(store) => {
+                let weight =
+                    lock(store).weigh(call.session_id(), &request.memory_id, request.tier)?;
+                let is_heavy = cost_of(&request.keys) > INLINE_COST
+                    || (!request.tags.is_empty() && weight.entries > INLINE_ENTRIES);
+                let shared = Arc::clone(&self.0);
+                on_pool_if(is_heavy, call, move |call| shared.forget(request, call))
+            }
+            #[cfg(feature = "sqlite")]
+            Keep::Sqlite(_) => self.in_turn(&request.memory_id.clone(), call, |shared, call| {
+                shared.forget(request, call)
+            }),
+        }
+    }
+
+    /// Work with a file, on a thread that may block and after the session's requests before this one.
+    #[cfg(feature = "sqlite")]
+    fn in_turn<R: 'static>(
+        &self,
+        memory: &str,
+        call: &Call,
+        work: impl FnOnce(&Shared, &Call) -> Result<R> + Send + 'static,
+    ) -> Answer<R> {
+        let Keep::Sqlite(store) = &self.0.keep else {
+            return Err(Error::internal("this memory has no file"));
+        };
+        let ticket = store.ticket(call.session_id(), memory)?;
         let shared = Arc::clone(&self.0);
-        on_pool_if(is_heavy, call, move |call| shared.forget(request, call))
+        Ok(Outcome::on_blocking(move |call| {
+            if !ticket.wait(|| call.is_cancelled()) {
+                return Err(cancelled());
+            }
+            work(&shared, call).map(Outcome::Reply)
+        }))
     }
 }
 
-impl Shared {
-    fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+/// Makes or opens what the settings name.
+fn keep(config: MemoryConfig, host: &Host) -> Result<Keep> {
+    #[cfg(feature = "sqlite")]
+    if config.backend == Backend::Sqlite {
+        let path = config.path.clone().unwrap_or_default();
+        let store = SqliteStore::open_file(path.as_ref(), config, host.now())?;
+        return Ok(Keep::Sqlite(store));
     }
+    if config.path.is_some() {
+        tracing::warn!(plugin = %host.plugin(), "`path` is ignored: backend `memory` has no file");
+    }
+    Ok(Keep::Ram(Mutex::new(Store::new(config))))
+}
 
+fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
     fn store_entries(
         &self,
         request: MemoryStoreRequest,
@@ -182,15 +278,26 @@ impl Shared {
             });
             entries.push(entry);
         }
+        let (session, memory) = (call.session_id(), &request.memory_id);
+        let put: Vec<Result<JsonObject, String>> = match &self.keep {
+            Keep::Ram(store) => {
+                let mut store = lock(store);
+                stop_if_cancelled(call)?;
+                let mut put = |(place, entry): (usize, Result<Entry, String>)| {
+                    let entry = entry?;
+                    let key = entry.wire.key.clone();
+                    let put = store.put(session, memory, entry, now.mono);
+                    put.map(|()| key).map_err(|error| format!("entries[{place}]: {error}"))
+                };
+                entries.into_iter().enumerate().map(&mut put).collect()
+            }
+            #[cfg(feature = "sqlite")]
+            Keep::Sqlite(store) => {
+                store.put_all(session, memory, entries, now.mono, &|| call.is_cancelled())?
+            }
+        };
         let mut reply = MemoryStoreResponse::default();
-        let mut store = self.store();
-        stop_if_cancelled(call)?;
-        for (place, entry) in entries.into_iter().enumerate() {
-            let put = entry.and_then(|entry| {
-                let key = entry.wire.key.clone();
-                let put = store.put(call.session_id(), &request.memory_id, entry, now.mono);
-                put.map(|()| key).map_err(|error| format!("entries[{place}]: {error}"))
-            });
+        for put in put {
             match put {
                 Ok(key) => reply.stored.push(key),
                 Err(error) => reply.errors.push(error),
@@ -199,33 +306,73 @@ impl Shared {
         Ok(reply)
     }
 
-    fn search(&self, request: MemoryRetrieveRequest, call: &Call) -> Result<Search> {
+    /// The whole of a search.
+    fn find(&self, request: MemoryRetrieveRequest, call: &Call) -> Result<MemoryRetrieveResponse> {
+        match &self.keep {
+            Keep::Ram(store) => answer(self.search(store, request, call)?, call),
+            #[cfg(feature = "sqlite")]
+            Keep::Sqlite(store) => {
+                let ids = ids_of(&request.keys)?;
+                let ids = (!ids.is_empty()).then_some(ids.as_slice());
+                let cut = Cut { entries: request.limit, bytes: self.max_reply };
+                let (memory, tier) = (request.memory_id.clone(), request.tier);
+                let wanted = wanted(request, ids.is_some());
+                let now = self.clock.now().mono;
+                let is_cancelled = || call.is_cancelled();
+                let place = (call.session_id(), memory.as_str());
+                let (entries, total) =
+                    store.search(place, tier, ids, &wanted, cut, now, &is_cancelled)?;
+                stop_if_cancelled(call)?;
+                Ok(MemoryRetrieveResponse { entries, total })
+            }
+        }
+    }
+
+    /// What a search in RAM would look through.
+    fn search(
+        &self,
+        store: &Mutex<Store>,
+        request: MemoryRetrieveRequest,
+        call: &Call,
+    ) -> Result<Search> {
         let ids = ids_of(&request.keys)?;
-        let by_key = !ids.is_empty();
-        let wanted = Wanted {
-            by_key,
-            by_tier: request.tier.is_some(),
-            tags: request.tags.into_iter().collect(),
-            words: Words::of(&request.query),
-            min_score: request.min_score,
-        };
+        let ids = (!ids.is_empty()).then_some(ids.as_slice());
         let cut = Cut { entries: request.limit, bytes: self.max_reply };
-        let (session, memory) = (call.session_id(), &request.memory_id);
-        let ids = by_key.then_some(ids.as_slice());
         let now = self.clock.now().mono;
-        let entries = self.store().collect(session, memory, request.tier, ids, now)?;
-        Ok(Search { entries, wanted, cut })
+        let (session, tier) = (call.session_id(), request.tier);
+        let entries = lock(store).collect(session, &request.memory_id, tier, ids, now)?;
+        Ok(Search { entries, wanted: wanted(request, ids.is_some()), cut })
     }
 
     fn forget(&self, request: MemoryForgetRequest, call: &Call) -> Result<MemoryForgetResponse> {
         let doomed =
             Doomed { ids: ids_of(&request.keys)?, tags: request.tags.into_iter().collect() };
         let now = self.clock.now().mono;
-        let mut store = self.store();
-        stop_if_cancelled(call)?;
-        let deleted =
-            store.forget(call.session_id(), &request.memory_id, request.tier, &doomed, now)?;
+        let (session, memory, tier) = (call.session_id(), &request.memory_id, request.tier);
+        let deleted = match &self.keep {
+            Keep::Ram(store) => {
+                let mut store = lock(store);
+                stop_if_cancelled(call)?;
+                store.forget(session, memory, tier, &doomed, now)?
+            }
+            #[cfg(feature = "sqlite")]
+            Keep::Sqlite(store) => {
+                let is_cancelled = || call.is_cancelled();
+                store.forget((session, memory), tier, &doomed, now, &is_cancelled)?
+            }
+        };
         Ok(MemoryForgetResponse { deleted })
+    }
+}
+
+/// The conditions of a search.
+fn wanted(request: MemoryRetrieveRequest, by_key: bool) -> Wanted {
+    Wanted {
+        by_key,
+        by_tier: request.tier.is_some(),
+        tags: request.tags.into_iter().collect(),
+        words: Words::of(&request.query),
+        min_score: request.min_score,
     }
 }
 
@@ -242,10 +389,10 @@ fn on_pool_if<R: 'static>(
     work(call).map(Outcome::Reply)
 }
 
-fn answer(search: Search, call: &Call) -> Answer<MemoryRetrieveResponse> {
+fn answer(search: Search, call: &Call) -> Result<MemoryRetrieveResponse> {
     let (entries, total) = search.run(|| !call.is_cancelled());
     stop_if_cancelled(call)?;
-    Ok(MemoryRetrieveResponse { entries, total }.into())
+    Ok(MemoryRetrieveResponse { entries, total })
 }
 
 /// What it costs to decode objects: an entry takes 1 to 4 us before its bytes count.
@@ -264,9 +411,13 @@ fn ids_of(keys: &[JsonObject]) -> Result<Vec<Arc<str>>> {
 /// A cancelled call has no effect.
 fn stop_if_cancelled(call: &Call) -> Result<()> {
     if call.is_cancelled() {
-        return Err(Error::new(ErrorCode::Cancelled, "nobody waits for the answer"));
+        return Err(cancelled());
     }
     Ok(())
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorCode::Cancelled, "nobody waits for the answer")
 }
 
 register_plugin!(
@@ -275,7 +426,7 @@ register_plugin!(
     capability = "memory",
     config = MemoryConfig,
     build = MemoryPlugin::new,
-    about = "remembers entries in RAM, kept in snapshots: working, episodic, semantic",
+    about = "remembers entries, in RAM with snapshots or in SQLite: working, episodic, semantic",
     aliases = &[
         "a2e.caps.memory.MemoryPlugin",
         "a2e.plugins.memory.MemoryPlugin",

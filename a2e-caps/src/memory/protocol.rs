@@ -111,6 +111,7 @@ impl Default for MemoryRetrieveRequest {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemoryRetrieveResponse {
     /// Best first; equal scores by tier (working, episodic, semantic), then in the order of insertion.
+    /// With the backend `sqlite`, those of a query come by relevance before that.
     /// `score` is that of this search.
     #[serde(default)]
     pub entries: Vec<MemoryEntry>,

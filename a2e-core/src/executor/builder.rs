@@ -10,10 +10,10 @@ use crate::Error;
 use crate::audit::{self, AuditLog};
 use crate::children::{Supervisor, SupervisorConfig};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AuditOnError, HostConfig, Problem, SessionIdSource, SnapshotStoreConfig};
+use crate::config::{AuditOnError, HostConfig, Problem, SessionIdSource};
 use crate::dispatch::Watchdog;
 use crate::plugin::{Registry, RegistryError};
-use crate::snapshot::{FileStore, MemoryStore, SnapshotStore};
+use crate::snapshot::SnapshotStore;
 
 /// Why a host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -221,17 +221,6 @@ fn audit_mode(mode: crate::config::AuditMode) -> audit::AuditMode {
 }
 
 fn open_store(config: &HostConfig) -> Result<Option<Arc<dyn SnapshotStore>>, StartError> {
-    Ok(Some(match &config.snapshot_store {
-        None => return Ok(None),
-        Some(SnapshotStoreConfig::Memory) => Arc::new(MemoryStore::new()),
-        Some(SnapshotStoreConfig::File { root }) => Arc::new(FileStore::open(root)?),
-        Some(SnapshotStoreConfig::Sqlite { .. }) => {
-            let text = "snapshot_store `sqlite` is not served by this version; use `file`";
-            return Err(Error::runtime(text).into());
-        }
-        Some(SnapshotStoreConfig::Custom(_)) => {
-            let text = "snapshot_store `custom` needs a program that brings its store";
-            return Err(Error::runtime(text).into());
-        }
-    }))
+    let Some(store) = &config.snapshot_store else { return Ok(None) };
+    Ok(Some(crate::snapshot::open_for_host(store)?))
 }

@@ -29,6 +29,22 @@ pub(super) const MAX_FILE: u64 = (HEADER + MAX_KEY + State::MAX_BYTES) as u64;
 
 /// The bytes of the file, all but the state itself, which follows.
 pub(super) fn head(key: &str, state: &State) -> Vec<u8> {
+    let mut rest = checked_head(key, state);
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&rest), state.bytes());
+    let mut head = Vec::with_capacity(HEADER + key.len());
+    head.extend_from_slice(MAGIC);
+    head.extend_from_slice(&crc.to_le_bytes());
+    head.append(&mut rest);
+    head
+}
+
+/// The checksum in the wrapping of a state.
+pub(super) fn crc(key: &str, state: &State) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&checked_head(key, state)), state.bytes())
+}
+
+/// What stands between checksum and state.
+fn checked_head(key: &str, state: &State) -> Vec<u8> {
     let mut rest = Vec::with_capacity(HEADER + key.len());
     rest.extend_from_slice(&FORMAT.to_le_bytes());
     rest.extend_from_slice(&[state.codec().id(), 0]);
@@ -37,12 +53,7 @@ pub(super) fn head(key: &str, state: &State) -> Vec<u8> {
     rest.extend_from_slice(&u32::try_from(key.len()).unwrap_or(u32::MAX).to_le_bytes());
     rest.extend_from_slice(&(state.bytes().len() as u64).to_le_bytes());
     rest.extend_from_slice(key.as_bytes());
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&rest), state.bytes());
-    let mut head = Vec::with_capacity(HEADER + key.len());
-    head.extend_from_slice(MAGIC);
-    head.extend_from_slice(&crc.to_le_bytes());
-    head.append(&mut rest);
-    head
+    rest
 }
 
 /// Checks a whole file; says which key it was saved under and what it holds, or what is wrong.

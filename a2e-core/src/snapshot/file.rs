@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Generation, Loaded, SnapshotStore, State, StateKey, envelope};
+use super::live::Live;
+use super::{Generation, Kept, Loaded, SnapshotStore, State, StateKey, envelope};
 use crate::protocol::PluginName;
 use crate::{Error, Result};
 
@@ -31,15 +32,29 @@ pub struct FileStore {
     root: PathBuf,
     /// The lock file. Its lock is between processes, the mutex between our threads.
     lock: Mutex<File>,
+    /// Says that a host is here.
+    #[allow(dead_code, reason = "held for its lock")]
+    live: Option<Live>,
 }
 
 impl FileStore {
-    /// Opens a folder, creating it with mode 0700 if it is missing, and removes what an
+    /// Opens a folder for a host, creating it with mode 0700 if it is missing, and removes what an
     /// interrupted save left there.
     ///
     /// # Errors
-    /// When the folder cannot be created, written or locked.
+    /// When the folder cannot be created, written or locked, or a restore has it.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
+        let mut store = Self::open_beside(root)?;
+        let live = File::open(&store.root);
+        store.live = Some(Live::announce(live, &store.root.display().to_string())?);
+        Ok(store)
+    }
+
+    /// As [`FileStore::open`], for a tool that works beside hosts; none is told.
+    ///
+    /// # Errors
+    /// When the folder cannot be created, written or locked.
+    pub fn open_beside(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
         let problem = |error: io::Error| failure("opened", &root, &error);
         if !root.is_dir() {
@@ -50,7 +65,7 @@ impl FileStore {
         let mut options = OpenOptions::new();
         options.append(true).create(true).mode(0o600);
         let lock = options.open(root.join(".lock")).map_err(problem)?;
-        let store = Self { root: root.clone(), lock: Mutex::new(lock) };
+        let store = Self { root: root.clone(), lock: Mutex::new(lock), live: None };
         store.remove_leftovers()?;
         Ok(store)
     }
@@ -205,6 +220,21 @@ impl SnapshotStore for FileStore {
         keys.sort();
         keys.dedup();
         Ok(keys)
+    }
+
+    fn generations(&self, key: &StateKey) -> Result<Vec<Kept>> {
+        key.check()?;
+        let _locked = self.locked()?;
+        let mut kept = Vec::new();
+        for (suffix, generation) in
+            [(CURRENT, Generation::Current), (PREVIOUS, Generation::Previous)]
+        {
+            let Some(state) = self.read(key, suffix).transpose() else { continue };
+            let changed = fs::metadata(self.path(key, suffix)).and_then(|it| it.modified()).ok();
+            let saved = changed.and_then(|it| it.duration_since(std::time::UNIX_EPOCH).ok());
+            kept.push(Kept { generation, saved, state });
+        }
+        Ok(kept)
     }
 }
 

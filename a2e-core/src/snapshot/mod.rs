@@ -22,18 +22,33 @@
 //! # Ok::<(), a2e_core::Error>(())
 //! ```
 
+mod archive;
 mod envelope;
 mod file;
 mod key;
+mod live;
 mod memory;
+mod migrate;
+mod place;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod state;
 #[cfg(test)]
 mod tests;
 
+pub use archive::{Archive, ArchiveWriter};
 pub use file::FileStore;
 pub use key::StateKey;
+pub use live::Alone;
 pub use memory::MemoryStore;
+pub use migrate::Versions;
+pub use place::Place;
+pub(crate) use place::open_for_host;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
 pub use state::{Codec, State};
+
+use std::time::Duration;
 
 use crate::Result;
 use crate::protocol::PluginName;
@@ -58,11 +73,38 @@ pub trait SnapshotStore: Send + Sync + std::fmt::Debug {
     /// When it is still there.
     fn delete(&self, key: &StateKey) -> Result<()>;
 
-    /// The keys that have a state, in order; of one plugin or of all.
+    /// Every key that is stored, each once and sorted by plugin, key and session; of one plugin or,
+    /// with `None`, of all.
+    ///
+    /// A key is listed as long as one generation of it is there, whole or not: [`SnapshotStore::load`]
+    /// may still fail for it, [`SnapshotStore::delete`] does not.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store as a whole cannot be read, not when one state in it is damaged.
     fn keys(&self, plugin: Option<&PluginName>) -> Result<Vec<StateKey>>;
+
+    /// Each generation of a key that is there, the current one first, whole or not; for people who look.
+    ///
+    /// # Errors
+    /// When the store as a whole cannot be read.
+    fn generations(&self, key: &StateKey) -> Result<Vec<Kept>> {
+        let loaded = self.load(key)?;
+        Ok(loaded
+            .map(|it| Kept { generation: it.generation, saved: None, state: Ok(it.state) })
+            .into_iter()
+            .collect())
+    }
+}
+
+/// One generation as it is kept.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Which one.
+    pub generation: Generation,
+    /// When it was saved, since the Unix epoch, where the store knows.
+    pub saved: Option<Duration>,
+    /// The state, or what is wrong with it.
+    pub state: Result<State, String>,
 }
 
 /// A state that passed its check.

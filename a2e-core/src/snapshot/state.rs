@@ -144,6 +144,11 @@ impl Codec {
         }
     }
 
+    /// Reads [`Codec::as_str`] back.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        [Self::Bincode, Self::Json].into_iter().find(|codec| codec.as_str() == name)
+    }
+
     pub(super) fn id(self) -> u8 {
         match self {
             Self::Bincode => 1,

@@ -8,6 +8,10 @@
     reason = "a test may panic; clippy's own exception does not reach the functions beside the tests"
 )]
 
+mod archive;
+mod migration;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod steps;
 
 use std::fs;
@@ -56,12 +60,20 @@ fn names(root: &Path) -> Vec<String> {
     names
 }
 
+/// One store of each kind.
+fn stores(folder: &tempfile::TempDir) -> Vec<Box<dyn SnapshotStore>> {
+    vec![
+        Box::new(FileStore::open(folder.path().join("files")).unwrap()),
+        Box::new(MemoryStore::new()),
+        #[cfg(feature = "sqlite")]
+        Box::new(a2e_core::snapshot::SqliteStore::open(folder.path().join("states.db")).unwrap()),
+    ]
+}
+
 #[test]
 fn every_store_saves_loads_lists_and_deletes() {
     let folder = tempfile::tempdir().unwrap();
-    let file = FileStore::open(folder.path()).unwrap();
-    let memory = MemoryStore::new();
-    for store in [&file as &dyn SnapshotStore, &memory] {
+    for store in stores(&folder) {
         let session = StateKey::new("counter", "state", Some(SessionId::from("0af1")));
         let long = StateKey::new("other", "K\u{fc}".repeat(100), None);
         assert_eq!(store.load(&key()).unwrap(), None);
@@ -83,6 +95,60 @@ fn every_store_saves_loads_lists_and_deletes() {
         let absurd = StateKey::new("counter", "k".repeat(100_000), None);
         assert!(store.save(&absurd, &state(1)).is_err());
     }
+}
+
+#[test]
+fn every_store_lists_each_key_once_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    // As they are to come out: by plugin, key, session; that of no session first.
+    let key = |(plugin, key, session): &(&str, &str, Option<&str>)| {
+        StateKey::new(*plugin, *key, session.map(SessionId::from))
+    };
+    let sorted = [
+        ("B", "k", None),
+        ("a", "k", None),
+        ("a", "k", Some("S 1")),
+        ("a", "k", Some("s.2")),
+        ("a", "k.x", None),
+        ("a.k", "x", None),
+    ];
+    for store in stores(&folder) {
+        assert!(store.keys(None).unwrap().is_empty());
+        // Twice, so that there are two generations of each.
+        for number in 0..2 {
+            for parts in sorted.iter().rev() {
+                store.save(&key(parts), &state(number)).unwrap();
+            }
+        }
+        assert_eq!(store.keys(None).unwrap(), sorted.each_ref().map(key));
+        assert_eq!(
+            store.keys(Some(&PluginName::from("a"))).unwrap(),
+            sorted[1..5].iter().map(key).collect::<Vec<_>>()
+        );
+        assert!(store.keys(Some(&PluginName::from("k"))).unwrap().is_empty());
+        for parts in &sorted {
+            store.delete(&key(parts)).unwrap();
+        }
+        assert!(store.keys(None).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_damaged_state_is_listed_and_can_be_deleted() {
+    let (_folder, store) = two();
+    fs::write(current(&store), b"damage").unwrap();
+    assert_eq!(store.keys(None).unwrap(), [key()]);
+    fs::write(previous(&store), b"damage").unwrap();
+    assert_eq!(store.keys(None).unwrap(), [key()]);
+    fs::write(store.root().join("notes.txt"), b"not ours").unwrap();
+    fs::write(store.root().join("not a key.snap"), b"not ours").unwrap();
+    assert_eq!(store.keys(None).unwrap(), [key()]);
+    store.delete(&key()).unwrap();
+    assert!(store.keys(None).unwrap().is_empty());
+    fs::remove_file(store.root().join(".lock")).unwrap();
+    fs::remove_dir_all(store.root()).unwrap();
+    let error = store.keys(None).unwrap_err();
+    assert!(error.message().contains("cannot be listed"), "{error}");
 }
 
 #[test]
@@ -224,16 +290,22 @@ fn r51_stores_that_share_a_folder_never_mix() {
 #[test]
 fn child() {
     let Ok(root) = std::env::var("A2E_SNAPSHOT_CHILD") else { return };
-    let store = FileStore::open(root).unwrap();
-    if std::env::var_os("A2E_LIMITED").is_some() {
+    let store: Box<dyn SnapshotStore> = match std::env::var_os("A2E_SNAPSHOT_SQLITE") {
+        #[cfg(feature = "sqlite")]
+        Some(_) => Box::new(a2e_core::snapshot::SqliteStore::open(root).unwrap()),
+        _ => Box::new(FileStore::open(root).unwrap()),
+    };
+    if let Ok(expected) = std::env::var("A2E_LIMITED") {
         let large = State::json(1, &"x".repeat(1_000_000)).unwrap();
         let error = store.save(&key(), &large).unwrap_err();
-        assert!(error.message().contains("File too large"), "{error}");
+        assert!(expected.split('|').any(|it| error.message().contains(it)), "{error}");
         return;
     }
-    let last = store.load(&key()).unwrap().map_or(0, |loaded| value(&loaded.state));
+    let name = std::env::var("A2E_SNAPSHOT_KEY").unwrap_or("state".to_owned());
+    let key = StateKey::new("counter", name, None);
+    let last = store.load(&key).unwrap().map_or(0, |loaded| value(&loaded.state));
     for next in last + 1.. {
-        store.save(&key(), &state(next)).unwrap();
+        store.save(&key, &state(next)).unwrap();
         println!("\nsaved={next}");
     }
 }
@@ -250,7 +322,8 @@ fn r50_a_full_disk_is_an_error_and_leaves_what_was_there() {
     let (_folder, store) = two();
     let before = names(store.root());
     let shell = r#"trap '' XFSZ; ulimit -f 300; exec "$1" --exact child --nocapture"#;
-    let output = child_command(store.root(), shell).env("A2E_LIMITED", "1").output().unwrap();
+    let output =
+        child_command(store.root(), shell).env("A2E_LIMITED", "File too large").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(names(store.root()), before, "nothing half written stays");
     let loaded = store.load(&key()).unwrap().unwrap();

@@ -8,3 +8,4 @@ pub(crate) mod explain;
 pub(crate) mod manual;
 pub(crate) mod plugins;
 mod remote;
+pub(crate) mod snapshot;

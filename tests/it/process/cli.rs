@@ -22,7 +22,7 @@ fn help_is_help_and_wrong_usage_is_code_2() {
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{args:?}");
         assert!(!stdout.is_empty(), "{args:?}");
     }
-    for command in ["serve", "call", "check", "plugins"] {
+    for command in ["serve", "call", "check", "plugins", "snapshot"] {
         let (code, stdout, stderr) = outcome(&mut a2e(&[command, "--help"]));
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{command}");
         assert!(stdout.contains("Usage: "), "{command}: {stdout}");
@@ -42,6 +42,13 @@ fn help_is_help_and_wrong_usage_is_code_2() {
         &["call", "ping", "--timeout", "forever"],
         &["check"],
         &["plugins", "extra"],
+        &["snapshot"],
+        &["snapshot", "list"],
+        &["snapshot", "save"],
+        &["snapshot", "save", "x", "--timeout", "soon"],
+        &["snapshot", "restore"],
+        &["snapshot", "restore", "x"],
+        &["snapshot", "diff"],
     ] {
         let (code, stdout, stderr) = outcome(&mut a2e(args));
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{args:?}: {stderr}");
@@ -115,6 +122,7 @@ fn strict_makes_warnings_count() {
         (&["check", &warned][..], 0),
         (&["check", "--strict", &warned], 1),
         (&["check", "--strict", "a2e-server/examples/minimal.yaml"], 0),
+        (&["check", "--strict", "a2e-server/examples/durable.yaml"], 0),
         (&["check", "/no/such/file.yaml"], 1),
         (&["check", "LICENSE"], 1),
         (&["check", "tests"], 1),

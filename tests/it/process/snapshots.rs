@@ -1,8 +1,12 @@
 //! What plugins remember outlives the host: kill -9, full disks, damaged files, shared folders (R50).
 
+mod commands;
+mod memory;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use a2e_core::snapshot::{SnapshotStore, SqliteStore};
 use serde_json::{Value, json};
 
 use super::support::program::{A2E, Host, PATIENCE, Place, a2e_at, until};
@@ -15,6 +19,9 @@ plugins:
   - {name: memory, type: memory, cls: a2e.caps.memory.plugin.MemoryPlugin}
   - {name: demo, type: tools, cls: a2e.caps.demo.plugin.DemoToolPlugin}
 ";
+
+/// The store of a configuration that has none of files.
+const SQLITE: &str = "{type: sqlite, config: {db_path: \"{}/deep/state.db\"}}";
 
 fn open(wire: &mut Wire) -> Value {
     wire.handshake("keeper");
@@ -184,4 +191,32 @@ fn r51_hosts_may_share_a_folder() {
         it.as_ref().unwrap().path().extension().is_some_and(|it| it == "tmp")
     };
     assert_eq!(left.iter().filter(is_leftover).count(), 0, "{left:?}");
+}
+
+#[test]
+fn r50_a_host_keeps_its_state_in_sqlite() {
+    let place = Place::new();
+    let yaml = CONFIG.replace("{type: file, config: {root: \"{}/state\"}}", SQLITE);
+    let config = place.config(&yaml);
+    let (mut host, mut wire) = Host::stdio(&["-c", &config]);
+    let memory_id = open(&mut wire);
+    store(&mut wire, &memory_id, "a", "first words");
+    let saved = || {
+        let store = SqliteStore::open_beside(place.path("deep/state.db")).unwrap();
+        !store.keys(None).unwrap().is_empty()
+    };
+    until(PATIENCE, "the first save", || place.path("deep/state.db").exists() && saved());
+    host.kill9();
+    // Several hosts on one file, each with a save of its own at its end.
+    let mut hosts: Vec<(Host, Wire)> = (0..3).map(|_| Host::stdio(&["-c", &config])).collect();
+    for (_, wire) in &mut hosts {
+        assert_eq!(recall(wire, "a"), ["first words"]);
+    }
+    for (host, wire) in &mut hosts {
+        wire.finish();
+        assert_eq!(host.code(PATIENCE), Some(0), "{}", host.log());
+        assert!(!host.log().contains("state not saved"), "{}", host.log());
+    }
+    let (_host, mut wire) = Host::stdio(&["-c", &config]);
+    assert_eq!(recall(&mut wire, "a"), ["first words"]);
 }

@@ -2,12 +2,12 @@
 
 pub(super) mod key;
 #[cfg(test)]
-mod model_tests;
+pub(super) mod model_tests;
 pub(super) mod rank;
 pub(super) mod saved;
 pub(super) mod shelves;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 pub(super) mod text;
 pub(super) mod tier;
 
@@ -20,26 +20,13 @@ use a2e_core::{Error, Result};
 
 use crate::memory::config::MemoryConfig;
 use crate::memory::protocol::MemoryTier;
-use shelves::{Partition, Shelves};
+use shelves::{Memories, Partition, Shelves, not_found};
 use tier::{Doomed, Entry, Tier};
 
 #[derive(Debug, Default)]
 struct SessionMemory {
     working: Tier,
-    /// The ids of its memories, and the partition of each.
-    memories: HashMap<Box<str>, Arc<Partition>>,
-}
-
-impl SessionMemory {
-    /// The partition of a memory: by its id, or by its namespace while the session has opened that
-    /// namespace in one scope only. So a session that is written down beforehand can use a memory.
-    fn find(&self, id: &str) -> Option<&Arc<Partition>> {
-        self.memories.get(id).or_else(|| {
-            let mut named = self.memories.values().filter(|partition| partition.namespace == id);
-            let first = named.next()?;
-            named.all(|other| other == first).then_some(first)
-        })
-    }
+    memories: Memories,
 }
 
 /// Everything that is remembered.
@@ -88,24 +75,23 @@ impl Store {
         now: Duration,
     ) -> Result<()> {
         let most = self.limits.max_memories.get();
-        if self.sessions.get(session).is_some_and(|it| it.memories.len() >= most) {
-            return Err(full(format!("a session may open {most} memories (max_memories)")));
+        if let Some(session) = self.sessions.get(session) {
+            session.memories.check(most)?;
         }
         let partition = Arc::new(partition);
         if !self.episodic.contains(&partition) {
             self.make_room(partition.len(), now)?;
         }
         self.episodic.open(&partition);
-        let memories = &mut self.sessions.entry(session.clone()).or_default().memories;
-        memories.insert(id.into(), partition);
-        Ok(())
+        let session = self.sessions.entry(session.clone()).or_default();
+        session.memories.open(id, &partition, most)
     }
 
     /// The session has ended: its memories close, its working entries go.
     pub(in crate::memory) fn close(&mut self, session: &SessionId) {
         let Some(memory) = self.sessions.remove(session) else { return };
         self.working_bytes -= memory.working.bytes();
-        memory.memories.values().for_each(|partition| self.episodic.close(partition));
+        memory.memories.partitions().for_each(|partition| self.episodic.close(partition));
     }
 
     /// Whether the session has this memory, and what its tiers hold.
@@ -256,11 +242,8 @@ impl Store {
     }
 
     fn place(&self, session: &SessionId, id: &str) -> Result<Place> {
-        let partition = self.sessions.get(session).and_then(|it| it.find(id));
-        let partition = partition.cloned().ok_or_else(|| {
-            let text = "this session has no memory of that id; `memory/init/req` opens one";
-            Error::new(ErrorCode::MemoryNotFound, text)
-        })?;
+        let partition = self.sessions.get(session).and_then(|it| it.memories.find(id));
+        let partition = partition.cloned().ok_or_else(not_found)?;
         Ok(Place { session: session.clone(), partition })
     }
 
@@ -324,10 +307,10 @@ struct Place {
     partition: Arc<Partition>,
 }
 
-fn full(text: String) -> Error {
+pub(in crate::memory) fn full(text: String) -> Error {
     Error::new(ErrorCode::MemoryFull, text)
 }
 
-fn chosen(tier: Option<MemoryTier>) -> impl Iterator<Item = MemoryTier> {
+pub(in crate::memory) fn chosen(tier: Option<MemoryTier>) -> impl Iterator<Item = MemoryTier> {
     MemoryTier::ALL.into_iter().filter(move |it| tier.is_none_or(|tier| tier == *it))
 }

@@ -19,13 +19,18 @@ pub(in crate::memory) struct Wanted {
 }
 
 impl Wanted {
+    /// Whether tags meet the condition of them.
+    pub(in crate::memory) fn has_tag(&self, tags: &[String]) -> bool {
+        self.tags.is_empty() || tags.iter().any(|tag| self.tags.contains(tag))
+    }
+
     /// The score of an entry, with four decimals; `None` when it does not meet the conditions.
-    fn score(&self, entry: &Entry) -> Option<f64> {
-        let shared: BTreeSet<&String> =
-            entry.wire.tags.iter().filter(|tag| self.tags.contains(*tag)).collect();
-        if !self.tags.is_empty() && shared.is_empty() {
+    pub(in crate::memory) fn score(&self, entry: &Entry) -> Option<f64> {
+        if !self.has_tag(&entry.wire.tags) {
             return None;
         }
+        let shared: BTreeSet<&String> =
+            entry.wire.tags.iter().filter(|tag| self.tags.contains(*tag)).collect();
         let mut score = if self.by_key { 1.0 } else { 0.0 };
         score += if self.by_tier { 0.25 } else { 0.0 };
         #[allow(clippy::cast_precision_loss, reason = "a request has at most a thousand tags")]
@@ -79,21 +84,68 @@ impl Search {
     /// The best entries, best first, and how many were found. Entries of one score stay in their
     /// order. Stops early when `goes_on` says so; the result is of no use then.
     pub(in crate::memory) fn run(self, goes_on: impl Fn() -> bool) -> (Vec<MemoryEntry>, usize) {
-        let scored = self.entries.into_iter().take_while(|_| goes_on());
-        let mut found: Vec<(f64, Arc<Entry>)> =
-            scored.filter_map(|entry| Some((self.wanted.score(&entry)?, entry))).collect();
-        found.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let total = found.len();
-        let mut room = self.cut.bytes;
-        let mut best = Vec::with_capacity(total.min(self.cut.entries));
-        for (score, entry) in found.into_iter().take(self.cut.entries) {
-            match room.checked_sub(entry.bytes) {
-                Some(left) => room = left,
-                None if best.is_empty() => room = 0,
-                None => break,
+        let mut best = Best::new(self.cut);
+        for entry in self.entries.into_iter().take_while(|_| goes_on()) {
+            if let Some(score) = self.wanted.score(&entry) {
+                best.add(score, 0.0, entry);
             }
-            best.push(MemoryEntry { score, ..entry.wire.clone() });
         }
-        (best, total)
+        best.finish()
+    }
+}
+
+/// The best of what was found so far: as many as a reply may hold, and somewhat more.
+#[derive(Debug)]
+pub(in crate::memory) struct Best {
+    cut: Cut,
+    total: usize,
+    kept: Vec<Found>,
+    /// What the kept entries count.
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Found {
+    score: f64,
+    relevance: f64,
+    entry: Arc<Entry>,
+}
+
+impl Best {
+    pub(in crate::memory) fn new(cut: Cut) -> Self {
+        Self { cut, total: 0, kept: Vec::new(), bytes: 0 }
+    }
+
+    /// Adds an entry. Of one score, the more relevant come first, then those that were added first.
+    pub(in crate::memory) fn add(&mut self, score: f64, relevance: f64, entry: Arc<Entry>) {
+        self.total += 1;
+        self.bytes += entry.bytes;
+        self.kept.push(Found { score, relevance, entry });
+        let most = self.cut.entries.saturating_mul(2).max(64);
+        if self.kept.len() > most || self.bytes > self.cut.bytes.saturating_mul(2) {
+            self.trim();
+        }
+    }
+
+    /// Sorts, and drops what no reply will hold, whatever else is found: an entry only moves back.
+    fn trim(&mut self) {
+        self.kept
+            .sort_by(|a, b| b.score.total_cmp(&a.score).then(b.relevance.total_cmp(&a.relevance)));
+        let mut room = self.cut.bytes;
+        let fits = self.kept.iter().take(self.cut.entries).enumerate().take_while(|(place, it)| {
+            let left = room.checked_sub(it.entry.bytes);
+            room = left.unwrap_or(0);
+            left.is_some() || *place == 0
+        });
+        let fitting = fits.count();
+        self.kept.truncate(fitting);
+        self.bytes = self.kept.iter().map(|it| it.entry.bytes).sum();
+    }
+
+    /// The best entries with their scores, best first, and how many were found.
+    pub(in crate::memory) fn finish(mut self) -> (Vec<MemoryEntry>, usize) {
+        self.trim();
+        let reply = |it: Found| MemoryEntry { score: it.score, ..it.entry.wire.clone() };
+        (self.kept.into_iter().map(reply).collect(), self.total)
     }
 }

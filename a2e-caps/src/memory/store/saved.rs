@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a2e_core::codec::RawJson;
-use a2e_core::snapshot::State;
+use a2e_core::snapshot::{State, Versions};
 use a2e_core::{Error, Result, Time};
 use serde::{Deserialize, Serialize};
 
@@ -80,14 +80,7 @@ pub(in crate::memory) fn save(
 /// # Errors
 /// When the state has another version, or a text in it is not the JSON that it should be.
 pub(in crate::memory) fn restore(state: &State, now: Time) -> Result<Lasting<Entry, Partition>> {
-    if state.version() != VERSION {
-        let text = format!(
-            "memory has state of version {}; this program reads {VERSION}",
-            state.version()
-        );
-        return Err(Error::runtime(text));
-    }
-    let saved: Saved = state.decode()?;
+    let saved = Versions::first::<Saved>(VERSION).read(state)?;
     let entries = |list: Vec<SavedEntry>, tier| -> Result<Vec<Entry>> {
         list.into_iter().filter_map(|it| restore_entry(it, tier, now).transpose()).collect()
     };

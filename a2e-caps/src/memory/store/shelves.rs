@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use a2e_core::protocol::SessionId;
+use a2e_core::protocol::{ErrorCode, SessionId};
+use a2e_core::{Error, Result};
 
 use super::tier::{Entry, Tier};
 
@@ -33,6 +34,57 @@ impl Partition {
         let scope: usize = self.scope.iter().map(|(key, value)| key.len() + value.len()).sum();
         owner + self.namespace.len() + scope
     }
+}
+
+/// The memories that a session has open: the id of each, and its partition.
+#[derive(Debug, Default)]
+pub(in crate::memory) struct Memories(HashMap<Box<str>, Arc<Partition>>);
+
+impl Memories {
+    /// Notes a memory.
+    ///
+    /// # Errors
+    /// `memory_full` when there are `most` already.
+    pub(in crate::memory) fn open(
+        &mut self,
+        id: &str,
+        partition: &Arc<Partition>,
+        most: usize,
+    ) -> Result<()> {
+        self.check(most)?;
+        self.0.insert(id.into(), Arc::clone(partition));
+        Ok(())
+    }
+
+    /// Whether there is room for one more.
+    pub(in crate::memory) fn check(&self, most: usize) -> Result<()> {
+        if self.0.len() >= most {
+            let text = format!("a session may open {most} memories (max_memories)");
+            return Err(Error::new(ErrorCode::MemoryFull, text));
+        }
+        Ok(())
+    }
+
+    /// The partition of each.
+    pub(in crate::memory) fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
+        self.0.values()
+    }
+
+    /// The partition of a memory: by its id, or by its namespace while the session has opened that
+    /// namespace in one scope only. So a session that is written down beforehand can use a memory.
+    pub(in crate::memory) fn find(&self, id: &str) -> Option<&Arc<Partition>> {
+        self.0.get(id).or_else(|| {
+            let mut named = self.0.values().filter(|partition| partition.namespace == id);
+            let first = named.next()?;
+            named.all(|other| other == first).then_some(first)
+        })
+    }
+}
+
+/// No memory of that name.
+pub(in crate::memory) fn not_found() -> Error {
+    let text = "this session has no memory of that id; `memory/init/req` opens one";
+    Error::new(ErrorCode::MemoryNotFound, text)
 }
 
 /// The entries of one partition.

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
+use crate::memory::protocol::MemoryEntry;
+
 /// The words of a query, in lower case.
 #[derive(Debug)]
 pub(in crate::memory) struct Words(Vec<String>);
@@ -15,6 +17,10 @@ impl Words {
 
     pub(in crate::memory) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    pub(in crate::memory) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
     }
 
     /// Starts a search in one entry.
@@ -49,6 +55,31 @@ impl Search<'_> {
             if self.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
     }
+}
+
+/// Everything of an entry that a query is looked for in, in lower case: a word is in it exactly when
+/// [`Search`] finds it, for no word has white space.
+pub(in crate::memory) fn document(entry: &MemoryEntry) -> String {
+    let mut text = String::new();
+    let mut add = |scalar: &str| {
+        text.push_str(&lower(scalar));
+        text.push('\n');
+    };
+    let mut each = |json: &str| {
+        each_scalar(json, |scalar| {
+            add(scalar);
+            ControlFlow::Continue(())
+        });
+    };
+    each(entry.key.raw().get());
+    each(entry.content.get());
+    entry.tags.iter().for_each(|tag| add(tag));
+    if text.contains('\0') { text.replace('\0', "\n") } else { text }
+}
+
+/// How often a word stands in a document.
+pub(in crate::memory) fn count_in(document: &str, word: &str) -> usize {
+    document.matches(word).count()
 }
 
 /// Character by character, so that a word has one form wherever it stands (a sigma at a word's end).

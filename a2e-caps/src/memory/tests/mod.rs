@@ -1,4 +1,6 @@
-//! The capability through a host, as an agent sees it.
+//! The capability through a host, as an agent sees it: the same tests for each backend.
+
+#![allow(clippy::duplicate_mod, reason = "each backend has its own `config` for the same tests")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,24 +13,21 @@ use a2e_core::snapshot::FileStore;
 use a2e_core::testing::{ManualClock, TestHost, TestSession};
 use serde_json::{Value, json};
 
-mod answers;
-mod reach;
-mod refusals;
-#[cfg(feature = "client")]
-mod typed;
+#[cfg(feature = "sqlite")]
+mod file;
+#[cfg(feature = "sqlite")]
+mod in_file;
+mod in_ram;
 
 const CLS: &str = "a2e.caps.memory.plugin.MemoryPlugin";
 
-fn config(settings: Value) -> HostConfig {
+/// A host with one memory, of these settings.
+fn configured(settings: Value) -> HostConfig {
     let mut plugin = PluginConfig::new("memory", "memory", CLS);
     for (key, value) in settings.as_object().unwrap() {
         plugin = plugin.with_setting(key.as_str(), value.clone());
     }
     HostConfig::new().plugin(plugin)
-}
-
-async fn host() -> TestHost {
-    TestHost::start(config(json!({}))).await
 }
 
 /// A session of this agent, with a memory in the default namespace.

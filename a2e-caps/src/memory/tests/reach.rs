@@ -95,8 +95,9 @@ async fn r20_limits_drop_the_oldest_and_large_work_goes_to_the_pool() {
 }
 
 async fn on_disk(root: &std::path::Path, settings: Value) -> TestHost {
-    let store = Arc::new(FileStore::open(root).unwrap());
-    TestHost::build(Executor::builder(config(settings)).snapshot_store(store)).await.unwrap()
+    let store = Arc::new(FileStore::open(root.join("state")).unwrap());
+    let builder = Executor::builder(config_in(root, settings)).snapshot_store(store);
+    TestHost::build(builder).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

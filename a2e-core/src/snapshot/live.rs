@@ -1,0 +1,52 @@
+//! Who works with a store: hosts announce themselves by a shared lock, which the system takes back
+//! however they end.
+
+use std::fs::{File, TryLockError};
+use std::io;
+
+use crate::{Error, Result};
+
+/// How often, and how far apart, a host tries while a restore has the store: 10 s in all.
+const TRIES: u32 = 1_000;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// A host works with the store, until dropped.
+#[derive(Debug)]
+pub(super) struct Live(#[allow(dead_code, reason = "held for its lock")] Option<File>);
+
+impl Live {
+    /// Announces a host.
+    ///
+    /// # Errors
+    /// When somebody has the store [`Alone`] for too long.
+    pub(super) fn announce(file: io::Result<File>, what: &str) -> Result<Self> {
+        let Ok(file) = file else { return Ok(Self(None)) };
+        for _ in 0..TRIES {
+            match file.try_lock_shared() {
+                Ok(()) => return Ok(Self(Some(file))),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+                Err(TryLockError::Error(error)) => {
+                    tracing::debug!(%error, what, "no such locks here; a restore will not see this host");
+                    return Ok(Self(None));
+                }
+            }
+        }
+        let text = format!("{what} is being restored by another program");
+        Err(Error::runtime(text).with_retryable(true))
+    }
+}
+
+/// Nobody else works with the store, until dropped: hosts that start wait for the end.
+#[derive(Debug)]
+pub struct Alone(#[allow(dead_code, reason = "held for its lock")] File);
+
+impl Alone {
+    /// `None` when a host works with the store.
+    pub(super) fn claim(file: File) -> io::Result<Option<Self>> {
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
