@@ -104,6 +104,10 @@ impl Plugin for ToolPlugin {
         });
         self.catalogs.announce()
     }
+
+    fn notes(&self) -> Vec<String> {
+        self.catalogs.notes()
+    }
 }
 
 fn listed(catalog: &Catalog, request: &ToolListRequest) -> ToolListResponse {

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{AuditMode, HostConfig};
 use crate::dispatch::{Gate, PluginSlot, RouteTable, Watchdog, WorkerPool, discard};
 use crate::plugin::{Contributions, Interception, Registry};
-use crate::protocol::{IdSource, PluginName, SessionId};
+use crate::protocol::{CapabilityName, IdSource, PluginName, SessionId};
 use crate::session::{ReplySink, Session, WrongTokens};
 use crate::snapshot::SnapshotStore;
 use crate::transport::{ByteSink, Peer};
@@ -354,10 +354,21 @@ impl Kernel {
         self.drain
     }
 
-    pub(crate) fn push_all<T: Serialize + ?Sized>(&self, wire_type: &str, body: &T) -> usize {
+    /// Sends a message to every session that is past its handshake; with a capability, only to
+    /// those that asked for it.
+    pub(crate) fn push_all<T: Serialize + ?Sized>(
+        &self,
+        wire_type: &str,
+        body: &T,
+        users_of: Option<&CapabilityName>,
+    ) -> usize {
         let mut taken = 0;
         for session in self.sessions() {
-            if session.phase() != crate::session::Phase::Ready {
+            let is_meant = match users_of {
+                Some(capability) => session.uses(capability),
+                None => session.phase() == crate::session::Phase::Ready,
+            };
+            if !is_meant {
                 continue;
             }
             if session.sink.is_full() || session.push(wire_type, body, None).is_err() {

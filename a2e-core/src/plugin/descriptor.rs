@@ -85,6 +85,8 @@ pub trait Loaded: Send + Sync {
     /// # Errors
     /// As the plugin reports.
     fn clear(&self, scope: Scope<'_>) -> Result<()>;
+    /// [`Plugin::notes`].
+    fn notes(&self) -> Vec<String>;
     /// [`Plugin::teardown`].
     fn teardown(&self);
 }
@@ -134,6 +136,10 @@ impl<P: Plugin> Loaded for Built<P> {
 
     fn clear(&self, scope: Scope<'_>) -> Result<()> {
         self.plugin()?.clear(scope)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.plugin().map(Plugin::notes).unwrap_or_default()
     }
 
     fn teardown(&self) {

@@ -226,7 +226,14 @@ impl Host {
     /// Sends a message to every open session that is past its handshake; returns how many took it.
     /// A session whose reader is slow is left out and counted.
     pub fn push_all<T: Serialize + ?Sized>(&self, wire_type: &str, body: &T) -> usize {
-        self.0.kernel.upgrade().map_or(0, |kernel| kernel.push_all(wire_type, body))
+        self.0.kernel.upgrade().map_or(0, |kernel| kernel.push_all(wire_type, body, None))
+    }
+
+    /// As [`push_all`](Self::push_all), but only to sessions that use this plugin's capability: those
+    /// whose handshake asked for it.
+    pub fn push_users<T: Serialize + ?Sized>(&self, wire_type: &str, body: &T) -> usize {
+        let kernel = self.0.kernel.upgrade();
+        kernel.map_or(0, |kernel| kernel.push_all(wire_type, body, Some(&self.0.capability)))
     }
 
     /// Ends the plugin's tasks and waits for them.

@@ -74,6 +74,12 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         Ok(())
     }
 
+    /// What an operator should know of it beyond what the host counts, a line each: shown in
+    /// `host/status/resp`. Asked on readers: no I/O, no wait.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The host is ending: close what must be closed. Tasks of [`Host::spawn`] have ended before.
     fn teardown(&self) {}
 }

@@ -111,6 +111,8 @@ pub struct PluginStatus {
     pub reason: Option<String>,
     /// Why its state was not restored at start, or not saved the last time.
     pub state_problem: Option<String>,
+    /// What it says of itself.
+    pub notes: Vec<String>,
     /// The message types that it handles.
     pub types: Vec<String>,
     /// Higher is asked first.

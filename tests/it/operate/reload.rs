@@ -216,10 +216,10 @@ async fn sessions_that_use_a_capability_are_told_that_its_plugins_changed() {
     let (mut user, mut other) = (host.session(), host.session());
     user.handshake(&["test"]).await;
     other.handshake(&["tools"]).await;
-    let report = reload(&host, [plugin("echo", "Echo"), noted("one")]).await;
+    reload(&host, [plugin("echo", "Echo"), noted("one")]).await;
     let push = user.next().await.unwrap();
     assert_eq!(push["type"], "keeper/changed/push");
-    assert_eq!(push["generation"], report.generation);
+    assert!(push["generation"].as_u64().unwrap() > 0, "{push}");
     // A reload that changes nothing tells nobody.
     reload(&host, [plugin("echo", "Echo"), noted("one")]).await;
     assert_eq!(user.finish().await, [json!(null); 0]);

@@ -125,6 +125,11 @@ impl Catalogs {
         self.host.contribute(self.host.plugin().as_str(), Arc::new(collector))
     }
 
+    /// What is not offered as it was given, a line each, as of the last look.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.lock().as_ref().map(|catalog| catalog.refused.clone()).unwrap_or_default()
+    }
+
     /// The catalog as of now. When its tools are others than before, every session is told.
     pub(super) fn current(&self) -> Arc<Catalog> {
         let mut races = 0;
@@ -171,7 +176,7 @@ impl Catalogs {
 
     fn tell(&self) {
         let generation = self.host.contribution_generation();
-        self.host.push_all("tool/changed/push", &Changed { generation });
+        self.host.push_users("tool/changed/push", &Changed { generation });
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Catalog>>> {

@@ -270,7 +270,7 @@ impl Kernel {
             self.see_off(slot, true);
             report.removed.push(slot.name.to_string());
         }
-        self.tell_of_change(&changed, report.generation);
+        self.tell_of_change(&changed);
         report
     }
 
@@ -290,7 +290,7 @@ impl Kernel {
     }
 
     /// Sends `<ns>/changed/push` to sessions that use a capability whose plugins changed.
-    fn tell_of_change(&self, changed: &[Arc<PluginSlot>], generation: u64) {
+    fn tell_of_change(&self, changed: &[Arc<PluginSlot>]) {
         #[derive(serde::Serialize)]
         struct Changed {
             generation: u64,
@@ -300,6 +300,8 @@ impl Kernel {
             let types = slot.handlers().iter().map(|it| it.spec.wire_type.split_once('/'));
             types.flatten().map(|(namespace, _)| namespace.to_owned()).collect()
         };
+        // The number that plugins give, too, when their offers change without a reload.
+        let generation = self.contributions.generation();
         for session in self.sessions() {
             let used = changed.iter().filter(|slot| session.uses(&slot.capability));
             let told: BTreeSet<String> = used.flat_map(|slot| namespaces(slot)).collect();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::kernel::Kernel;
+use super::load::caught;
 use crate::dispatch::{BreakerState, PluginSlot, SlotState};
 use crate::protocol::host::{HostStatus, PermitStatus, PluginHealth, PluginStatus};
 
@@ -118,6 +119,8 @@ fn of_slot(slot: &Arc<PluginSlot>) -> PluginStatus {
         health,
         reason,
         state_problem: slot.state_problem(),
+        notes: caught("notes", || Ok(slot.instance.notes()))
+            .unwrap_or_else(|error| vec![error.message().to_owned()]),
         types: slot.handlers().iter().map(|it| it.spec.wire_type.to_string()).collect(),
         priority: slot.priority,
         exclusive: slot.is_exclusive,
