@@ -24,6 +24,8 @@ pub mod executor;
 #[cfg(feature = "host")]
 pub mod plugin;
 #[cfg(feature = "host")]
+pub mod schema;
+#[cfg(feature = "host")]
 mod session;
 #[cfg(feature = "host")]
 pub mod snapshot;

@@ -11,6 +11,7 @@ use crate::commands::check::CheckArgs;
 use crate::commands::explain::ExplainArgs;
 use crate::commands::manual::{CompletionsArgs, ManArgs};
 use crate::commands::plugins::PluginsArgs;
+use crate::commands::schema::SchemaArgs;
 use crate::commands::snapshot::SnapshotArgs;
 use crate::serve::ServeArgs;
 
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Snapshot(SnapshotArgs),
     /// Tell who handles a message type, in which order, how it runs, what intercepts it
     Explain(ExplainArgs),
+    /// Print the JSON Schema of message types and plugin settings
+    Schema(SchemaArgs),
     /// Measure the message path on this machine, beside a raw echo
     Bench(BenchArgs),
     /// Print the completions of a shell

@@ -54,6 +54,7 @@ pub fn cli(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Plugins(args) => commands::plugins::run(&args),
         Command::Snapshot(args) => commands::snapshot::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
+        Command::Schema(args) => commands::schema::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::Completions(args) => commands::manual::completions(&args),
         Command::Man(args) => commands::manual::man(&args),

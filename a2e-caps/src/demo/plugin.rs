@@ -7,6 +7,7 @@ use a2e_core::dispatch::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin, Run};
 use a2e_core::protocol::ErrorCode;
 use a2e_core::{Clock, Error, Time, register_plugin};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::request::{DemoCall, Name};
@@ -16,7 +17,7 @@ use crate::tools::contract::{
 };
 
 /// The settings of the demo.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 pub struct DemoConfig {
     /// Where `echo` runs.
     #[serde(default)]
@@ -24,7 +25,7 @@ pub struct DemoConfig {
 }
 
 /// Where `echo` runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EchoRun {
     /// On the reader.

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use a2e_core::{Error, Result};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// The host keeps no larger snapshot than 64 MiB; the rest is for lengths and names.
@@ -10,7 +11,7 @@ const MOST_BYTES: usize = 60 << 20;
 
 /// The bounds of a memory. What an entry counts: the bytes of content, source, tags and key (once
 /// as written and once as compared), 32 for each tag and 256 for the entry.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct MemoryConfig {
     /// Where entries are kept.
     #[serde(default)]
@@ -44,7 +45,7 @@ pub struct MemoryConfig {
 }
 
 /// Where entries are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// In RAM, saved with the host's snapshots.

@@ -48,6 +48,20 @@ impl<'de> Deserialize<'de> for JsonObject {
     }
 }
 
+impl schemars::JsonSchema for JsonObject {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AnyObject".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "object" })
+    }
+}
+
 /// A list of at most [`MAX_ITEMS`], which stops reading at the next one.
 pub(super) fn limited_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use a2e_core::codec::RawJson;
 use a2e_core::message;
 use a2e_core::protocol::number;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::json::{JsonObject, limited_list, number_or_absent};
 
 /// Opens a memory.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryInitRequest {
     /// Which of the agent's episodic memories; any text.
     #[serde(default = "default_namespace")]
@@ -32,7 +33,7 @@ impl Default for MemoryInitRequest {
 }
 
 /// The memory that was opened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryInitResponse {
     /// Names the memory in the other requests of this session; 32 hex digits that cannot be guessed.
     pub memory_id: String,
@@ -44,7 +45,7 @@ pub struct MemoryInitResponse {
 }
 
 /// Writes entries.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryStoreRequest {
     /// From [`MemoryInitResponse`].
     pub memory_id: String,
@@ -54,7 +55,7 @@ pub struct MemoryStoreRequest {
 }
 
 /// What was written.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryStoreResponse {
     /// The keys that this request wrote, in its order.
     #[serde(default)]
@@ -65,7 +66,7 @@ pub struct MemoryStoreResponse {
 }
 
 /// Asks for the entries that meet every condition that is given.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryRetrieveRequest {
     /// From [`MemoryInitResponse`].
     pub memory_id: String,
@@ -81,6 +82,7 @@ pub struct MemoryRetrieveRequest {
     pub tags: Vec<String>,
     /// The entry is in this tier; `None` (on the wire `""`) is all.
     #[serde(default, with = "tier_or_all")]
+    #[schemars(with = "String")]
     pub tier: Option<MemoryTier>,
     /// Most entries in the reply. A reply may hold fewer when they are large, see
     /// [`MemoryRetrieveResponse::total`].
@@ -108,7 +110,7 @@ impl Default for MemoryRetrieveRequest {
 }
 
 /// The entries that were found.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryRetrieveResponse {
     /// Best first; equal scores by tier (working, episodic, semantic), then in the order of insertion.
     /// With the backend `sqlite`, those of a query come by relevance before that.
@@ -122,7 +124,7 @@ pub struct MemoryRetrieveResponse {
 }
 
 /// Removes the entries that have one of the keys or one of the tags; none of both: nothing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryForgetRequest {
     /// From [`MemoryInitResponse`].
     pub memory_id: String,
@@ -134,6 +136,7 @@ pub struct MemoryForgetRequest {
     pub tags: Vec<String>,
     /// Where; `None` (on the wire `""`) is everywhere.
     #[serde(default = "episodic", with = "tier_or_all")]
+    #[schemars(with = "String")]
     pub tier: Option<MemoryTier>,
 }
 
@@ -145,7 +148,7 @@ impl Default for MemoryForgetRequest {
 }
 
 /// What was removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryForgetResponse {
     /// How many entries.
     #[serde(default, deserialize_with = "number::integer")]
@@ -162,7 +165,7 @@ message!(MemoryRetrieveRequest, "memory/retrieve/req" => MemoryRetrieveResponse,
 message!(MemoryForgetRequest, "memory/forget/req" => MemoryForgetResponse, First);
 
 /// One thing that is remembered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryEntry {
     /// Under what it is found.
     pub key: JsonObject,
@@ -259,6 +262,21 @@ impl Serialize for MemoryTier {
 impl<'de> Deserialize<'de> for MemoryTier {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Cow::<'de, str>::deserialize(deserializer).map(|text| Self::parse(&text))
+    }
+}
+
+impl JsonSchema for MemoryTier {
+    fn schema_name() -> Cow<'static, str> {
+        "MemoryTier".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        // Any other text is read as `episodic`.
+        schemars::json_schema!({ "type": "string", "examples": Self::ALL.map(Self::as_str) })
     }
 }
 

@@ -10,6 +10,7 @@ use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin};
 use a2e_core::protocol::{ErrorCode, SessionId};
 use a2e_core::{Error, Result, register_plugin};
 use dashmap::DashMap;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -33,7 +34,7 @@ const ANSWER_TIME: Duration = Duration::from_millis(500);
 const NOT_FOUND: &str = "session not found";
 
 /// What `metadata` may hold for `proc`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct ProcConfig {
     /// The programs that may be started: `cmd[0]` must be one of them, letter by letter. It is no
     /// sandbox: what an interpreter in it can do, the agent can do.
@@ -63,7 +64,7 @@ pub struct ProcConfig {
 }
 
 /// What `metadata.isolation` may ask for.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProcIsolation {
     /// No descendant survives its process or the host.

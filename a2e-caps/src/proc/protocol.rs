@@ -5,10 +5,11 @@ use std::fmt;
 
 use a2e_core::message;
 use a2e_core::protocol::number::integer;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `proc/spawn/req`: starts a program. No shell is added.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SpawnRequest {
     /// Accepted and not used: a process belongs to the session that started it.
@@ -27,7 +28,7 @@ pub struct SpawnRequest {
 }
 
 /// Where the standard input of a process comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StdinMode {
     /// From `proc/write/req`.
@@ -38,7 +39,7 @@ pub enum StdinMode {
 }
 
 /// `proc/spawn/resp`: the process, or why there is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SpawnResponse {
     /// 32 hex digits that the session names the process by; empty without one.
@@ -53,7 +54,7 @@ pub struct SpawnResponse {
 }
 
 /// `proc/write/req`: text for the standard input of a process.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct WriteRequest {
     /// Which process.
@@ -65,7 +66,7 @@ pub struct WriteRequest {
 }
 
 /// `proc/write/resp`: whether the process took the text.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct WriteResponse {
     /// As in the request.
@@ -80,7 +81,7 @@ pub struct WriteResponse {
 }
 
 /// `proc/kill/req`: ends a process.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct KillRequest {
     /// Which process.
@@ -91,7 +92,7 @@ pub struct KillRequest {
 }
 
 /// The signals that a client may ask for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum KillSignal {
     /// Please end.
     #[default]
@@ -106,7 +107,7 @@ pub enum KillSignal {
 }
 
 /// `proc/kill/resp`: sent when the process and all that it started are gone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct KillResponse {
     /// Whether the request ended it.
@@ -118,7 +119,7 @@ pub struct KillResponse {
 }
 
 /// `proc/status/req`: asks for one process or, with an empty id, for all of the session.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StatusRequest {
     /// Which process.
@@ -126,7 +127,7 @@ pub struct StatusRequest {
 }
 
 /// `proc/status/resp`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusResponse {
     /// As in the request.
     pub proc_id: String,
@@ -141,7 +142,7 @@ pub struct StatusResponse {
 }
 
 /// One line of the list of processes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessInfo {
     /// Its id.
     pub proc_id: String,
@@ -196,7 +197,7 @@ impl fmt::Display for Status {
 }
 
 /// `proc/read/event`: one line of output, or the end. Its `req_id` is that of the spawn request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReadEvent {
     /// Always `status`.
     #[serde(default)]
@@ -216,7 +217,7 @@ pub struct ReadEvent {
 }
 
 /// The content of a [`ReadEvent`]: a line has `text`, the exit has `code`, the end by a kill nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ReadData {
     /// A line with its newline. It has none where the output ended without one, and where a line
@@ -229,7 +230,7 @@ pub struct ReadData {
 }
 
 /// What an event tells of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StreamType {
     /// Standard output.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::catalog::Pin;
 use super::http::HttpGetConfig;
 
 /// The settings of a tools plugin.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 pub struct ToolConfig {
     /// Which built-in tools to offer; all by default.
     #[serde(default)]
@@ -42,7 +43,7 @@ impl ToolConfig {
 }
 
 /// A built-in tool, as `providers` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BuiltinTool {
     /// Reads a file or a part of it.

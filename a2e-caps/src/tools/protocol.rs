@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use a2e_core::codec::RawJson;
 use a2e_core::message;
 use a2e_core::protocol::number::{integer, optional_integer};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ use serde_json::Value;
 pub const TOOL_EVENT: &str = "tool/event";
 
 /// `tool/list/req`: which tools are there?
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ToolListRequest {
     /// Not used; kept because clients send it.
     #[serde(default)]
@@ -30,7 +31,7 @@ pub struct ToolListRequest {
 }
 
 /// `tool/list/resp`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ToolListResponse {
     /// The tools that match; with several plugins, joined in the order of their priority.
     #[serde(default)]
@@ -41,7 +42,7 @@ pub struct ToolListResponse {
 }
 
 /// What an agent is told about a tool.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolDefinition {
     /// Its name, unique in a host.
     pub name: String,
@@ -74,7 +75,7 @@ pub struct ToolDefinition {
 }
 
 /// One argument of a tool, or one field of its result.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolParameter {
     /// The key.
     pub name: String,
@@ -95,7 +96,7 @@ pub struct ToolParameter {
 }
 
 /// `tool/call/req`: run a tool.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ToolCallRequest {
     /// Not used: a call belongs to the session of its connection.
     #[serde(default)]
@@ -118,7 +119,7 @@ pub struct ToolCallRequest {
 }
 
 /// `tool/call/resp`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ToolCallResponse {
     /// What came of it.
     pub data: ToolResult,
@@ -128,7 +129,7 @@ pub struct ToolCallResponse {
 }
 
 /// What came of a call. Fields that are null are left out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolResult {
     /// Whether the tool did what it was asked.
     pub success: bool,

@@ -30,6 +30,8 @@ pub struct Descriptor {
     pub default_settings: Option<&'static str>,
     /// Finds what is wrong with its settings, without building it.
     pub check: fn(&PluginConfig) -> Vec<Problem>,
+    /// The JSON Schema of its settings, where they describe themselves.
+    pub schema: fn() -> Option<serde_json::Value>,
     /// Builds an instance.
     pub build: fn(&PluginConfig, &Host) -> Result<Arc<dyn Loaded>>,
 }
@@ -53,6 +55,7 @@ impl Descriptor {
             exclusive: false,
             scope: PluginScope::Host,
             default_settings: None,
+            schema: || None,
             check,
             build,
         }
@@ -202,6 +205,7 @@ macro_rules! register_plugin {
         $crate::inventory::submit! {
             $crate::plugin::Descriptor {
                 $($key: $value,)*
+                schema: || $crate::json_schema!($config),
                 ..$crate::plugin::Descriptor::new(
                     $cls,
                     $capability,

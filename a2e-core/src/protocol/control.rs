@@ -7,6 +7,7 @@ use crate::message;
 
 /// `handshake/req`: who the agent is and what it wants to use.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HandshakeRequest {
     /// The agent's own name, free text.
     #[serde(default)]
@@ -21,6 +22,7 @@ pub struct HandshakeRequest {
 
 /// `handshake/resp`: what the session may use.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HandshakeResponse {
     /// The session; the same when a handshake is repeated on one connection.
     #[serde(default)]
@@ -52,6 +54,7 @@ fn yes() -> bool {
 
 /// One capability of [`HandshakeResponse`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AcceptedCapability {
     /// The capability's wire name.
     pub capability: String,
@@ -65,6 +68,7 @@ pub struct AcceptedCapability {
 
 /// The plugin behind an accepted capability.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CapabilityMetadata {
     /// The plugin's instance name.
     #[serde(default)]
@@ -82,6 +86,7 @@ pub struct CapabilityMetadata {
 
 /// What the host tells about itself in a handshake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostFacts {
     /// The program's version.
     pub version: String,
@@ -93,10 +98,12 @@ pub struct HostFacts {
 
 /// `ping`.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Ping {}
 
 /// `pong`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Pong {
     /// Seconds since the host started.
     #[serde(default)]
@@ -105,6 +112,7 @@ pub struct Pong {
 
 /// `shutdown`: ends the session; on stdio also the host. It gets no reply.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Shutdown {
     /// Seconds that accepted requests may still take.
     #[serde(default = "ten", deserialize_with = "integer")]
@@ -123,6 +131,7 @@ impl Default for Shutdown {
 
 /// `cancel`: ends a request of the same session with the error `cancelled`. It gets no reply of its own.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Cancel {
     /// The id of the request to end.
     pub req_id: String,

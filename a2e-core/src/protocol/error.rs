@@ -166,6 +166,7 @@ impl<'de> Deserialize<'de> for ErrorCode {
 
 /// The fields of an `error` message beyond the envelope and `req_id`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ErrorBody {
     /// What failed, for programs.
     pub code: ErrorCode,

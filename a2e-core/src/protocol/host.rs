@@ -11,10 +11,12 @@ use crate::message;
 
 /// `host/status/req`.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostStatusRequest {}
 
 /// `host/status/resp`: a look at the whole host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct HostStatus {
@@ -60,6 +62,7 @@ pub struct HostStatus {
 
 /// Whether a plugin serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum PluginHealth {
@@ -96,6 +99,7 @@ impl PluginHealth {
 
 /// A look at one plugin.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct PluginStatus {
@@ -143,6 +147,7 @@ pub struct PluginStatus {
 
 /// How many handlers of a plugin may run at a time, by where they run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct PermitStatus {
     /// On the worker pool.
@@ -155,6 +160,7 @@ pub struct PermitStatus {
 
 /// `host/reload/req`: read the configuration again and put its plugins in force.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostReloadRequest {
     /// Plugins to build anew although nothing changed, by name; `["*"]` is all of them.
     #[serde(default)]
@@ -163,6 +169,7 @@ pub struct HostReloadRequest {
 
 /// `host/reload/resp`: what a reload did, by plugin names. A reload that is refused changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct ReloadReport {
@@ -190,6 +197,7 @@ pub struct ReloadReport {
 
 /// One thing that keeps a configuration from being put in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct ReloadProblem {
@@ -201,10 +209,12 @@ pub struct ReloadProblem {
 
 /// `host/snapshot/req`: save the state of every plugin now.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostSnapshotRequest {}
 
 /// `host/snapshot/resp`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct HostSnapshot {
@@ -216,6 +226,7 @@ pub struct HostSnapshot {
 
 /// `host/explain/req`: who handles a type, and how.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostExplainRequest {
     /// The message type that is asked about.
     pub message_type: String,
@@ -223,6 +234,7 @@ pub struct HostExplainRequest {
 
 /// `host/explain/resp`: the way of a message type through the host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -252,6 +264,7 @@ pub struct Explanation {
 
 /// One interceptor of a type.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct ExplainedInterceptor {
@@ -265,6 +278,7 @@ pub struct ExplainedInterceptor {
 
 /// One handler of a type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct ExplainedHandler {
@@ -290,6 +304,7 @@ pub struct ExplainedHandler {
 
 /// A plugin that is not asked, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct LeftOut {

@@ -81,13 +81,18 @@ impl Message for NoReply {
 /// Fold and deadline may be left out: [`Fold::All`] and [`Deadline::Default`].
 #[macro_export]
 macro_rules! message {
-    ($type:ty, $wire:literal) => {
+    (@type $type:ty, $wire:literal) => {
         impl $crate::protocol::Message for $type {
             const TYPE: &'static str = $wire;
         }
     };
+    ($type:ty, $wire:literal) => {
+        $crate::message!(@type $type, $wire);
+        $crate::__register_message!($type, None);
+    };
     ($type:ty, $wire:literal, one_way) => {
-        $crate::message!($type, $wire);
+        $crate::message!(@type $type, $wire);
+        $crate::__register_message!($type, Some(""));
         impl $crate::protocol::Request for $type {
             type Reply = $crate::protocol::NoReply;
             const FOLD: $crate::protocol::Fold = $crate::protocol::Fold::First;
@@ -96,7 +101,8 @@ macro_rules! message {
     };
     ($type:ty, $wire:literal => $reply:ty
         $(, $fold:ident $(($field:literal))? $(, $deadline:ident $(($time:expr))?)?)?) => {
-        $crate::message!($type, $wire);
+        $crate::message!(@type $type, $wire);
+        $crate::__register_message!($type, Some(<$reply as $crate::protocol::Message>::TYPE));
         impl $crate::protocol::Request for $type {
             type Reply = $reply;
             $(
@@ -108,6 +114,29 @@ macro_rules! message {
             )?
         }
     };
+}
+
+/// Registers a message type at link time, for `a2e schema`; a client needs none of that.
+#[cfg(feature = "host")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __register_message {
+    ($type:ty, $reply:expr) => {
+        $crate::inventory::submit! {
+            $crate::schema::MessageClass::new(
+                <$type as $crate::protocol::Message>::TYPE,
+                $reply,
+                || $crate::json_schema!($type),
+            )
+        }
+    };
+}
+
+#[cfg(not(feature = "host"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __register_message {
+    ($type:ty, $reply:expr) => {};
 }
 
 /// What part a message has in an exchange, as far as its type tells.

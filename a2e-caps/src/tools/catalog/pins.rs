@@ -91,6 +91,20 @@ impl<'de> Deserialize<'de> for Pin {
     }
 }
 
+impl schemars::JsonSchema for Pin {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Pin".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" })
+    }
+}
+
 fn parse(text: &str) -> Option<Pin> {
     let digits = text.strip_prefix(PREFIX)?.as_bytes();
     let mut bytes = [0; 32];

@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
 /// What `http_get` may do.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 pub struct HttpGetConfig {
     /// Addresses inside that may be reached: `true` for all, or a list such as `["10.1.0.0/16"]`.
     #[serde(default)]
@@ -99,6 +100,20 @@ impl<'de> Deserialize<'de> for Networks {
         }
 
         deserializer.deserialize_any(Choice)
+    }
+}
+
+impl schemars::JsonSchema for Networks {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Networks".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": ["boolean", "array"], "items": { "type": "string" } })
     }
 }
 
