@@ -158,12 +158,12 @@ async fn each_run_hands_over_its_pipes() {
     let kept = Kept::start(Arc::clone(&supervisor), "pipes", command, patient(), clock, take);
     for text in ["one", "two"] {
         let next = pipes.recv_timeout(10 * SECOND);
-        let (pid, mut stdio): (u32, a2e_core::children::Stdio) = next.unwrap();
+        let (pid, mut pipes_of_run): (u32, a2e_core::children::Stdio) = next.unwrap();
         assert!(Path::new(&format!("/proc/{pid}")).exists());
-        let stdin = stdio.stdin.as_mut().unwrap();
+        let stdin = pipes_of_run.stdin.as_mut().unwrap();
         let line = format!("{text}\n");
         tokio::io::AsyncWriteExt::write_all(stdin, line.as_bytes()).await.unwrap();
-        assert_eq!(guarded_host::text(stdio.stdout.take()).await, format!("got {text}\n"));
+        assert_eq!(guarded_host::text(pipes_of_run.stdout.take()).await, format!("got {text}\n"));
     }
     kept.stop(SECOND).await;
 }

@@ -143,10 +143,14 @@ async fn killed_at_once(victims: &str) {
     let all = guards("\0__guard\0");
     assert_eq!(all.len(), 4, "two holders, two guards");
     kill(number(host.id()), Signal::SIGSTOP).unwrap();
-    all.iter().for_each(|pid| kill(Pid::from_raw(*pid), Signal::SIGSTOP).unwrap());
+    for pid in &all {
+        kill(Pid::from_raw(*pid), Signal::SIGSTOP).unwrap();
+    }
     kill(number(host.id()), Signal::SIGKILL).unwrap();
     // Those that were spared wake up when their parent is dead.
-    meant.iter().for_each(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL).unwrap());
+    for pid in &meant {
+        kill(Pid::from_raw(*pid), Signal::SIGKILL).unwrap();
+    }
     host.wait().unwrap();
     until(5 * SECOND, "nothing is left", || sleepers(&token).is_empty()).await;
     until(5 * SECOND, "no guard either", || carrying(&token).is_empty()).await;

@@ -126,9 +126,13 @@ impl Child {
         tokio::spawn(async move {
             let mut buffer = vec![0; 4096];
             while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
-                tails.iter().for_each(|tail| tail.push(buffer.get(..count).unwrap_or_default()));
+                for tail in &tails {
+                    tail.push(buffer.get(..count).unwrap_or_default());
+                }
             }
-            tails.iter().for_each(Tail::end);
+            for tail in &tails {
+                tail.end();
+            }
         });
     }
 

@@ -84,7 +84,7 @@ fn strange_policies_hold_too() {
 fn model(policy: &RestartPolicy, ends: &[(Duration, Duration)]) -> Verdict {
     let is_burst = |at: usize| {
         let now = ends[at].0;
-        let recent = ends[..=at].iter().filter(|(end, _)| now - *end < policy.window);
+        let recent = ends[..=at].iter().filter(|(end, _)| now.saturating_sub(*end) < policy.window);
         // An end is in its own window, however short that is.
         recent.count().max(1) > policy.burst as usize
     };
