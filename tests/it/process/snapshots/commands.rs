@@ -42,7 +42,9 @@ fn stores(place: &Place) -> Vec<(&'static str, Box<dyn SnapshotStore>)> {
         ("{}/files", Box::new(FileStore::open_beside(place.path("files")).unwrap())),
         ("{}/states.db", Box::new(SqliteStore::open_beside(place.path("states.db")).unwrap())),
     ];
-    all.iter().for_each(|(_, store)| fill(store.as_ref()));
+    for (_, store) in &all {
+        fill(store.as_ref());
+    }
     all
 }
 
