@@ -80,14 +80,18 @@ impl Plugin for MemoryPlugin {
     }
 
     fn save(&self, scope: Scope<'_>) -> Result<Option<State>> {
+        if scope != Scope::Host {
+            return Ok(None);
+        }
         match &self.0.keep {
-            Keep::Ram(store) if scope == Scope::Host => {
+            Keep::Ram(store) => {
                 let now = self.0.clock.now();
                 let lasting = lock(store).lasting(now.mono);
                 saved::save(&lasting, now).map(Some)
             }
             // A file is its own snapshot.
-            _ => Ok(None),
+            #[cfg(feature = "sqlite")]
+            Keep::Sqlite(_) => Ok(None),
         }
     }
 
@@ -181,14 +185,15 @@ impl MemoryPlugin {
             let text = format!("{} bytes; at most {MAX_QUERY}", request.query.len());
             return Err(Error::schema("query", text));
         }
-        let store = match &self.0.keep {
-            Keep::Ram(store) => store,
-            #[cfg(feature = "sqlite")]
-            Keep::Sqlite(_) => {
-                return self.in_turn(&request.memory_id.clone(), call, |shared, call| {
-                    shared.find(request, call)
-                });
-            }
+        #[cfg(feature = "sqlite")]
+        if matches!(self.0.keep, Keep::Sqlite(_)) {
+            return self.in_turn(&request.memory_id.clone(), call, |shared, call| {
+                shared.find(request, call)
+            });
+        }
+        #[allow(irrefutable_let_patterns, reason = "with one backend there is one pattern")]
+        let Keep::Ram(store) = &self.0.keep else {
+            return Err(Error::internal("this memory is not in RAM"));
         };
         let weight = lock(store).weigh(call.session_id(), &request.memory_id, request.tier)?;
         let is_heavy = cost_of(&request.keys) > INLINE_COST

@@ -45,7 +45,7 @@ fn help_is_help_and_wrong_usage_is_code_2() {
         &["snapshot"],
         &["snapshot", "list"],
         &["snapshot", "save"],
-        &["snapshot", "save", "x", "--timeout", "soon"],
+        &["snapshot", "save", "x"],
         &["snapshot", "restore"],
         &["snapshot", "restore", "x"],
         &["snapshot", "diff"],

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
+#[cfg(feature = "sqlite")]
 use crate::memory::protocol::MemoryEntry;
 
 /// The words of a query, in lower case.
@@ -19,6 +20,7 @@ impl Words {
         self.0.len()
     }
 
+    #[cfg(feature = "sqlite")]
     pub(in crate::memory) fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
@@ -59,6 +61,7 @@ impl Search<'_> {
 
 /// Everything of an entry that a query is looked for in, in lower case: a word is in it exactly when
 /// [`Search`] finds it, for no word has white space.
+#[cfg(feature = "sqlite")]
 pub(in crate::memory) fn document(entry: &MemoryEntry) -> String {
     let mut text = String::new();
     let mut add = |scalar: &str| {
@@ -78,6 +81,7 @@ pub(in crate::memory) fn document(entry: &MemoryEntry) -> String {
 }
 
 /// How often a word stands in a document.
+#[cfg(feature = "sqlite")]
 pub(in crate::memory) fn count_in(document: &str, word: &str) -> usize {
     document.matches(word).count()
 }

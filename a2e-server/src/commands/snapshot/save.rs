@@ -1,19 +1,17 @@
 //! `a2e snapshot save`: a running host saves now; a store is copied into an archive.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use a2e_client::{CallOptions, Client, Options};
 use a2e_core::protocol::PluginName;
+use a2e_core::protocol::host::{HostSnapshot, HostSnapshotRequest};
 use a2e_core::snapshot::{ArchiveWriter, Place};
 use a2e_core::{Clock, SystemClock};
 use clap::Args;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 use super::source::existing;
 use super::{About, StoreArgs, found};
-use crate::args::seconds;
+use crate::commands::remote;
 use crate::stdout::{print, print_json};
 use crate::{Failure, serve};
 
@@ -24,15 +22,13 @@ pub(super) struct SaveArgs {
     archive: Option<PathBuf>,
     #[command(flatten)]
     store: StoreArgs,
-    /// The address of a running host that is to save first: tcp://HOST:PORT or unix:///PATH
+    /// A running host that is to save first: tcp://HOST:PORT or unix:///PATH; needs a socket of your own
+    /// user, or the operator token
     #[arg(long, value_name = "ADDR")]
     to: Option<String>,
-    /// The host's token
+    /// The host's operator token
     #[arg(long, env = "A2E_TOKEN", hide_env_values = true, hide = true, default_value = "")]
     token: String,
-    /// How long to wait for the host
-    #[arg(long, value_name = "SECS", default_value_t = 60.0, value_parser = seconds)]
-    timeout: f64,
     /// Only the states of this plugin go into the archive
     #[arg(long, value_name = "NAME", requires = "archive")]
     plugin: Option<String>,
@@ -44,21 +40,10 @@ pub(super) struct SaveArgs {
     json: bool,
 }
 
-/// What a host answers.
-#[derive(Debug, Serialize, Deserialize)]
-struct HostSaved {
-    /// How many plugins, or which.
-    #[serde(default)]
-    saved: Value,
-    /// A text for each plugin that was not saved.
-    #[serde(default)]
-    failed: Vec<String>,
-}
-
 #[derive(Serialize)]
 struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<HostSaved>,
+    host: Option<HostSnapshot>,
     #[serde(skip_serializing_if = "Option::is_none")]
     archive: Option<Archived>,
 }
@@ -106,29 +91,11 @@ pub(super) fn run(args: &SaveArgs) -> Result<(), Failure> {
 }
 
 /// Has a host save.
-fn ask(args: &SaveArgs, address: &str) -> Result<HostSaved, Failure> {
-    let limit = Duration::from_secs_f64(args.timeout);
+fn ask(args: &SaveArgs, address: &str) -> Result<HostSnapshot, Failure> {
     let runtime = serve::runtime()?;
-    let options = Options::new("a2e-snapshot").auth_token(args.token.clone()).call_timeout(limit);
-    let at = |error: &dyn std::fmt::Display| Failure::refused(format_args!("{address}: {error}"));
-    let result = runtime.block_on(async {
-        let client = Client::connect_to(address, options).await.map_err(|error| at(&error))?;
-        let asked = async {
-            let fields = Map::new();
-            let limit = CallOptions::within(limit);
-            let calling = client.call_raw("host/snapshot/req", &fields, limit).await?;
-            calling.reply().await
-        };
-        let reply = asked.await;
-        client.close().await;
-        let reply = reply.map_err(|error| match error.remote() {
-            Some(body) => at(&format_args!("{}: {}", body.code, body.message)),
-            None => at(&error),
-        })?;
-        reply.decode::<HostSaved>().map_err(|error| at(&error))
-    });
+    let asked = runtime.block_on(remote::ask(address, &args.token, &HostSnapshotRequest {}));
     runtime.shutdown_background();
-    result
+    asked
 }
 
 fn write(args: &SaveArgs, path: &Path, place: &Place) -> Result<Archived, Failure> {
@@ -161,11 +128,7 @@ fn write(args: &SaveArgs, path: &Path, place: &Place) -> Result<Archived, Failur
 fn text(outcome: &Outcome) -> String {
     let mut lines = Vec::new();
     if let Some(host) = &outcome.host {
-        lines.push(match &host.saved {
-            Value::Array(names) => format!("the host has saved {} plugins", names.len()),
-            Value::Null => "the host has saved".to_owned(),
-            count => format!("the host has saved {count} plugins"),
-        });
+        lines.push(format!("the host has saved {} plugins", host.saved));
         lines.extend(host.failed.iter().map(|failed| format!("  not saved: {failed}")));
     }
     if let Some(archive) = &outcome.archive {

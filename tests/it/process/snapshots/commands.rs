@@ -42,7 +42,9 @@ fn stores(place: &Place) -> Vec<(&'static str, Box<dyn SnapshotStore>)> {
         ("{}/files", Box::new(FileStore::open_beside(place.path("files")).unwrap())),
         ("{}/states.db", Box::new(SqliteStore::open_beside(place.path("states.db")).unwrap())),
     ];
-    all.iter().for_each(|(_, store)| fill(store.as_ref()));
+    for (_, store) in &all {
+        fill(store.as_ref());
+    }
     all
 }
 
@@ -211,6 +213,35 @@ fn restore_keeps_off_a_store_that_a_host_works_with() {
 }
 
 #[test]
+fn a_running_host_saves_when_it_is_asked() {
+    let place = Place::new();
+    let yaml = CONFIG.replace("snapshot_interval_s: 1\n", "snapshot_interval_s: 3600\n");
+    let config = place.config(&yaml);
+    let host = Host::at_socket(&place, &["-c", &config]);
+    let socket = place.socket();
+    let mut wire = super::super::support::wire::Wire::connect(&socket);
+    let memory_id = open(&mut wire);
+    store(&mut wire, &memory_id, "a", "saved when asked");
+    let args = ["save", "{}/a.jsonl", "--to", &socket, "-c", &config, "--json"];
+    let saved = snapshot(&place, &args);
+    assert_eq!(saved.0, 0, "{saved:?}");
+    let outcome = json_of(&saved);
+    assert!(outcome["host"]["saved"].as_u64().unwrap() >= 1, "{outcome}");
+    assert_eq!(outcome["host"]["failed"], json!([]));
+    assert_eq!(outcome["archive"]["states"][0]["key"], "memory:state");
+    let (code, text, _) = snapshot(&place, &["save", "--to", &socket]);
+    assert_eq!((code, text.contains("the host has saved ")), (0, true), "{text}");
+    // A store that cannot be written is told by plugin.
+    let folder = place.path("state");
+    fs::remove_dir_all(&folder).unwrap();
+    let failed = snapshot(&place, &["save", "--to", &socket]);
+    assert_eq!(failed.0, 1, "{failed:?}");
+    assert!(failed.1.contains("not saved: plugin `memory`: "), "{failed:?}");
+    drop(wire);
+    drop(host);
+}
+
+#[test]
 fn what_is_no_store_or_no_archive_is_named() {
     let place = Place::new();
     drop(stores(&place));
@@ -240,7 +271,7 @@ fn what_is_no_store_or_no_archive_is_named() {
             "folder.jsonl.tmp cannot be written: No such file",
         ),
         (&["save", "--to", "unix://{}/no.sock"], "no.sock"),
-        (&["save", "--to", "tcp://127.0.0.1:1", "--timeout", "2"], "tcp://127.0.0.1:1: "),
+        (&["save", "--to", "tcp://127.0.0.1:1"], "127.0.0.1:1"),
     ] {
         let (code, stdout, stderr) = snapshot(&place, args);
         assert_eq!((code, stdout.as_str()), (1, ""), "{args:?}: {stderr}");
