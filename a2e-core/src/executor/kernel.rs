@@ -8,15 +8,16 @@ use dashmap::DashMap;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::session_work::tell_end;
 use crate::audit::{self, AuditLog, AuditRecord};
 use crate::children::Supervisor;
 use crate::clock::Clock;
 use crate::config::{AuditMode, HostConfig};
-use crate::dispatch::{Gate, PluginSlot, RouteTable, Watchdog, WorkerPool, discard};
+use crate::dispatch::{Gate, PluginSlot, RouteTable, Watchdog, WorkerPool};
 use crate::plugin::{Contributions, Interception, Registry};
 use crate::protocol::{IdSource, PluginName, SessionId};
-use crate::session::{ReplySink, Session, WrongTokens};
-use crate::snapshot::SnapshotStore;
+use crate::session::{Ending, ReplySink, Resumable, Resumables, Session, WrongTokens};
+use crate::snapshot::{MemoryStore, SnapshotStore};
 use crate::transport::{ByteSink, Peer};
 use crate::{Error, Result, Time};
 
@@ -40,7 +41,11 @@ pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add_many(1);
+    }
+
+    pub(crate) fn add_many(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -63,6 +68,10 @@ pub(crate) struct Counters {
     pub(crate) peer_errors: Counter,
     pub(crate) stuck_runs: Counter,
     pub(crate) hung_readers: Counter,
+    pub(crate) resumes: Counter,
+    pub(crate) resumes_refused: Counter,
+    pub(crate) resume_lines_lost: Counter,
+    pub(crate) session_state_failures: Counter,
 }
 
 pub(crate) struct Kernel {
@@ -80,6 +89,9 @@ pub(crate) struct Kernel {
     pub(crate) started: Time,
     pub(crate) counters: Counters,
     pub(crate) wrong_tokens: WrongTokens,
+    pub(crate) resumables: Resumables,
+    /// Keeps states of sessions that wait to be resumed, in a host without a store.
+    pub(super) session_memory: Option<Arc<dyn SnapshotStore>>,
     /// Handlers that run beyond readers, in all sessions.
     pub(crate) running: AtomicUsize,
     /// Requests in the queues of all plugins.
@@ -128,10 +140,15 @@ impl Kernel {
             source,
         } = services;
         let reloads = super::reload::Reloads::new(source, &config.plugins);
+        let keeps_in_memory =
+            store.is_none() && config.snapshot_mode != crate::config::SnapshotMode::Plugin;
         let audits_to_log = config.audit.mode != AuditMode::Off && config.audit.path.is_none();
         Ok(Arc::new(Self {
             pool: WorkerPool::new(config.limits.max_workers),
             started: clock.now(),
+            session_memory: keeps_in_memory.then(|| -> Arc<dyn SnapshotStore> {
+                Arc::new(MemoryStore::with_max_bytes(SESSION_MEMORY))
+            }),
             config: Arc::new(config),
             clock,
             ids: IdSource::new(),
@@ -143,6 +160,7 @@ impl Kernel {
             store,
             counters: Counters::default(),
             wrong_tokens: WrongTokens::default(),
+            resumables: Resumables::default(),
             running: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             audit,
@@ -338,7 +356,19 @@ impl Kernel {
     }
 
     pub(crate) fn remove_session(&self, session: &Session) {
-        self.sessions.remove(&session.id);
+        self.sessions.remove_if(session.id(), |_, it| std::ptr::eq(Arc::as_ptr(it), session));
+    }
+
+    /// The connection of `session` goes on with an earlier session, under its id.
+    pub(crate) fn rename_session(&self, session: &Arc<Session>, resumed: Arc<Resumable>) {
+        let first_id = session.id().clone();
+        self.sessions.insert(resumed.id.clone(), Arc::clone(session));
+        session.become_resumed(resumed);
+        self.sessions.remove(&first_id);
+        if self.is_draining.load(Ordering::SeqCst) {
+            // The drain may have looked at the sessions in between.
+            session.drain(self.clock.now().mono);
+        }
     }
 
     pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
@@ -352,6 +382,11 @@ impl Kernel {
     /// How long a session may go on after the end of its input.
     pub(crate) fn drain_limit(&self) -> Duration {
         self.drain
+    }
+
+    /// How long a plugin may take in each part of its life.
+    pub(crate) fn plugin_limit(&self) -> Duration {
+        self.plugin_limit
     }
 
     pub(crate) fn push_all<T: Serialize + ?Sized>(&self, wire_type: &str, body: &T) -> usize {
@@ -374,17 +409,28 @@ impl Kernel {
     /// Tells plugins that a session has ended, and has their state saved soon. Waits a moment, for what
     /// they have to say; the work goes on by itself when they take longer.
     pub(crate) async fn session_ended(self: &Arc<Self>, session: &Arc<Session>) {
+        if !session.begin_end() {
+            return;
+        }
+        let ending = session.resumable().is_some().then(|| Ending::new(self));
         let (kernel, session) = (Arc::clone(self), Arc::clone(session));
         let work = self.runtime.spawn(async move {
+            let _told = ending;
             // A handler that still runs would make state for a session that is gone.
             let _gave_up = within(HANDLERS_END, session.quiet()).await;
-            let id = session.id.clone();
-            let plugins = kernel.plugins();
-            let told = kernel.runtime.spawn_blocking(move || tell_end(&plugins, &session));
+            // Before plugins let go of it.
+            let collected = kernel.collect(&session, true).await;
+            let (plugins, ended) = (kernel.plugins(), Arc::clone(&session));
+            let told = kernel.runtime.spawn_blocking(move || tell_end(&plugins, &ended));
             if within(kernel.plugin_limit, told).await.is_none() {
-                tracing::error!(session = %id, "plugins did not let go of the session in time");
+                tracing::error!(session = %session.id(), "plugins did not let go of it in time");
             }
             kernel.save_soon();
+            session.park();
+            if let Some(collected) = collected {
+                // What failed is in the log and in the counters.
+                let _reported = kernel.store_collected(collected).await;
+            }
         });
         let _goes_on = within(SESSION_END, work).await;
     }
@@ -423,6 +469,7 @@ impl Kernel {
         }
         // A reload that runs comes to its end; none begins any more.
         let _reload = within(self.plugin_limit, self.reloads.turn.lock()).await;
+        self.sessions_stored().await;
         self.save_at_shutdown().await;
         for slot in self.reloads.take_retiring() {
             self.tear_down(&slot).await;
@@ -457,6 +504,9 @@ impl Kernel {
     }
 }
 
+/// Bytes of states of sessions that a host without a store keeps.
+const SESSION_MEMORY: usize = 64 << 20;
+
 /// How long plugins hold up the close of a connection when its session has ended.
 const SESSION_END: Duration = Duration::from_millis(400);
 
@@ -465,24 +515,6 @@ const HANDLERS_END: Duration = Duration::from_millis(1200);
 
 fn serving(plugins: &[Arc<PluginSlot>]) -> Vec<Arc<PluginSlot>> {
     plugins.iter().filter(|slot| slot.is_serving()).cloned().collect()
-}
-
-fn tell_end(plugins: &[Arc<PluginSlot>], session: &Session) {
-    for slot in plugins {
-        super::load::contained(&slot.name, "session_ended", || {
-            slot.instance.session_ended(&session.id);
-        });
-    }
-    for instance in session.take_instances() {
-        super::load::contained("session instance", "teardown", || {
-            instance.session_ended(&session.id);
-            instance.teardown();
-            drop(instance);
-        });
-    }
-    for state in session.take_states() {
-        discard("state of a session", state);
-    }
 }
 
 /// The result, or `None` when it takes too long.
