@@ -104,7 +104,10 @@ impl Plugin for Keeper {
         on.future(Keeper::future);
     }
 
-    fn save(&self, _: Scope<'_>) -> Result<Option<State>> {
+    fn save(&self, scope: Scope<'_>) -> Result<Option<State>> {
+        if scope != Scope::Host {
+            return Ok(None);
+        }
         State::json(1, &self.total.load(Ordering::SeqCst)).map(Some)
     }
 
@@ -117,8 +120,10 @@ impl Plugin for Keeper {
         Ok(())
     }
 
-    fn clear(&self, _: Scope<'_>) -> Result<()> {
-        self.total.store(0, Ordering::SeqCst);
+    fn clear(&self, scope: Scope<'_>) -> Result<()> {
+        if scope == Scope::Host {
+            self.total.store(0, Ordering::SeqCst);
+        }
         Ok(())
     }
 }
