@@ -8,7 +8,6 @@ use dashmap::DashMap;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::session_work::tell_end;
 use crate::audit::{self, AuditLog, AuditRecord};
 use crate::children::Supervisor;
 use crate::clock::Clock;
@@ -16,7 +15,7 @@ use crate::config::{AuditMode, HostConfig};
 use crate::dispatch::{Gate, PluginSlot, RouteTable, Watchdog, WorkerPool};
 use crate::plugin::{Contributions, Interception, Registry};
 use crate::protocol::{IdSource, PluginName, SessionId};
-use crate::session::{Ending, ReplySink, Resumable, Resumables, Session, WrongTokens};
+use crate::session::{ReplySink, Resumable, Resumables, Session, WrongTokens};
 use crate::snapshot::{MemoryStore, SnapshotStore};
 use crate::transport::{ByteSink, Peer};
 use crate::{Error, Result, Time};
@@ -406,36 +405,7 @@ impl Kernel {
 
     // --- the end
 
-    /// Tells plugins that a session has ended, and has their state saved soon. Waits a moment, for what
-    /// they have to say; the work goes on by itself when they take longer.
-    pub(crate) async fn session_ended(self: &Arc<Self>, session: &Arc<Session>) {
-        if !session.begin_end() {
-            return;
-        }
-        let ending = session.resumable().is_some().then(|| Ending::new(self));
-        let (kernel, session) = (Arc::clone(self), Arc::clone(session));
-        let work = self.runtime.spawn(async move {
-            let _told = ending;
-            // A handler that still runs would make state for a session that is gone.
-            let _gave_up = within(HANDLERS_END, session.quiet()).await;
-            // Before plugins let go of it.
-            let collected = kernel.collect(&session, true).await;
-            let (plugins, ended) = (kernel.plugins(), Arc::clone(&session));
-            let told = kernel.runtime.spawn_blocking(move || tell_end(&plugins, &ended));
-            if within(kernel.plugin_limit, told).await.is_none() {
-                tracing::error!(session = %session.id(), "plugins did not let go of it in time");
-            }
-            kernel.save_soon();
-            session.park();
-            if let Some(collected) = collected {
-                // What failed is in the log and in the counters.
-                let _reported = kernel.store_collected(collected).await;
-            }
-        });
-        let _goes_on = within(SESSION_END, work).await;
-    }
-
-    /// Has what was recorded made safe, without waiting for a disk.
+use crate::audit::{self, AuditLog, AuditRecord};
     pub(crate) fn commit_audit(&self) {
         self.audit.begin_commit();
     }
@@ -506,12 +476,6 @@ impl Kernel {
 
 /// Bytes of states of sessions that a host without a store keeps.
 const SESSION_MEMORY: usize = 64 << 20;
-
-/// How long plugins hold up the close of a connection when its session has ended.
-const SESSION_END: Duration = Duration::from_millis(400);
-
-/// How long handlers of a session that has ended may go on before plugins are told.
-const HANDLERS_END: Duration = Duration::from_millis(1200);
 
 fn serving(plugins: &[Arc<PluginSlot>]) -> Vec<Arc<PluginSlot>> {
     plugins.iter().filter(|slot| slot.is_serving()).cloned().collect()

@@ -10,7 +10,7 @@ use super::load::{caught, contained};
 use crate::dispatch::{PluginSlot, discard};
 use crate::plugin::Scope;
 use crate::protocol::SessionId;
-use crate::session::{Instance, Session};
+use crate::session::{Ending, Instance, Session};
 use crate::snapshot::State;
 use crate::{Error, Result};
 
@@ -20,6 +20,12 @@ const THREADS: usize = 4;
 
 /// How long a plugin holds up a session that ends or goes on. What it does is then not waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long plugins hold up the close of a connection when its session has ended.
+const SESSION_END: Duration = Duration::from_millis(400);
+
+/// How long handlers of a session that has ended may go on before plugins are told.
+const HANDLERS_END: Duration = Duration::from_millis(1200);
 
 /// What is kept about a plugin's work for sessions.
 #[derive(Debug)]
@@ -47,6 +53,35 @@ impl SessionWork {
 }
 
 impl Kernel {
+    /// Tells plugins that a session has ended, and has their state saved soon. Waits a moment, for what
+    /// they have to say; the work goes on by itself when they take longer.
+    pub(crate) async fn session_ended(self: &Arc<Self>, session: &Arc<Session>) {
+        if !session.begin_end() {
+            return;
+        }
+        let ending = session.resumable().is_some().then(|| Ending::new(self));
+        let (kernel, session) = (Arc::clone(self), Arc::clone(session));
+        let work = self.runtime.spawn(async move {
+            let _told = ending;
+            // A handler that still runs would make state for a session that is gone.
+            let _gave_up = within(HANDLERS_END, session.quiet()).await;
+            // Before plugins let go of it.
+            let collected = kernel.collect(&session, true).await;
+            let (plugins, ended) = (kernel.plugins(), Arc::clone(&session));
+            let told = kernel.runtime.spawn_blocking(move || tell_end(&plugins, &ended));
+            if within(kernel.plugin_limit, told).await.is_none() {
+                tracing::error!(session = %session.id(), "plugins did not let go of it in time");
+            }
+            kernel.save_soon();
+            session.park();
+            if let Some(collected) = collected {
+                // What failed is in the log and in the counters.
+                let _reported = kernel.store_collected(collected).await;
+            }
+        });
+        let _goes_on = within(SESSION_END, work).await;
+    }
+
     /// Runs code of a plugin for a session on a thread; its failure is noted.
     pub(super) async fn for_session<T: Send + 'static>(
         &self,
@@ -133,7 +168,7 @@ pub(crate) fn tear_down_instance(instance: Instance) {
 }
 
 /// Tells every plugin that a session has ended, and drops what they had of it.
-pub(super) fn tell_end(plugins: &[Arc<PluginSlot>], session: &Session) {
+fn tell_end(plugins: &[Arc<PluginSlot>], session: &Session) {
     for slot in plugins {
         contained(&slot.name, "session_ended", || slot.instance.session_ended(session.id()));
     }
