@@ -405,7 +405,7 @@ impl Kernel {
 
     // --- the end
 
-use crate::audit::{self, AuditLog, AuditRecord};
+    /// Has what was recorded made safe, without waiting for a disk.
     pub(crate) fn commit_audit(&self) {
         self.audit.begin_commit();
     }

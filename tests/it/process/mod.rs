@@ -8,8 +8,8 @@
 )]
 
 mod audit;
-mod blocking;
 mod audit_commands;
+mod blocking;
 mod children;
 mod cli;
 mod clients;
