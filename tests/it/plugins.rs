@@ -7,6 +7,7 @@ pub(crate) mod faulty;
 pub(crate) mod gatekeeper;
 pub(crate) mod keeper;
 pub(crate) mod script;
+pub(crate) mod tally;
 
 /// Panics when it is dropped, until it is disarmed.
 pub(crate) struct Bomb(pub(crate) bool);

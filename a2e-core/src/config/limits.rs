@@ -21,6 +21,8 @@ pub struct Limits {
     pub max_in_flight_bytes: usize,
     /// Unsent bytes per session; beyond it, reading of that session pauses.
     pub max_outbound_bytes: usize,
+    /// Bytes of sent lines that are kept per resumable session; older ones are lost to a resume.
+    pub max_resume_bytes: usize,
 }
 
 const KIB: i64 = 1 << 10;
@@ -28,6 +30,8 @@ const MIB: i64 = 1 << 20;
 const GIB: i64 = 1 << 30;
 /// A line longer than this is never read, whatever the file says.
 const MAX_LINE_CEILING: i64 = 64 * MIB;
+/// All resumable sessions of a host together keep no more than this.
+const MAX_RESUME_CEILING: i64 = 64 * MIB;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -40,6 +44,7 @@ impl Default for Limits {
             max_in_flight_host: 4096,
             max_in_flight_bytes: 16 << 20,
             max_outbound_bytes: 1 << 20,
+            max_resume_bytes: 256 << 10,
         }
     }
 }
@@ -55,6 +60,7 @@ pub(super) fn check(mut section: Section<'_>) -> Limits {
     section.set("max_in_flight_host", 1..=1 << 20, &mut limits.max_in_flight_host);
     section.set("max_in_flight_bytes", 64 * KIB..=4 * GIB, &mut limits.max_in_flight_bytes);
     section.set("max_outbound_bytes", 4 * KIB..=GIB, &mut limits.max_outbound_bytes);
+    section.set("max_resume_bytes", 0..=MAX_RESUME_CEILING, &mut limits.max_resume_bytes);
     if limits.max_in_flight > limits.max_in_flight_host {
         section.warning(
             section.at(),

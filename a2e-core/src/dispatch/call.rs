@@ -61,7 +61,7 @@ impl Call {
 
     /// The session that it belongs to.
     pub fn session_id(&self) -> &SessionId {
-        &self.0.session.id
+        self.0.session.id()
     }
 
     /// The agent, as its handshake named it; empty before one.
@@ -169,7 +169,7 @@ impl Call {
 
     /// The session, for messages that outlive this request.
     pub fn session(&self) -> SessionHandle {
-        SessionHandle { session: Arc::downgrade(&self.0.session), id: self.0.session.id.clone() }
+        SessionHandle { session: Arc::downgrade(&self.0.session), id: self.0.session.id().clone() }
     }
 
     /// This plugin's own data for this session: made on first use, gone with the session, in no snapshot.

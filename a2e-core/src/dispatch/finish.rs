@@ -189,7 +189,7 @@ impl Active {
             accepted: self.accepted,
             started,
             ended: now,
-            session_id: self.session.id.as_str(),
+            session_id: self.session.id().as_str(),
             req_id: &self.id,
             correlation_id: self.correlation_id.as_deref(),
             kind: &self.route.spec.wire_type,

@@ -12,11 +12,11 @@ use crate::audit::{self, AuditLog, AuditRecord};
 use crate::children::Supervisor;
 use crate::clock::Clock;
 use crate::config::{AuditMode, HostConfig};
-use crate::dispatch::{Gate, PluginSlot, RouteTable, Watchdog, WorkerPool, discard};
+use crate::dispatch::{Gate, PluginSlot, RouteTable, Watchdog, WorkerPool};
 use crate::plugin::{Contributions, Interception, Registry};
 use crate::protocol::{CapabilityName, IdSource, PluginName, SessionId};
-use crate::session::{ReplySink, Session, WrongTokens};
-use crate::snapshot::SnapshotStore;
+use crate::session::{ReplySink, Resumable, Resumables, Session, WrongTokens};
+use crate::snapshot::{MemoryStore, SnapshotStore};
 use crate::transport::{ByteSink, Peer};
 use crate::{Error, Result, Time};
 
@@ -40,7 +40,11 @@ pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add_many(1);
+    }
+
+    pub(crate) fn add_many(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -63,6 +67,10 @@ pub(crate) struct Counters {
     pub(crate) peer_errors: Counter,
     pub(crate) stuck_runs: Counter,
     pub(crate) hung_readers: Counter,
+    pub(crate) resumes: Counter,
+    pub(crate) resumes_refused: Counter,
+    pub(crate) resume_lines_lost: Counter,
+    pub(crate) session_state_failures: Counter,
 }
 
 pub(crate) struct Kernel {
@@ -80,6 +88,9 @@ pub(crate) struct Kernel {
     pub(crate) started: Time,
     pub(crate) counters: Counters,
     pub(crate) wrong_tokens: WrongTokens,
+    pub(crate) resumables: Resumables,
+    /// Keeps states of sessions that wait to be resumed, in a host without a store.
+    pub(super) session_memory: Option<Arc<dyn SnapshotStore>>,
     /// Handlers that run beyond readers, in all sessions.
     pub(crate) running: AtomicUsize,
     /// Requests in the queues of all plugins.
@@ -128,10 +139,15 @@ impl Kernel {
             source,
         } = services;
         let reloads = super::reload::Reloads::new(source, &config.plugins);
+        let keeps_in_memory =
+            store.is_none() && config.snapshot_mode != crate::config::SnapshotMode::Plugin;
         let audits_to_log = config.audit.mode != AuditMode::Off && config.audit.path.is_none();
         Ok(Arc::new(Self {
             pool: WorkerPool::new(config.limits.max_workers),
             started: clock.now(),
+            session_memory: keeps_in_memory.then(|| -> Arc<dyn SnapshotStore> {
+                Arc::new(MemoryStore::with_max_bytes(SESSION_MEMORY))
+            }),
             config: Arc::new(config),
             clock,
             ids: IdSource::new(),
@@ -143,6 +159,7 @@ impl Kernel {
             store,
             counters: Counters::default(),
             wrong_tokens: WrongTokens::default(),
+            resumables: Resumables::default(),
             running: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             audit,
@@ -338,7 +355,19 @@ impl Kernel {
     }
 
     pub(crate) fn remove_session(&self, session: &Session) {
-        self.sessions.remove(&session.id);
+        self.sessions.remove_if(session.id(), |_, it| std::ptr::eq(Arc::as_ptr(it), session));
+    }
+
+    /// The connection of `session` goes on with an earlier session, under its id.
+    pub(crate) fn rename_session(&self, session: &Arc<Session>, resumed: Arc<Resumable>) {
+        let first_id = session.id().clone();
+        self.sessions.insert(resumed.id.clone(), Arc::clone(session));
+        session.become_resumed(resumed);
+        self.sessions.remove(&first_id);
+        if self.is_draining.load(Ordering::SeqCst) {
+            // The drain may have looked at the sessions in between.
+            session.drain(self.clock.now().mono);
+        }
     }
 
     pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
@@ -352,6 +381,11 @@ impl Kernel {
     /// How long a session may go on after the end of its input.
     pub(crate) fn drain_limit(&self) -> Duration {
         self.drain
+    }
+
+    /// How long a plugin may take in each part of its life.
+    pub(crate) fn plugin_limit(&self) -> Duration {
+        self.plugin_limit
     }
 
     /// Sends a message to every session that is past its handshake; with a capability, only to
@@ -381,24 +415,6 @@ impl Kernel {
     }
 
     // --- the end
-
-    /// Tells plugins that a session has ended, and has their state saved soon. Waits a moment, for what
-    /// they have to say; the work goes on by itself when they take longer.
-    pub(crate) async fn session_ended(self: &Arc<Self>, session: &Arc<Session>) {
-        let (kernel, session) = (Arc::clone(self), Arc::clone(session));
-        let work = self.runtime.spawn(async move {
-            // A handler that still runs would make state for a session that is gone.
-            let _gave_up = within(HANDLERS_END, session.quiet()).await;
-            let id = session.id.clone();
-            let plugins = kernel.plugins();
-            let told = kernel.runtime.spawn_blocking(move || tell_end(&plugins, &session));
-            if within(kernel.plugin_limit, told).await.is_none() {
-                tracing::error!(session = %id, "plugins did not let go of the session in time");
-            }
-            kernel.save_soon();
-        });
-        let _goes_on = within(SESSION_END, work).await;
-    }
 
     /// Has what was recorded made safe, without waiting for a disk.
     pub(crate) fn commit_audit(&self) {
@@ -434,6 +450,7 @@ impl Kernel {
         }
         // A reload that runs comes to its end; none begins any more.
         let _reload = within(self.plugin_limit, self.reloads.turn.lock()).await;
+        self.sessions_stored().await;
         self.save_at_shutdown().await;
         for slot in self.reloads.take_retiring() {
             self.tear_down(&slot).await;
@@ -468,32 +485,11 @@ impl Kernel {
     }
 }
 
-/// How long plugins hold up the close of a connection when its session has ended.
-const SESSION_END: Duration = Duration::from_millis(400);
-
-/// How long handlers of a session that has ended may go on before plugins are told.
-const HANDLERS_END: Duration = Duration::from_millis(1200);
+/// Bytes of states of sessions that a host without a store keeps.
+const SESSION_MEMORY: usize = 64 << 20;
 
 fn serving(plugins: &[Arc<PluginSlot>]) -> Vec<Arc<PluginSlot>> {
     plugins.iter().filter(|slot| slot.is_serving()).cloned().collect()
-}
-
-fn tell_end(plugins: &[Arc<PluginSlot>], session: &Session) {
-    for slot in plugins {
-        super::load::contained(&slot.name, "session_ended", || {
-            slot.instance.session_ended(&session.id);
-        });
-    }
-    for instance in session.take_instances() {
-        super::load::contained("session instance", "teardown", || {
-            instance.session_ended(&session.id);
-            instance.teardown();
-            drop(instance);
-        });
-    }
-    for state in session.take_states() {
-        discard("state of a session", state);
-    }
 }
 
 /// The result, or `None` when it takes too long.

@@ -7,7 +7,7 @@ use super::StartError;
 use super::kernel::{Kernel, within};
 use crate::config::PluginConfig;
 use crate::dispatch::{Gate, Parts, Permits, PluginSlot, RouteTable, SlotState, catch};
-use crate::plugin::{Descriptor, Host, Loaded, Registry};
+use crate::plugin::{Descriptor, Host, Registry};
 use crate::{Error, Result};
 
 /// Builds every enabled plugin in order, restores their state, starts them, and installs the table.
@@ -124,14 +124,6 @@ fn permits(kernel: &Kernel, config: &PluginConfig) -> Permits {
         blocking: set.unwrap_or(limits.max_workers),
         future: set.unwrap_or(limits.max_in_flight_host),
     }
-}
-
-/// One more instance of a plugin, for a session of its own.
-///
-/// # Errors
-/// As the plugin reports; a panic is `internal_error`.
-pub(crate) fn build_instance(slot: &PluginSlot) -> Result<Arc<dyn Loaded>> {
-    caught("build", || (slot.descriptor.build)(&slot.config, &slot.host))
 }
 
 /// Starts a plugin that is built and restored.

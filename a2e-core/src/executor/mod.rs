@@ -4,6 +4,9 @@ mod builder;
 mod kernel;
 mod load;
 mod reload;
+mod session_expiry;
+mod session_state;
+mod session_work;
 mod state;
 mod status;
 
@@ -20,10 +23,10 @@ pub use crate::protocol::host::{
     Explanation, HostStatus, PluginHealth, PluginStatus, ReloadProblem, ReloadReport,
 };
 pub use builder::{Builder, StartError};
-pub(crate) use kernel::Kernel;
-pub(crate) use load::build_instance;
+pub(crate) use kernel::{Counter, Kernel};
 pub use reload::ReloadError;
 pub(crate) use reload::{Rebuild, Wanted};
+pub(crate) use session_work::{SessionWork, end_instance, start_instance, tear_down_instance};
 
 /// A running host.
 ///
@@ -113,7 +116,7 @@ impl Executor {
         self.kernel.failed().await
     }
 
-    /// Saves the state of every plugin now.
+    /// Saves the state of every plugin now, also what it keeps of resumable sessions.
     ///
     /// # Errors
     /// When no store is configured, or a plugin or the store failed; what could be saved is saved.

@@ -14,7 +14,7 @@ use crate::snapshot::{SnapshotStore, StateKey};
 use crate::{Error, Result};
 
 /// The key under which the kernel keeps a plugin's own state.
-const KEY: &str = "state";
+pub(super) const KEY: &str = "state";
 
 /// Why the state of plugins is saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) enum Save {
 
 impl Kernel {
     /// The store, unless plugins alone save their state.
-    fn kernel_store(&self) -> Option<&Arc<dyn SnapshotStore>> {
+    pub(super) fn kernel_store(&self) -> Option<&Arc<dyn SnapshotStore>> {
         match self.config.snapshot_mode {
             SnapshotMode::Host | SnapshotMode::Hybrid => self.store.as_ref(),
             SnapshotMode::Plugin => None,
@@ -76,9 +76,11 @@ impl Kernel {
         if self.store.is_none() {
             return Err(Error::runtime("no `snapshot_store` is configured"));
         }
-        let failed = self.save_all(Save::Asked).await;
+        let mut failed = self.save_all(Save::Asked).await;
         let asked = self.serving_plugins().iter().filter(|slot| has_host_state(slot)).count();
-        Ok((asked.saturating_sub(failed.len()), failed))
+        let saved = asked.saturating_sub(failed.len());
+        failed.extend(self.keep_sessions(true).await);
+        Ok((saved, failed))
     }
 
     /// Saves one plugin; what failed is also in its status.
@@ -158,6 +160,7 @@ impl Kernel {
 
     /// Starts the schedule of saves. It ends with the kernel.
     pub(super) fn start_saving(self: &Arc<Self>) {
+        self.start_keeping_sessions();
         if self.kernel_store().is_none() {
             return;
         }
@@ -173,17 +176,20 @@ impl Kernel {
         });
     }
 
-    /// Lets a plugin forget, and deletes what was saved of it.
+    /// Lets a plugin forget, of the host and of every session, and deletes what was saved of it.
     pub(super) async fn clear(self: &Arc<Self>, name: &PluginName) -> Result<()> {
         let slot = self.plugins().into_iter().find(|slot| slot.name == *name);
         let slot = slot.ok_or_else(|| Error::runtime(format!("no plugin is named `{name}`")))?;
         let turn = self.turn(&slot, true).await;
         let turn = turn.ok_or_else(|| Error::runtime("its last save still runs"))?;
         let store = self.store.clone();
+        self.clear_sessions_of(&slot).await?;
         let work = move || {
             let _turn = turn;
             slot.keep_saved_state(false);
-            caught("clear", || slot.instance.clear(Scope::Host))?;
+            if slot.scope == PluginScope::Host {
+                caught("clear", || slot.instance.clear(Scope::Host))?;
+            }
             match store {
                 Some(store) => store.delete(&key(&slot.name)),
                 None => Ok(()),

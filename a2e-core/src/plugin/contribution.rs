@@ -149,6 +149,23 @@ impl Contributions {
         list.into_iter().flatten().filter(is_seen).cloned().collect()
     }
 
+    /// The item of this type that was added last.
+    pub fn last<T: ?Sized + Send + Sync + 'static>(&self) -> Option<Contribution<T>> {
+        let inner = self.lock();
+        let list = inner.lists.get(&TypeId::of::<T>())?;
+        let list = list.as_any().downcast_ref::<Vec<Contribution<T>>>()?;
+        list.iter().rfind(|it| !inner.staged.contains(&it.epoch)).cloned()
+    }
+
+    /// Removes what an instance gave of one type.
+    pub(crate) fn withdraw_type<T: ?Sized + Send + Sync + 'static>(&self, epoch: u64) {
+        let mut inner = self.lock();
+        let list = inner.lists.get_mut(&TypeId::of::<T>());
+        if list.is_some_and(|list| list.withdraw(epoch)) {
+            inner.generation += 1;
+        }
+    }
+
     /// Rises with each change; equal numbers mean an equal table.
     pub fn generation(&self) -> u64 {
         self.lock().generation

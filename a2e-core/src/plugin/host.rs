@@ -18,6 +18,9 @@ use crate::protocol::{CapabilityName, PluginName};
 use crate::snapshot::{SnapshotStore, State, StateKey};
 use crate::{Error, Result, Time};
 
+/// How long the end of a session waits for the tasks of an instance of its own.
+const TASKS_END: std::time::Duration = std::time::Duration::from_millis(200);
+
 /// The host as one plugin sees it. Cheap to clone; does not keep the host alive.
 #[derive(Clone)]
 pub struct Host(Arc<Inner>);
@@ -169,6 +172,10 @@ impl Host {
         self.0.contributions.all()
     }
 
+    pub(crate) fn contribution_table(&self) -> &super::Contributions {
+        &self.0.contributions
+    }
+
     /// Rises when contributions change; equal numbers mean equal contributions.
     pub fn contribution_generation(&self) -> u64 {
         self.0.contributions.generation()
@@ -234,6 +241,32 @@ impl Host {
     pub fn push_users<T: Serialize + ?Sized>(&self, wire_type: &str, body: &T) -> usize {
         let kernel = self.0.kernel.upgrade();
         kernel.map_or(0, |kernel| kernel.push_all(wire_type, body, Some(&self.0.capability)))
+    }
+
+    /// The same host for an instance of one session: its tasks end with that, and with the plugin's.
+    pub(crate) fn for_session(&self) -> Self {
+        let it = &self.0;
+        Self(Arc::new(Inner {
+            owner: it.owner.clone(),
+            capability: it.capability.clone(),
+            config: Arc::clone(&it.config),
+            clock: Arc::clone(&it.clock),
+            children: it.children.clone(),
+            store: it.store.clone(),
+            runtime: it.runtime.clone(),
+            contributions: Arc::clone(&it.contributions),
+            kernel: Weak::clone(&it.kernel),
+            tasks: TaskTracker::new(),
+            ends: it.ends.child_token(),
+        }))
+    }
+
+    /// Ends the tasks of an instance of a session, and waits for them on a thread that may block.
+    pub(crate) fn end_tasks_soon(&self) {
+        let ended = async { tokio::time::timeout(TASKS_END, self.end_tasks()).await };
+        if self.0.runtime.block_on(ended).is_err() {
+            tracing::warn!(plugin = %self.0.owner.name, "tasks of a session's own instance go on");
+        }
     }
 
     /// Ends the plugin's tasks and waits for them.

@@ -7,6 +7,7 @@ mod handlers;
 mod host;
 mod intercept;
 mod registry;
+mod scope;
 
 use crate::Result;
 use crate::protocol::SessionId;
@@ -23,6 +24,7 @@ pub use host::Host;
 pub(crate) use intercept::Interception;
 pub use intercept::{Answered, Before, Exchange, Interceptor};
 pub use registry::{Registry, RegistryError};
+pub use scope::{ScopeQuery, ScopeResolver, StateScope};
 
 /// One configured instance of a capability. Everything but [`handlers`](Plugin::handlers) has a default.
 ///
@@ -33,7 +35,9 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     fn handlers(on: &mut Handlers<Self>);
 
     /// Called once, after every plugin is built and its state restored, before any message.
-    /// Here a plugin contributes to others and starts its own tasks.
+    /// Here a plugin contributes to others and starts its own tasks. An instance of a session
+    /// (`scope: session`) is built, restored and started when its first request waits for it, so
+    /// these have to be quick there; its tasks end with the session.
     ///
     /// # Errors
     /// The plugin then counts as failed and gets no messages.
@@ -47,7 +51,10 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         let _ = session;
     }
 
-    /// The state to keep, if there is one.
+    /// The state to keep, if there is one. What is kept of one session is asked for apart, and only
+    /// of sessions that can be resumed: before [`session_ended`](Plugin::session_ended), on schedule,
+    /// and at the end of the host. Look at `scope`: what belongs to the host or to another session
+    /// must not be in it.
     ///
     /// # Errors
     /// Whatever keeps it from being saved; the previous snapshot stays.
@@ -56,7 +63,8 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Takes back what [`save`](Plugin::save) gave.
+    /// Takes back what [`save`](Plugin::save) gave for the same scope; for a session when it is
+    /// resumed, before its first request.
     ///
     /// # Errors
     /// When the state is not its own; the plugin then starts empty, which is reported.
@@ -65,7 +73,8 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Forgets everything of this scope; the stored snapshot goes too.
+    /// Forgets everything of this scope; the stored snapshot goes too. For a session when nobody has
+    /// resumed it within `session_ttl`.
     ///
     /// # Errors
     /// Whatever keeps it from forgetting.

@@ -18,6 +18,24 @@ pub struct HandshakeRequest {
     /// The host's token, where it has one.
     #[serde(default)]
     pub auth_token: String,
+    /// Asks for a session that can be resumed, and names the one to go on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume>,
+}
+
+/// `resume` of a handshake: which session, and how far the agent has read it.
+///
+/// The lines that a host sends in a resumable session count 1, 2, 3, … from behind the
+/// `handshake/resp` that made it resumable; `handshake/resp` itself is never counted, the number is
+/// not on the wire, and counting goes on when the session is resumed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Resume {
+    /// The session; empty only asks for one that can be resumed later.
+    pub session_id: String,
+    /// How many of its lines the agent has received.
+    #[serde(deserialize_with = "integer")]
+    pub last_seq: u64,
 }
 
 /// `handshake/resp`: what the session may use.
@@ -42,6 +60,13 @@ pub struct HandshakeResponse {
     /// Facts about the host; absent from other implementations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostFacts>,
+    /// Whether the session asked for goes on here; there when the request had `resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<bool>,
+    /// How many lines are lost for good; -1: unknown, counting begins again at 0. There when the
+    /// request had `resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<i64>,
 }
 
 fn four() -> u32 {

@@ -30,6 +30,10 @@ pub struct HostStatus {
     pub generation: u64,
     /// Open sessions.
     pub sessions: usize,
+    /// Sessions without a connection that wait to be resumed.
+    pub parked_sessions: usize,
+    /// Bytes of sent lines that are kept for resumes, in all sessions.
+    pub resume_bytes: usize,
     /// Requests that have left their readers and are not answered.
     pub in_flight: usize,
     /// Of these, the ones that wait for a permit.
@@ -113,7 +117,7 @@ pub struct PluginStatus {
     pub health: PluginHealth,
     /// Why it does not.
     pub reason: Option<String>,
-    /// Why its state was not restored at start, or not saved the last time.
+    /// Why its state, or that of a session, was not restored or not saved the last time.
     pub state_problem: Option<String>,
     /// What it says of itself.
     pub notes: Vec<String>,

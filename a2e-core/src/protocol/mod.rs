@@ -11,7 +11,7 @@ pub mod number;
 
 pub use capability::CapabilityName;
 pub use control::{
-    AcceptedCapability, Cancel, HandshakeRequest, HandshakeResponse, HostFacts, Ping, Pong,
+    AcceptedCapability, Cancel, HandshakeRequest, HandshakeResponse, HostFacts, Ping, Pong, Resume,
     Shutdown,
 };
 pub use error::{ErrorBody, ErrorCode};

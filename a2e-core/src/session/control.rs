@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::handshake::Greeting;
+use super::resume::Asked;
 use super::{Phase, Session};
 use crate::codec::envelope::write_message;
 use crate::codec::scan::Scanned;
 use crate::codec::{Envelope, Incoming, decode, encode_fields};
 use crate::dispatch::CancelReason;
-use crate::protocol::{Cancel, ErrorCode, HandshakeRequest, Message, Pong, Shutdown};
+use crate::protocol::{
+    Cancel, ErrorCode, HandshakeRequest, HandshakeResponse, Message, Pong, Shutdown,
+};
 use crate::{Error, Result, Time};
 
 /// The types that the kernel answers itself.
@@ -26,14 +30,26 @@ pub(crate) const CORE_TYPES: [&str; 8] = [
 /// A drain that is asked for never lasts longer than this, in seconds.
 const MAX_DRAIN: u64 = 3600;
 
+/// Whose message it was.
+#[derive(Debug)]
+pub(super) enum Control {
+    /// The kernel's; it is answered, or needs no answer.
+    Done,
+    /// The kernel's; the reader has to resume a session before it goes on.
+    Resume(Box<Asked>),
+    /// A plugin's.
+    NotMine,
+}
+
 impl Session {
-    /// Handles a message of the kernel itself; false when it is a plugin's.
+    /// Handles a message of the kernel itself. `is_first`: no other was taken before on this connection.
     pub(super) fn control(
         self: &Arc<Self>,
         envelope: &Envelope<'_>,
         scanned: &Scanned<'_>,
         now: Time,
-    ) -> bool {
+        is_first: bool,
+    ) -> Control {
         let kind: &str = &envelope.kind;
         let id = envelope.id.as_deref().unwrap_or_default();
         let incoming = Incoming::new(scanned.text, scanned.depth);
@@ -41,7 +57,12 @@ impl Session {
         match kind {
             "ping" if !self.is_ending() => self.pong(id, now),
             "handshake/req" if !self.is_ending() => match decode::<HandshakeRequest>(incoming) {
-                Ok(request) => self.handshake(request, id, scanned.text.len(), now),
+                Ok(request) => {
+                    let asked = self.handshake(request, id, scanned.text.len(), now, is_first);
+                    if let Some(asked) = asked {
+                        return Control::Resume(Box::new(asked));
+                    }
+                }
                 Err(error) => refuse(&error),
             },
             // Also while the session ends: it may be what lets the drain come to its end.
@@ -55,12 +76,13 @@ impl Session {
             },
             "error" => {
                 let req_id = envelope.req_id.as_deref().unwrap_or_default();
-                tracing::debug!(session = %self.id, req_id, "the peer sent an error");
+                tracing::debug!(session = %self.id(), req_id, "the peer sent an error");
                 self.kernel.counters.peer_errors.add();
             }
-            _ => return kind.starts_with("host/") && self.operate(kind, id, incoming, now),
+            _ if kind.starts_with("host/") && self.operate(kind, id, incoming, now) => {}
+            _ => return Control::NotMine,
         }
-        true
+        Control::Done
     }
 
     fn is_ending(&self) -> bool {
@@ -97,6 +119,31 @@ impl Session {
         self.flush_unless_reading();
     }
 
+    /// Queues a `handshake/resp`. It has no number among the lines of a resumable session.
+    pub(super) fn answer_handshake(
+        &self,
+        response: &HandshakeResponse,
+        req_id: &str,
+        resume: Option<Greeting>,
+    ) {
+        let mut fields = Vec::with_capacity(512);
+        if let Err(error) = encode_fields(response, &mut fields) {
+            return self.refuse("handshake/req", req_id, &Error::internal(error.to_string()), 0);
+        }
+        let now = self.now();
+        let kind = HandshakeResponse::TYPE;
+        self.sink.append_unnumbered(|out, ring| {
+            write_message(out, &self.kernel.ids, now, kind, Some(req_id), &fields);
+            let Some(Greeting { begun, replay, .. }) = resume else { return };
+            if begun.is_some() {
+                *ring = begun;
+            }
+            if let (Some(received), Some(ring)) = (replay, ring) {
+                ring.replay(received, out);
+            }
+        });
+    }
+
     fn pong(&self, id: &str, now: Time) {
         let uptime = now.since(self.kernel.started).as_secs_f64();
         self.answer(&Pong { uptime_seconds: uptime }, id);
@@ -113,7 +160,7 @@ impl Session {
     }
 
     fn shut_down(&self, timeout: u64, now: Time) {
-        tracing::debug!(session = %self.id, timeout, "the agent asked for the end");
+        tracing::debug!(session = %self.id(), timeout, "the agent asked for the end");
         self.drain(now.mono + Duration::from_secs(timeout.min(MAX_DRAIN)));
     }
 }

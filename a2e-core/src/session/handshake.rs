@@ -1,9 +1,10 @@
-//! The handshake: token, capabilities, and the pace at which wrong tokens are answered.
+//! The handshake: token, capabilities, resume, and the pace at which wrong tokens are answered.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::resume::{Asked, Ring};
 use super::{Phase, Session};
 use crate::Time;
 use crate::audit::{AuditRecord, Outcome};
@@ -19,14 +20,27 @@ const ADVISED_PARALLEL: u32 = 4;
 /// The name of an agent is kept as long as its session, and stands in each audit record.
 const MAX_AGENT_ID: usize = 1024;
 
+/// What the answer to a handshake with `resume` says and begins.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    pub(super) is_resumed: bool,
+    pub(super) gap: i64,
+    /// The ring that numbers the lines behind the answer.
+    pub(super) begun: Option<Box<Ring>>,
+    /// Send every kept line after so many behind the answer.
+    pub(super) replay: Option<u64>,
+}
+
 impl Session {
+    /// Answers a handshake, or gives back what has to be done before it can be answered.
     pub(super) fn handshake(
         self: &Arc<Self>,
         request: HandshakeRequest,
         id: &str,
         input_bytes: usize,
         now: Time,
-    ) {
+        is_first: bool,
+    ) -> Option<Asked> {
         let matches = |token: &Secret| token.matches(&request.auth_token);
         let is_operator = self.kernel.config.operator_token.as_ref().is_some_and(matches);
         if let Some(token) = &self.kernel.config.auth_token
@@ -34,12 +48,14 @@ impl Session {
             && !is_operator
         {
             self.record_refusal(id, "unauthorized", input_bytes, now);
-            return self.refuse_slowly(id);
+            self.refuse_slowly(id);
+            return None;
         }
         if request.agent_id.len() > MAX_AGENT_ID {
             let text = format!("longer than {MAX_AGENT_ID} bytes");
             let error = crate::Error::schema("agent_id", text);
-            return self.refuse("handshake/req", id, &error, input_bytes);
+            self.refuse("handshake/req", id, &error, input_bytes);
+            return None;
         }
         self.is_authenticated.store(true, Ordering::Release);
         self.is_operator.store(is_operator, Ordering::Release);
@@ -47,16 +63,41 @@ impl Session {
             // The first name stays: audit records of one session name one agent.
             self.agent_id.get_or_init(|| request.agent_id.as_str().into());
         }
-        self.advance(Phase::Ready);
+        match request.resume.clone() {
+            None => self.greet(&request, id, None),
+            Some(resume) if resume.session_id.is_empty() => self.greet_fresh(&request, id),
+            Some(resume) if is_first && self.phase() == Phase::New => {
+                return Some(Asked { request, resume, id: id.to_owned(), input_bytes });
+            }
+            Some(_) => {
+                self.kernel.counters.resumes_refused.add();
+                self.greet_fresh(&request, id);
+            }
+        }
+        None
+    }
+
+    /// Answers a good handshake.
+    pub(super) fn greet(
+        self: &Arc<Self>,
+        request: &HandshakeRequest,
+        id: &str,
+        resume: Option<Greeting>,
+    ) {
         let response = HandshakeResponse {
-            session_id: self.id.to_string(),
+            session_id: self.id().to_string(),
             accepted_caps: self.negotiate(&request.agent_caps),
             max_parallel: ADVISED_PARALLEL,
             ok: true,
             reason: String::new(),
             host: Some(self.host_facts()),
+            resumed: resume.as_ref().map(|it| it.is_resumed),
+            gap: resume.as_ref().map(|it| it.gap),
         };
-        self.answer(&response, id);
+        self.answer_handshake(&response, id, resume);
+        // Pushes to all sessions come behind the answer, and behind what is sent again.
+        self.advance(Phase::Ready);
+        self.flush_unless_reading();
     }
 
     /// One entry per serving plugin whose capability was asked for, in configuration order.
@@ -97,13 +138,16 @@ impl Session {
             ok: false,
             reason: reason.to_owned(),
             host: None,
+            resumed: None,
+            gap: None,
         }
     }
 
     /// A peer of another major version.
     pub(super) fn refuse_version(&self, id: &str) {
         self.record_refusal(id, "version_mismatch", 0, self.now());
-        self.answer(&Self::refusal("version_mismatch"), id);
+        self.answer_handshake(&Self::refusal("version_mismatch"), id, None);
+        self.flush_unless_reading();
     }
 
     /// Wrong tokens are answered at most ten times a second per peer. The wait is a task of its own,
@@ -121,13 +165,14 @@ impl Session {
             // The session stands until this is told.
             let _told = hold;
             tokio::time::sleep(wait).await;
-            session.answer(&Self::refusal("auth_failed"), &id);
+            session.answer_handshake(&Self::refusal("auth_failed"), &id, None);
+            session.flush_unless_reading();
         });
     }
 
     fn record_refusal(&self, id: &str, code: &str, input_bytes: usize, now: Time) {
         self.kernel.audit(&AuditRecord {
-            session_id: self.id.as_str(),
+            session_id: self.id().as_str(),
             req_id: id,
             kind: "handshake/req",
             outcome: Outcome::Refused,

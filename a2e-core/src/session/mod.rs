@@ -1,16 +1,19 @@
 //! A session: one connection, its handshake, its requests in flight, its plugin state.
+//!
+//! One that can be resumed outlives its connection: a [`Resumable`] stands for it while it waits,
+//! and another connection becomes the same session.
 
 mod control;
 mod handshake;
+mod instances;
 mod operator;
 mod reader;
 mod refuse;
+mod resume;
 pub(crate) mod serve;
 mod sink;
 mod withheld;
 
-use std::any::Any;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -22,16 +25,18 @@ use tokio::sync::Notify;
 use crate::audit::AuditRecord;
 use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;
-use crate::dispatch::{Active, CancelReason, EmitError, PluginSlot, catch, discard};
+use crate::dispatch::{Active, CancelReason, EmitError, discard};
 use crate::executor::Kernel;
-use crate::plugin::{Loaded, Scope};
 use crate::protocol::{CapabilityName, SessionId};
 use crate::transport::Peer;
-use crate::{Error, Result, Time};
+use crate::{Result, Time};
 
 pub(crate) use control::CORE_TYPES;
 pub(crate) use handshake::WrongTokens;
+use instances::Belongings;
+pub(crate) use instances::Instance;
 pub(crate) use refuse::nearest_types;
+pub(crate) use resume::{Ending, Kept, Principal, Resumable, Resumables};
 pub(crate) use sink::ReplySink;
 
 /// Where a session stands.
@@ -48,10 +53,10 @@ pub(crate) enum Phase {
     Closed = 3,
 }
 
-pub(crate) type PluginState = Arc<dyn Any + Send + Sync>;
-
 pub(crate) struct Session {
-    pub(crate) id: SessionId,
+    /// The id that it was opened with; that of the session that it goes on with, if it does, is
+    /// [`id`](Self::id).
+    first_id: SessionId,
     pub(crate) peer: Peer,
     pub(crate) sink: Arc<ReplySink>,
     pub(crate) kernel: Arc<Kernel>,
@@ -74,10 +79,11 @@ pub(crate) struct Session {
     inline: Mutex<Option<Arc<Active>>>,
     is_reading: AtomicBool,
     is_watched: AtomicBool,
-    /// Per-session data of plugins, by plugin number.
-    states: Mutex<HashMap<(usize, std::any::TypeId), PluginState>>,
-    /// Per-session instances, by plugin number.
-    instances: Mutex<HashMap<usize, Arc<dyn Loaded>>>,
+    belongings: Belongings,
+    /// What outlives this connection, where the agent asked for that.
+    resumable: OnceLock<Arc<Resumable>>,
+    /// Whether plugins have been told of its end.
+    is_told: AtomicBool,
     /// When the session was told to end; the earliest deadline wins.
     drain_until: Mutex<Option<Duration>>,
     changed: Notify,
@@ -93,7 +99,7 @@ impl Session {
         sink: Arc<ReplySink>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            id,
+            first_id: id,
             peer,
             sink,
             kernel: Arc::clone(kernel),
@@ -110,12 +116,27 @@ impl Session {
             inline: Mutex::new(None),
             is_reading: AtomicBool::new(false),
             is_watched: AtomicBool::new(false),
-            states: Mutex::default(),
-            instances: Mutex::default(),
+            belongings: Belongings::default(),
+            resumable: OnceLock::new(),
+            is_told: AtomicBool::new(false),
             drain_until: Mutex::new(None),
             changed: Notify::new(),
             hasher: std::hash::RandomState::new(),
         })
+    }
+
+    /// Its id; that of an earlier connection once it goes on with its session.
+    pub(crate) fn id(&self) -> &SessionId {
+        self.resumable.get().map_or(&self.first_id, |resumable| &resumable.id)
+    }
+
+    /// True for the first who asks, who tells plugins that it has ended.
+    pub(crate) fn begin_end(&self) -> bool {
+        !self.is_told.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn has_been_told(&self) -> bool {
+        self.is_told.load(Ordering::Acquire)
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -305,7 +326,7 @@ impl Session {
     /// The reader of this session hangs in a handler: the session is cut.
     pub(crate) fn note_hung_reader(self: &Arc<Self>, active: &Active) {
         let plugin = active.slot().map(|slot| slot.name.to_string()).unwrap_or_default();
-        tracing::error!(session = %self.id, %plugin, r#type = %active.route.spec.wire_type,
+        tracing::error!(session = %self.id(), %plugin, r#type = %active.route.spec.wire_type,
             "an inline handler hangs; its session is cut");
         self.kernel.counters.hung_readers.add();
         self.advance(Phase::Closed);
@@ -322,75 +343,6 @@ impl Session {
         });
     }
 
-    // --- plugins
-
-    /// A plugin's own data for this session, made on first use.
-    pub(crate) fn plugin_state<T: Any + Send + Sync>(
-        &self,
-        plugin: usize,
-        make: impl FnOnce() -> T,
-    ) -> Arc<T> {
-        let key = (plugin, std::any::TypeId::of::<T>());
-        let known = || {
-            let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-            states.get(&key).cloned().and_then(|state| state.downcast::<T>().ok())
-        };
-        if let Some(state) = known() {
-            return state;
-        }
-        // Made without the lock: it is the plugin's code. Whoever comes second takes the first's.
-        let fresh = Arc::new(make());
-        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = states.entry(key).or_insert_with(|| Arc::clone(&fresh) as PluginState);
-        Arc::clone(state).downcast::<T>().unwrap_or(fresh)
-    }
-
-    /// This session's own instance of a plugin, built on first use.
-    pub(crate) fn instance(&self, slot: &Arc<PluginSlot>) -> Result<Arc<dyn Loaded>> {
-        let known = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(instance) = known.get(&slot.number) {
-            return Ok(Arc::clone(instance));
-        }
-        drop(known);
-        let built = crate::executor::build_instance(slot)?;
-        let mut instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Arc::clone(instances.entry(slot.number).or_insert(built)))
-    }
-
-    /// Lets go of what it has of a plugin instance that is no more.
-    pub(crate) fn forget_plugin(&self, number: usize) {
-        let states: Vec<PluginState> = {
-            let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-            states.extract_if(|key, _| key.0 == number).map(|(_, state)| state).collect()
-        };
-        let instance =
-            self.instances.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
-        discard("state of a session", states);
-        if let Some(instance) = instance {
-            if let Err(panic) = catch(|| instance.teardown()) {
-                tracing::error!(panic, "a plugin's instance panicked at its end");
-            }
-            discard("session instance", instance);
-        }
-    }
-
-    /// Builds this session's instance in the new plugin, with the state of that in the old one.
-    /// Nothing when it has none there.
-    pub(crate) fn replace_instance(&self, old: &PluginSlot, new: &Arc<PluginSlot>) -> Result<()> {
-        let known = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(before) = known.get(&old.number).cloned() else { return Ok(()) };
-        drop(known);
-        let scope = Scope::Session(&self.id);
-        let caught = |work: &dyn Fn() -> Result<()>| {
-            catch(work).unwrap_or_else(|panic| Err(Error::internal(format!("panicked: {panic}"))))
-        };
-        let fresh = self.instance(new)?;
-        caught(&|| match before.save(scope)? {
-            Some(state) => fresh.restore(scope, state),
-            None => Ok(()),
-        })
-    }
-
     /// Whether it asked for this capability and got it.
     pub(crate) fn uses(&self, capability: &CapabilityName) -> bool {
         self.phase() == Phase::Ready
@@ -399,16 +351,6 @@ impl Session {
 
     fn note_used(&self, capabilities: Vec<CapabilityName>) {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = capabilities;
-    }
-
-    pub(crate) fn take_instances(&self) -> Vec<Arc<dyn Loaded>> {
-        let mut instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
-        instances.drain().map(|(_, instance)| instance).collect()
-    }
-
-    pub(crate) fn take_states(&self) -> Vec<PluginState> {
-        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        states.drain().map(|(_, state)| state).collect()
     }
 
     // --- the end
@@ -461,7 +403,7 @@ impl Drop for Session {
             discard("state of a session", state);
         }
         for instance in self.take_instances() {
-            discard("session instance", instance);
+            discard("session instance", instance.loaded);
         }
     }
 }
@@ -469,7 +411,7 @@ impl Drop for Session {
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session")
-            .field("id", &self.id)
+            .field("id", self.id())
             .field("peer", &self.peer)
             .finish_non_exhaustive()
     }

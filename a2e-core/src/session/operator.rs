@@ -122,7 +122,7 @@ impl Session {
             self.kernel.audit(&AuditRecord {
                 accepted: asked.at,
                 started: asked.at,
-                session_id: self.id.as_str(),
+                session_id: self.id().as_str(),
                 req_id: &asked.id,
                 kind: asked.kind,
                 agent_id: self.agent_id_ref(),

@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use bytes::BufMut;
 use tokio::io::AsyncReadExt;
 
+use super::control::Control;
 use super::refuse::unhandled;
+use super::resume::Asked;
 use super::serve::{End, drained, handshake_overdue, peer_left, unless_draining};
 use super::{Phase, Session};
 use crate::codec::scan::{Scanned, scan};
@@ -30,6 +32,10 @@ pub(super) struct Reader {
     table_generation: u64,
     /// The request object of an earlier inline call, for use again.
     spare: Option<Arc<Active>>,
+    /// Whether nothing but refused handshakes was taken yet.
+    is_first: bool,
+    /// A handshake that has to be answered before another line is taken.
+    asked: Option<Box<Asked>>,
     /// The time, as of the last step on the reader.
     now: Time,
 }
@@ -43,6 +49,8 @@ impl Reader {
             table: kernel.table(),
             table_generation: kernel.table_generation(),
             spare: None,
+            is_first: true,
+            asked: None,
             now: session.now(),
             session: Arc::clone(session),
         }
@@ -59,6 +67,7 @@ impl Reader {
         tokio::pin!(overdue);
         loop {
             let is_done = self.take_lines();
+            self.resume_if_asked().await;
             if session.sink.is_dead() || session.phase() == Phase::Closed {
                 return End::Lost;
             }
@@ -108,14 +117,22 @@ impl Reader {
             match read {
                 Ok(0) => {
                     self.take_tail();
+                    self.resume_if_asked().await;
                     return End::Input;
                 }
                 Ok(read) => last_read = read,
                 Err(error) => {
-                    tracing::debug!(%error, session = %session.id, "connection lost while reading");
+                    tracing::debug!(%error, session = %session.id(), "connection lost while reading");
                     return End::Lost;
                 }
             }
+        }
+    }
+
+    /// Carries out the resume that the last line asked for.
+    async fn resume_if_asked(&mut self) {
+        if let Some(asked) = self.asked.take() {
+            self.session.resume(*asked).await;
         }
     }
 
@@ -149,7 +166,7 @@ impl Reader {
                     self.refuse("", "", &refusal, limit);
                 }
             }
-            let is_cut = session.phase() == Phase::Closed;
+            let is_cut = session.phase() == Phase::Closed || self.asked.is_some();
             if is_cut || session.sink.is_full() || session.has_too_many_bytes() {
                 break false;
             }
@@ -209,8 +226,12 @@ impl Reader {
             }
         };
         let id = envelope.id.as_deref();
-        if self.session.control(&envelope, &scanned, self.now) {
-            return;
+        let is_first = self.is_first;
+        self.is_first &= envelope.kind == "handshake/req";
+        match self.session.control(&envelope, &scanned, self.now, is_first) {
+            Control::Done => return,
+            Control::Resume(asked) => return self.asked = Some(asked),
+            Control::NotMine => {}
         }
         let session = Arc::clone(&self.session);
         // Before all else, also while the session ends: whatever is answered under an id in flight

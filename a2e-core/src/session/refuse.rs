@@ -26,7 +26,7 @@ impl Session {
             let before = out.len();
             write_message(out, &self.kernel.ids, now, "error", Some(req_id), &fields);
             self.kernel.audit(&AuditRecord {
-                session_id: self.id.as_str(),
+                session_id: self.id().as_str(),
                 req_id,
                 kind,
                 agent_id: self.agent_id_ref(),

@@ -32,7 +32,7 @@ pub(crate) async fn serve(kernel: Arc<Kernel>, connection: Connection) {
             return;
         }
     };
-    tracing::debug!(session = %session.id, peer = %session.peer.name, "session opened");
+    tracing::debug!(session = %session.id(), peer = %session.peer.name, "session opened");
     let mut open = Open(Some(session));
     let Some(session) = open.0.clone() else { return };
     let mut reader = Reader::new(&session, source);
@@ -118,7 +118,7 @@ async fn finish_session(session: &Arc<Session>, end: End, mut source: ByteSource
     // What a plugin said while it let go of the session still leaves.
     let sent = tokio::time::timeout(LAST_WORDS, session.sink.sent()).await;
     if sent != Ok(true) && !session.sink.is_dead() {
-        tracing::debug!(session = %session.id, "the peer did not read its last messages");
+        tracing::debug!(session = %session.id(), "the peer did not read its last messages");
     }
     session.advance(Phase::Closed);
     session.sink.close();
@@ -132,7 +132,7 @@ async fn finish_session(session: &Arc<Session>, end: End, mut source: ByteSource
     session.sink.kill();
     kernel.commit_audit();
     kernel.remove_session(session);
-    tracing::debug!(session = %session.id, ?end, "session closed");
+    tracing::debug!(session = %session.id(), ?end, "session closed");
 }
 
 /// Resolves when a peer that has to shake hands did not in time.

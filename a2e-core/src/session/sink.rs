@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::resume::Ring;
 use super::withheld;
 use crate::audit::{AuditLog, Commit};
 use crate::transport::ByteSink;
@@ -45,6 +46,8 @@ struct State {
     pending: Batch,
     spare: Vec<u8>,
     is_writing: bool,
+    /// Of a resumable session: what was sent last, also once the connection is lost.
+    ring: Option<Box<Ring>>,
 }
 
 /// Lines that are sent together.
@@ -99,10 +102,12 @@ impl ReplySink {
     ) {
         let mut state = self.lock();
         let before = state.pending.lines.len();
-        let is_due = self.append_to(&mut state, write);
+        // An answer that may yet be withheld is not sent again from the ring either: it is a gap.
+        let may_withhold = is_answer && self.audit.refuses();
+        let is_due = self.append_to(&mut state, write, !may_withhold);
         let after = state.pending.lines.len();
         state.pending.is_audited = true;
-        if is_answer && after > before && self.audit.refuses() {
+        if may_withhold && after > before {
             state.pending.answers.push(before..after);
         }
         drop(state);
@@ -113,13 +118,60 @@ impl ReplySink {
 
     /// As [`append`](Self::append), for callers that hold a lock: true when a flush is due.
     pub(crate) fn append_only(&self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        self.append_to(&mut self.lock(), write)
+        self.append_to(&mut self.lock(), write, true)
     }
 
-    fn append_to(&self, state: &mut State, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+    /// Appends a line that has no number, and lets `write` begin, end or replay the ring behind it.
+    /// Sends nothing by itself.
+    pub(crate) fn append_unnumbered(
+        &self,
+        write: impl FnOnce(&mut Vec<u8>, &mut Option<Box<Ring>>),
+    ) {
+        let mut state = self.lock();
+        let before = state.pending.lines.len();
+        let State { pending, ring, .. } = &mut *state;
+        write(&mut pending.lines, ring);
+        // What is sent again may be answers whose records are not on the disk yet.
+        pending.is_audited = true;
+        self.appended(&mut state, before);
+    }
+
+    /// Ends the numbering of lines: what is appended from now on is lost with the connection.
+    pub(crate) fn take_ring(&self) -> Option<Box<Ring>> {
+        self.lock().ring.take()
+    }
+
+    /// Keeps the ring within its share of the host's room.
+    pub(crate) fn trim_ring(&self) {
+        if let Some(ring) = &mut self.lock().ring {
+            ring.trim();
+        }
+    }
+
+    /// How many lines have been numbered; `None` where the session is not resumable.
+    pub(crate) fn numbered(&self) -> Option<u64> {
+        self.lock().ring.as_ref().map(|ring| ring.sent())
+    }
+
+    /// Appends lines; `is_kept`: a resume may send them again.
+    fn append_to(
+        &self,
+        state: &mut State,
+        write: impl FnOnce(&mut Vec<u8>),
+        is_kept: bool,
+    ) -> bool {
+        let before = state.pending.lines.len();
+        write(&mut state.pending.lines);
+        let State { pending, ring, .. } = &mut *state;
+        if let Some(ring) = ring {
+            ring.push(pending.lines.get(before..).unwrap_or_default(), is_kept);
+        }
+        self.appended(state, before)
+    }
+
+    /// Counts what was appended, or takes it back when the connection is lost.
+    fn appended(&self, state: &mut State, before: usize) -> bool {
         let lines = &mut state.pending.lines;
-        let before = lines.len();
-        write(lines);
         if self.is_dead.load(Ordering::Relaxed) {
             lines.truncate(before);
             return false;

@@ -5,4 +5,5 @@ mod loading;
 mod nested;
 mod properties;
 mod routing;
+mod session_scope;
 mod snapshots;

@@ -81,6 +81,12 @@ impl Keeper {
 }
 
 impl Keeper {
+    /// Whether this instance is one session's own.
+    fn is_of_session(&self) -> bool {
+        let config = self.host.config().get_plugin(self.host.plugin().as_str());
+        config.is_some_and(|it| it.metadata.scope == Some(a2e_core::plugin::PluginScope::Session))
+    }
+
     fn pool(&self, request: AddPool, call: &Call) -> Answer<Kept> {
         self.add(request.0, call)
     }
@@ -104,7 +110,10 @@ impl Plugin for Keeper {
         on.future(Keeper::future);
     }
 
-    fn save(&self, _: Scope<'_>) -> Result<Option<State>> {
+    fn save(&self, scope: Scope<'_>) -> Result<Option<State>> {
+        if scope != Scope::Host && !self.is_of_session() {
+            return Ok(None);
+        }
         State::json(1, &self.total.load(Ordering::SeqCst)).map(Some)
     }
 
@@ -117,8 +126,10 @@ impl Plugin for Keeper {
         Ok(())
     }
 
-    fn clear(&self, _: Scope<'_>) -> Result<()> {
-        self.total.store(0, Ordering::SeqCst);
+    fn clear(&self, scope: Scope<'_>) -> Result<()> {
+        if scope == Scope::Host || self.is_of_session() {
+            self.total.store(0, Ordering::SeqCst);
+        }
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ mod cli;
 mod clients;
 mod listen;
 mod load;
+mod resume;
 mod signals;
 mod snapshots;
 mod stdio;

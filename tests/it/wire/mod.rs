@@ -5,3 +5,4 @@ mod bad_lines;
 mod events;
 mod ids;
 mod lines;
+mod resume;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::Gate;
 use crate::clock::Clock;
 use crate::config::PluginConfig;
+use crate::executor::SessionWork;
 use crate::plugin::{Descriptor, Handler, Host, Loaded, PluginScope};
 use crate::protocol::{CapabilityName, ErrorCode, PluginName};
 use crate::{Error, Time};
@@ -84,6 +85,8 @@ pub(crate) struct PluginSlot {
     pub(crate) saving: Arc<tokio::sync::Mutex<()>>,
     /// What is saved could not be restored and is not to be overwritten unasked.
     keeps_saved_state: AtomicBool,
+    /// What it does for sessions beside their requests.
+    pub(crate) session_work: SessionWork,
 }
 
 /// What happened to a plugin's calls.
@@ -141,6 +144,7 @@ impl PluginSlot {
             state_problem: Mutex::new(None),
             saving,
             keeps_saved_state: AtomicBool::new(false),
+            session_work: SessionWork::default(),
             config,
         }
     }

@@ -175,6 +175,7 @@ impl Kernel {
                 self.idle(old, HANDOVER).await;
             }
             self.restore(new).await;
+            self.restore_sessions_of(new).await;
             return Ok(());
         }
         old.pause();
@@ -190,10 +191,13 @@ impl Kernel {
                     .iter()
                     .try_for_each(|session| session.replace_instance(&from, &to));
             }
-            let Some(state) = caught("save", || from.instance.save(Scope::Host))? else {
-                return Ok(());
-            };
-            caught("restore", || to.instance.restore(Scope::Host, state))
+            let of_sessions = sessions.iter().map(|session| Scope::Session(session.id()));
+            for scope in std::iter::once(Scope::Host).chain(of_sessions) {
+                if let Some(state) = caught("save", || from.instance.save(scope))? {
+                    caught("restore", || to.instance.restore(scope, state))?;
+                }
+            }
+            Ok(())
         };
         let handed = on_thread(self, "the hand-over of its state", work).await;
         handed.map_err(|error| {

@@ -22,6 +22,8 @@ impl Kernel {
             retiring: self.reloads.retiring_names(),
             uptime_seconds: self.clock.now().since(self.started).as_secs_f64(),
             sessions: sessions.len(),
+            parked_sessions: self.resumables.parked(),
+            resume_bytes: self.resumables.budget.bytes(),
             in_flight: sessions.iter().map(|session| session.in_flight()).sum(),
             waiting: self.waiting.load(Ordering::Relaxed),
             unsent_bytes: sessions.iter().map(|session| session.sink.unsent()).sum(),
@@ -84,6 +86,11 @@ impl Kernel {
             ("peer_errors", it.peer_errors.get()),
             ("stuck_runs", it.stuck_runs.get()),
             ("hung_readers", it.hung_readers.get()),
+            ("resumes", it.resumes.get()),
+            ("resumes_refused", it.resumes_refused.get()),
+            ("resume_lines_lost", it.resume_lines_lost.get()),
+            ("resume_lines_dropped", self.resumables.budget.dropped.get()),
+            ("session_state_failures", it.session_state_failures.get()),
             ("pool_replacements", self.pool.replacements() as u64),
         ];
         counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
@@ -118,7 +125,7 @@ fn of_slot(slot: &Arc<PluginSlot>) -> PluginStatus {
         capability: slot.capability.to_string(),
         health,
         reason,
-        state_problem: slot.state_problem(),
+        state_problem: slot.state_problem().or_else(|| slot.session_work.problem()),
         notes: caught("notes", || Ok(slot.instance.notes()))
             .unwrap_or_else(|error| vec![error.message().to_owned()]),
         types: slot.handlers().iter().map(|it| it.spec.wire_type.to_string()).collect(),
