@@ -106,8 +106,9 @@ impl Due {
     fn work(&mut self, queue: &Queue, now: Duration) -> Next {
         if queue.is_failing() || queue.durable.is_failing() {
             let at = *self.retry.get_or_insert(now + RETRY_AFTER);
-            if at > now {
-                return Next::In(at - now);
+            let wait = at.saturating_sub(now);
+            if !wait.is_zero() {
+                return Next::In(wait);
             }
         }
         self.retry = None;

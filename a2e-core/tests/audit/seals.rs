@@ -103,7 +103,7 @@ fn r54_a_flipped_bit_anywhere_is_found_at_its_line() {
         flipped[place] ^= 1 << bit;
         fs::write(&path, &flipped).unwrap();
         let found = verify(&path).unwrap();
-        let line = 1 + whole[..place].iter().filter(|byte| **byte == b'\n').count() as u64;
+        let line = 1 + memchr::memchr_iter(b'\n', &whole[..place]).count() as u64;
         let first = found.findings.first().unwrap_or_else(|| panic!("bit {bit} of byte {place}"));
         assert_eq!(first.line, line, "bit {bit} of byte {place}: {first:?}");
     }
@@ -128,11 +128,14 @@ fn r54_a_removed_line_anywhere_but_at_the_end_is_found() {
     }
 }
 
+/// What is done to the lines of a file.
+type Change<'a> = &'a dyn Fn(&mut Vec<String>);
+
 #[test]
 fn r54_lines_that_are_moved_doubled_or_replaced_are_found() {
     let (_folder, path) = folder();
     let whole = sealed(&path, 100);
-    let changes: [(&str, &dyn Fn(&mut Vec<String>)); 10] = [
+    let changes: [(&str, Change<'_>); 10] = [
         ("swapped", &|it| it.swap(30, 31)),
         ("swapped over a seal", &|it| it.swap(24, 26)),
         ("doubled", &|it| it.insert(40, it[40].clone())),
@@ -145,9 +148,9 @@ fn r54_lines_that_are_moved_doubled_or_replaced_are_found() {
         ("two blocks swapped", &|it| it[26..78].rotate_left(26)),
     ];
     for (what, change) in changes {
-        let mut changed = whole.clone();
-        change(&mut changed);
-        put(&path, &changed);
+        let mut lines = whole.clone();
+        change(&mut lines);
+        put(&path, &lines);
         let found = verify(&path).unwrap();
         assert!(found.wrong > 0, "{what}");
     }

@@ -100,6 +100,16 @@ fn audit_follows_the_legacy_path_only_where_there_is_no_other() {
 }
 
 #[test]
+fn audit_reactions_are_left_to_the_mode_unless_given() {
+    assert_eq!(good("audit: {enabled: true, mode: sync}").audit.on_error, None);
+    for (text, expected) in [("refuse", AuditOnError::Refuse), ("continue", AuditOnError::Continue)]
+    {
+        let yaml = format!("audit: {{enabled: true, on_error: {text}}}");
+        assert_eq!(good(&yaml).audit.on_error, Some(expected));
+    }
+}
+
+#[test]
 fn duplicate_names_are_found_in_code_too() {
     let plugin = PluginConfig::new("a", "tools", "c");
     let config = HostConfig::new().plugin(plugin.clone()).plugin(plugin);
