@@ -159,7 +159,9 @@ impl Stats {
         }
         if kinds.len() > 1 {
             let mut all = Buckets::default();
-            kinds.iter().for_each(|(_, kind)| all.merge(&kind.run));
+            for (_, kind) in &kinds {
+                all.merge(&kind.run);
+            }
             let [p50, p90, p99, max] = Times::of(&all).all().map(span);
             writeln!(out, "\nall types: {total}")?;
             writeln!(out, "  run    p50 {p50:<9} p90 {p90:<9} p99 {p99:<9} max {max}")?;
