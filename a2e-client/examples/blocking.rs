@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tools = tools.get("tools").and_then(Value::as_array).map_or(0, Vec::len);
     writeln!(out, "{tools} tools")?;
 
-    let request = json!({ "name": "stream", "arguments": { "n": 3 } });
+    let request = json!({ "tool_name": "stream", "arguments": { "n": 3 }, "streaming": true });
     let mut calling = client.call_raw("tool/call/req", &request, options())?;
     for event in calling.events() {
         writeln!(out, "event {}", event?.data().get())?;
