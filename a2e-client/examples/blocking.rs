@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(out, "event {}", event?.data().get())?;
     }
     let reply: Value = calling.reply()?.decode()?;
-    writeln!(out, "reply {}", reply.get("success").unwrap_or(&Value::Null))?;
+    writeln!(out, "reply {}", reply.pointer("/data/success").unwrap_or(&Value::Null))?;
 
     client.close()?;
     writeln!(out, "closed")?;
