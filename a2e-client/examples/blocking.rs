@@ -28,13 +28,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tools = tools.get("tools").and_then(Value::as_array).map_or(0, Vec::len);
     writeln!(out, "{tools} tools")?;
 
-    let request = json!({ "name": "stream", "arguments": { "n": 3 } });
+    let request = json!({ "tool_name": "stream", "arguments": { "n": 3 }, "streaming": true });
     let mut calling = client.call_raw("tool/call/req", &request, options())?;
     for event in calling.events() {
         writeln!(out, "event {}", event?.data().get())?;
     }
     let reply: Value = calling.reply()?.decode()?;
-    writeln!(out, "reply {}", reply.get("success").unwrap_or(&Value::Null))?;
+    writeln!(out, "reply {}", reply.pointer("/data/success").unwrap_or(&Value::Null))?;
 
     client.close()?;
     writeln!(out, "closed")?;

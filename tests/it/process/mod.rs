@@ -9,7 +9,6 @@
 
 mod audit;
 mod audit_commands;
-mod blocking;
 mod children;
 mod cli;
 mod clients;
