@@ -1,6 +1,7 @@
 //! The SQLite store on a real disk: damage, crashes, full disks, files of others, shared files.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -277,13 +278,23 @@ fn killed(path: &Path, rounds: u64, at_once: usize) {
             command.stdout(Stdio::piped()).spawn().unwrap()
         };
         let mut children: Vec<_> = (0..at_once).map(start).collect();
-        std::thread::sleep(Duration::from_millis(30 + round * 7 % 40));
+        let mut outputs: Vec<_> =
+            children.iter_mut().map(|it| BufReader::new(it.stdout.take().unwrap())).collect();
+        let mut texts = vec![String::new(); at_once];
+        // Every other round comes so far that something is acknowledged, however slow the machine is.
+        for (output, text) in outputs.iter_mut().zip(&mut texts).filter(|_| round % 2 == 0) {
+            while !text.contains("saved=") {
+                assert_ne!(output.read_line(text).unwrap(), 0, "the child has ended: {text}");
+            }
+        }
+        std::thread::sleep(Duration::from_millis(round * 7 % 40));
         for child in &mut children {
             child.kill().unwrap();
         }
-        for (number, child) in children.into_iter().enumerate() {
-            let output = child.wait_with_output().unwrap();
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        for (number, mut child) in children.into_iter().enumerate() {
+            child.wait().unwrap();
+            let text = &mut texts[number];
+            outputs[number].read_to_string(text).unwrap();
             let last = text.lines().filter_map(|line| line.strip_prefix("saved=")).next_back();
             let last = last.map_or(acknowledged[number], |last| last.parse().unwrap());
             let store = SqliteStore::open(path).unwrap();
@@ -299,7 +310,7 @@ fn killed(path: &Path, rounds: u64, at_once: usize) {
             acknowledged[number] = found;
         }
     }
-    assert!(acknowledged.iter().all(|it| *it > 0), "never fast enough: {acknowledged:?}");
+    assert!(acknowledged.iter().all(|it| *it > 0), "{acknowledged:?}");
     let check: String = Connection::open(path)
         .unwrap()
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
