@@ -14,7 +14,6 @@ mod cli;
 mod clients;
 mod listen;
 mod load;
-mod resume;
 mod signals;
 mod snapshots;
 mod stdio;

@@ -2,6 +2,7 @@
 
 mod commands;
 mod memory;
+mod resume;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -8,8 +8,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::support::program::{A2E, Host, PATIENCE, Place, a2e_at, until};
-use super::support::wire::Wire;
+use super::super::support::program::{A2E, Host, PATIENCE, Place, a2e_at, until};
+use super::super::support::wire::Wire;
 
 const CONFIG: &str = "
 snapshot_store: {type: file, config: {root: \"{}/state\"}}
