@@ -7,6 +7,7 @@ mod reload;
 mod session_expiry;
 mod session_state;
 mod session_work;
+mod shutdown;
 mod state;
 mod status;
 

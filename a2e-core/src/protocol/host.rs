@@ -44,6 +44,8 @@ pub struct HostStatus {
     pub children: usize,
     /// How children are held: `guard`, `group`.
     pub isolation: String,
+    /// Each of them.
+    pub processes: Vec<ProcessStatus>,
     /// The audit mode in force.
     pub audit: String,
     /// Audit records that reached the file.
@@ -147,6 +149,28 @@ pub struct PluginStatus {
     pub stuck: usize,
     /// Handlers that may run at a time.
     pub permits: PermitStatus,
+}
+
+/// A look at one child process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ProcessStatus {
+    /// Its process id.
+    pub pid: u32,
+    /// The program, as it was asked for.
+    pub program: String,
+    /// When it was started, in Unix seconds.
+    pub since: f64,
+    /// How often the same program had been started before it, where it is kept running.
+    pub restarts: u32,
+    /// `running`, or `ending` while its descendants die.
+    pub state: String,
+    /// How it is held: `guard`, `group`, `pidns`.
+    pub isolation: String,
+    /// The last lines of its standard error, where the host reads that.
+    pub stderr: Vec<String>,
 }
 
 /// How many handlers of a plugin may run at a time, by where they run.

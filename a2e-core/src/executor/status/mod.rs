@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::kernel::Kernel;
 use super::load::caught;
 use crate::dispatch::{BreakerState, PluginSlot, SlotState};
-use crate::protocol::host::{HostStatus, PermitStatus, PluginHealth, PluginStatus};
+use crate::protocol::host::{HostStatus, PermitStatus, PluginHealth, PluginStatus, ProcessStatus};
 
 impl Kernel {
     pub(crate) fn status(&self) -> HostStatus {
@@ -29,6 +29,7 @@ impl Kernel {
             unsent_bytes: sessions.iter().map(|session| session.sink.unsent()).sum(),
             children: self.children.as_ref().map_or(0, |children| children.live()),
             isolation: self.isolation().to_owned(),
+            processes: self.processes(),
             audit: audit.mode.as_str().to_owned(),
             audit_written: audit.written,
             audit_lost: audit.lost,
@@ -41,6 +42,20 @@ impl Kernel {
             plugins: self.plugin_status(),
             counters: self.counts(),
         }
+    }
+
+    fn processes(&self) -> Vec<ProcessStatus> {
+        let children = self.children.as_ref().map(|it| it.status()).unwrap_or_default();
+        let look = |it: crate::children::ChildStatus| ProcessStatus {
+            pid: it.pid,
+            program: it.program,
+            since: it.since.as_secs_f64(),
+            restarts: it.restarts,
+            state: it.state.to_owned(),
+            isolation: it.isolation.as_str().to_owned(),
+            stderr: it.tail,
+        };
+        children.into_iter().map(look).collect()
     }
 
     /// Every configured plugin, in the order of the configuration.
