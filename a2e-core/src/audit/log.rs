@@ -101,7 +101,7 @@ impl AuditLog {
             AuditMode::Write => Commit::Done(queue.commit(false)),
             AuditMode::Buffered => {
                 if queue.settled() < queue.appended() {
-                    queue.bell.ring();
+                    queue.bell.ring_for_flush(queue.is_filling());
                 }
                 Commit::Done(!queue.is_failing())
             }
@@ -128,6 +128,11 @@ impl AuditLog {
     /// moment ago: for the end of a host. Waits for the disk.
     pub fn commit_now(&self) -> bool {
         self.queue.as_ref().is_none_or(|queue| queue.finish())
+    }
+
+    /// Whether a commit costs a write to the file.
+    pub(crate) fn writes_first(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.mode == AuditMode::Write)
     }
 
     /// Whether a request whose record cannot be kept is to be refused.

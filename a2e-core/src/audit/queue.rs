@@ -1,14 +1,14 @@
 //! The records between `append` and the file: a shared buffer, and one writer at a time.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::file::AuditFile;
 use super::place::Found;
 use super::record::{self, AuditRecord, Gap, MAX_LINE};
 use super::scan::verify_line;
-use super::seal::Sealer;
+use super::seal::{Block, Sealer};
 use super::sync::Durable;
 use super::worker::Bell;
 use super::{AuditConfig, AuditMode, AuditStatus, OnError, SessionIdSource};
@@ -18,6 +18,9 @@ use crate::{Result, Time};
 /// Bytes of records that wait in memory; beyond it they are dropped and named by a gap record.
 /// As much again may be on its way to the file.
 const MAX_BUFFER: usize = 1024 * 1024;
+
+/// Mode `buffered`: at a quarter of that the timer is not waited for, so that no request meets a full buffer.
+const FILLING: usize = MAX_BUFFER / 4;
 
 /// After a failed write, how long no other is tried.
 pub(super) const RETRY_US: u64 = 100_000;
@@ -45,6 +48,8 @@ pub(super) struct Queue {
     pub(super) durable: Durable,
     /// Wakes the thread of the audit.
     pub(super) bell: Bell,
+    /// Bytes of records in the front.
+    waiting: AtomicUsize,
     /// The last `seq` given.
     appended: AtomicU64,
     /// Every `seq` up to this one is in the file, or named by a gap record there.
@@ -116,6 +121,7 @@ impl Queue {
             sealer: found.block.map(Sealer::new),
             durable: Durable::new(last),
             bell: Bell::default(),
+            waiting: AtomicUsize::new(0),
             appended: AtomicU64::new(last),
             settled: AtomicU64::new(last),
             written: AtomicU64::new(0),
@@ -152,6 +158,7 @@ impl Queue {
         } else {
             record::push_record(&mut front.lines, record, self.session_of(record), seq);
             front.records += 1;
+            self.waiting.store(front.lines.len(), Ordering::Relaxed);
         }
     }
 
@@ -171,6 +178,11 @@ impl Queue {
     /// The last `seq` that is in the file.
     pub(super) fn settled(&self) -> u64 {
         self.settled.load(Ordering::Acquire)
+    }
+
+    /// Whether so much waits in memory that mode `buffered` should write it at once.
+    pub(super) fn is_filling(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) >= FILLING
     }
 
     /// Whether the last write failed.
@@ -218,6 +230,7 @@ impl Queue {
         writer.records = std::mem::take(&mut front.records);
         writer.last = self.appended.load(Ordering::Relaxed);
         let gap = front.gap.take();
+        self.waiting.store(0, Ordering::Relaxed);
         drop(front);
         if let Some(gap) = gap {
             let failure = lock(&self.failure);
@@ -232,6 +245,7 @@ impl Queue {
             writer.followed_us = now_us;
             self.follow(writer);
         }
+        self.seal_full_block(writer);
         while let Some(rest) = writer.batch.get(writer.done..).filter(|rest| !rest.is_empty()) {
             let progress = writer.file.write(rest);
             let wanted = rest.len();
@@ -291,14 +305,31 @@ impl Queue {
     fn push_seal(&self, writer: &mut Writer) {
         self.note(writer);
         if let Some(sealer) = &self.sealer
-            && let Err(error) = self.try_seal(writer, sealer)
+            && let Err(error) = self.try_seal(writer, sealer, sealer.block())
         {
             tracing::warn!(%error, "audit file ends without a seal");
         }
     }
 
-    fn try_seal(&self, writer: &mut Writer, sealer: &Sealer) -> std::io::Result<()> {
-        let mut block = sealer.block();
+    /// Seals what is in the file before more is written, if it is enough and nobody hashes it just now.
+    fn seal_full_block(&self, writer: &mut Writer) {
+        if let Some(sealer) = &self.sealer
+            && sealer.is_full()
+            && writer.done == 0
+            && let Some(block) = sealer.free_block()
+            && let Err(error) = self.try_seal(writer, sealer, block)
+        {
+            // The lines will meet the same error, and tell it.
+            tracing::debug!(%error, "a block waits for its seal");
+        }
+    }
+
+    fn try_seal(
+        &self,
+        writer: &mut Writer,
+        sealer: &Sealer,
+        mut block: MutexGuard<'_, Block>,
+    ) -> std::io::Result<()> {
         let Some(seal) = block.seal() else { return Ok(()) };
         let mut line = Vec::with_capacity(256);
         seal.push_to(&mut line);
@@ -345,7 +376,7 @@ impl Queue {
             // It failed half-way, and so would this.
             return false;
         }
-        if let Err(error) = self.try_seal(&mut writer, sealer) {
+        if let Err(error) = self.try_seal(&mut writer, sealer, sealer.block()) {
             self.failed(&writer, &error);
             return false;
         }

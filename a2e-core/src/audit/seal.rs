@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use super::queue::lock;
@@ -11,7 +11,10 @@ use super::record;
 /// A block is sealed when it has this many bytes, or when its first record is [`SEAL_AFTER`] old.
 ///
 /// [`SEAL_AFTER`]: super::worker::SEAL_AFTER
-pub(super) const SEAL_BYTES: u64 = 64 * 1024;
+const SEAL_BYTES: u64 = 64 * 1024;
+
+/// When the thread is woken to hash, so that little is left to be hashed when the block is full.
+const HASH_AT: u64 = SEAL_BYTES - 8 * 1024;
 
 /// Bytes that may wait for the thread that hashes them. Beyond it whoever writes hashes them itself.
 const MAX_PENDING: usize = 1024 * 1024;
@@ -167,6 +170,8 @@ pub(super) struct Sealer {
     pending: Mutex<Pending>,
     /// Bytes since the last seal.
     unsealed: AtomicU64,
+    /// Whether the thread sleeps without a timer, and has to be woken for the first record.
+    is_asleep: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -185,7 +190,8 @@ impl Sealer {
             block.bytes = 0;
         }
         let unsealed = AtomicU64::new(block.bytes);
-        Self { block: Mutex::new(block), pending: Mutex::default(), unsealed }
+        let is_asleep = AtomicBool::new(true);
+        Self { block: Mutex::new(block), pending: Mutex::default(), unsealed, is_asleep }
     }
 
     /// Notes lines that are in the file now; true when the thread has to be woken for them.
@@ -200,7 +206,19 @@ impl Sealer {
         if is_too_much {
             drop(self.block());
         }
-        before == 0 || (before < SEAL_BYTES && before + more >= SEAL_BYTES)
+        let is_first =
+            self.is_asleep.load(Ordering::Acquire) && self.is_asleep.swap(false, Ordering::AcqRel);
+        is_first || (before < HASH_AT && before + more >= HASH_AT)
+    }
+
+    /// The thread is about to sleep without a timer; it looks at [`Sealer::unsealed`] once more after this.
+    pub(super) fn sleeps(&self) {
+        self.is_asleep.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the block is to be sealed by whoever writes next.
+    pub(super) fn is_full(&self) -> bool {
+        self.unsealed() >= SEAL_BYTES
     }
 
     /// Bytes since the last seal.
@@ -210,7 +228,16 @@ impl Sealer {
 
     /// The block with all lines that were noted.
     pub(super) fn block(&self) -> MutexGuard<'_, Block> {
-        let mut block = lock(&self.block);
+        self.absorb(lock(&self.block))
+    }
+
+    /// The same, unless it is being hashed just now.
+    pub(super) fn free_block(&self) -> Option<MutexGuard<'_, Block>> {
+        let block = self.block.try_lock().ok()?;
+        Some(self.absorb(block))
+    }
+
+    fn absorb<'a>(&'a self, mut block: MutexGuard<'a, Block>) -> MutexGuard<'a, Block> {
         let mut pending = lock(&self.pending);
         let spare = std::mem::take(&mut pending.spare);
         let mut lines = std::mem::replace(&mut pending.lines, spare);
@@ -262,8 +289,10 @@ mod tests {
         let sealer = Sealer::new(Block::after(Digest::NONE));
         assert!(sealer.note(b"a\n", 5, 5), "the first");
         assert!(!sealer.note(b"b\n", 6, 7));
-        assert!(sealer.note(&vec![b'x'; 70_000], 8, 9), "the one that fills it");
-        assert!(!sealer.note(b"c\n", 10, 10));
+        assert!(sealer.note(&vec![b'x'; 60_000], 8, 9), "the one that nearly fills it");
+        assert!(!sealer.is_full());
+        assert!(!sealer.note(&vec![b'x'; 10_000], 10, 10));
+        assert!(sealer.is_full());
         let mut block = sealer.block();
         assert_eq!(block.span(), Some((5, 10)));
         let seal = block.seal().unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::AuditMode;
 use super::queue::{Queue, RETRY_US};
-use super::seal::SEAL_BYTES;
+use super::seal::Sealer;
 use crate::{Clock, Result, SystemClock};
 
 /// How old the first record of a block gets before it is sealed.
@@ -27,6 +27,10 @@ pub(super) struct Bell {
     thread: OnceLock<Thread>,
     /// Rung and not heard yet; spares ringing again.
     is_rung: AtomicBool,
+    /// Mode `buffered`: a flush is on the thread's list, so nobody need ring for one.
+    is_flush_due: AtomicBool,
+    /// The same for one that does not wait for its time.
+    is_flush_urgent: AtomicBool,
     is_stopped: AtomicBool,
 }
 
@@ -36,6 +40,15 @@ impl Bell {
             && let Some(thread) = self.thread.get()
         {
             thread.unpark();
+        }
+    }
+
+    /// Rings once for each flush, and once more when it is to be at once.
+    pub(super) fn ring_for_flush(&self, is_urgent: bool) {
+        if !self.is_flush_due.swap(true, Ordering::AcqRel)
+            || (is_urgent && !self.is_flush_urgent.swap(true, Ordering::AcqRel))
+        {
+            self.ring();
         }
     }
 }
@@ -112,17 +125,15 @@ impl Due {
             }
         }
         self.retry = None;
-        if let Some(sealer) = &queue.sealer {
-            let unsealed = sealer.unsealed();
-            if unsealed == 0 {
-                self.seal = None;
-            } else {
-                let at = *self.seal.get_or_insert(now + SEAL_AFTER);
-                if at <= now || unsealed >= SEAL_BYTES {
-                    self.seal = None;
-                    queue.seal(sealer);
-                }
-            }
+        if let Some(sealer) = &queue.sealer
+            && !self.seal(queue, sealer, now)
+        {
+            return Next::Now;
+        }
+        if queue.mode == AuditMode::Buffered && self.flush.is_none() {
+            // Whoever commits after this rings again; whoever did before is seen below.
+            queue.bell.is_flush_urgent.store(false, Ordering::SeqCst);
+            queue.bell.is_flush_due.store(false, Ordering::SeqCst);
         }
         let is_behind = queue.settled() < queue.appended();
         match queue.mode {
@@ -131,8 +142,9 @@ impl Due {
                 return Next::Now;
             }
             AuditMode::Buffered if is_behind => {
+                queue.bell.is_flush_due.store(true, Ordering::SeqCst);
                 let at = *self.flush.get_or_insert(now + FLUSH_AFTER);
-                if at <= now {
+                if at <= now || queue.is_filling() {
                     self.flush = None;
                     queue.commit(true);
                     return Next::Now;
@@ -143,7 +155,9 @@ impl Due {
                 queue.commit(true);
                 return Next::Now;
             }
-            _ => self.flush = None,
+            // Somebody else has flushed; the bell is to be looked at again.
+            _ if self.flush.take().is_some() => return Next::Now,
+            _ => {}
         }
         let first = self.flush.into_iter().chain(self.seal).min();
         match first {
@@ -151,6 +165,33 @@ impl Due {
             None if queue.is_failing() || queue.durable.is_failing() => Next::Now,
             None => Next::Rung,
         }
+    }
+}
+
+impl Due {
+    /// Hashes what is there and seals when that is due; false when there is more to look at right now.
+    ///
+    /// A full block is sealed by whoever writes next, see [`Queue::commit`]: then no writer ever waits for
+    /// this thread to get its turn while it holds the file. Hashing is the part done here.
+    fn seal(&mut self, queue: &Queue, sealer: &Sealer, now: Duration) -> bool {
+        let unsealed = sealer.unsealed();
+        match self.seal {
+            None if unsealed == 0 => {
+                sealer.sleeps();
+                return sealer.unsealed() == 0;
+            }
+            None => self.seal = Some(now + SEAL_AFTER),
+            Some(at) if at <= now => {
+                // While records keep coming the timer runs on, and the first of a block wakes nobody.
+                self.seal = (unsealed > 0).then_some(now + SEAL_AFTER);
+                if unsealed == 0 {
+                    return false;
+                }
+                queue.seal(sealer);
+            }
+            Some(_) => drop(sealer.block()),
+        }
+        true
     }
 }
 

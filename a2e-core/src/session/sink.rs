@@ -21,6 +21,11 @@ use crate::transport::ByteSink;
 /// reached 0.9 of a raw echo, a flush once per read 0.4.
 pub(crate) const FLUSH_AT: usize = 2 * 1024;
 
+/// The same where a write to the audit file comes before each batch: it costs as much as the work on some
+/// requests, so they share it. At 2, 4, 8, 16 KiB the program answered 80, 126, 212, 246 thousand requests a
+/// second (200 B, 64 in flight, on a busy machine).
+const FLUSH_AUDITED_AT: usize = 16 * 1024;
+
 /// A batch buffer that grew beyond this is not kept.
 const KEEP: usize = 16 * 1024;
 
@@ -34,6 +39,8 @@ pub(crate) struct ReplySink {
     unsent: AtomicUsize,
     /// At this many unsent bytes the session is no longer read from.
     limit: usize,
+    /// At this many bytes a batch is sent while more input is being worked on.
+    flush_at: usize,
     /// A reader that takes nothing for this long is cut; `None` on stdio, where it is only held back.
     stall: Option<Duration>,
     is_dead: AtomicBool,
@@ -68,6 +75,7 @@ impl ReplySink {
         limit: usize,
         stall: Option<Duration>,
     ) -> Arc<Self> {
+        let flush_at = if audit.writes_first() { FLUSH_AUDITED_AT } else { FLUSH_AT };
         Arc::new(Self {
             state: Mutex::default(),
             out,
@@ -75,6 +83,7 @@ impl ReplySink {
             runtime,
             unsent: AtomicUsize::new(0),
             limit,
+            flush_at,
             stall,
             is_dead: AtomicBool::new(false),
             changed: Notify::new(),
@@ -178,7 +187,7 @@ impl ReplySink {
         }
         let after = lines.len();
         self.unsent.fetch_add(after - before, Ordering::Relaxed);
-        after >= FLUSH_AT && !state.is_writing
+        after >= self.flush_at && !state.is_writing
     }
 
     /// Sends everything that the transport takes now; a task sends the rest.
