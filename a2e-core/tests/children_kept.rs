@@ -56,6 +56,8 @@ async fn r34_a_program_that_crashes_runs_again() {
     for round in 0..4 {
         let pid = running(&kept, round).await;
         until(SECOND, "it sleeps", || sleepers(&token).len() == 1).await;
+        let told = || supervisor.status().first().is_some_and(|it| it.tail.len() == 1);
+        until(10 * SECOND, "its words are read", told).await;
         let status = supervisor.status();
         assert_eq!((status.len(), status[0].pid, status[0].restarts), (1, pid, round));
         assert_eq!((status[0].program.as_str(), status[0].state), ("sh", "running"));

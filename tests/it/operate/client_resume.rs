@@ -164,7 +164,7 @@ async fn r41_pushes_come_once_and_in_order_over_losses() {
         let times = seen.iter().filter(|it| **it == number).count();
         assert_eq!(times, 10, "push {number} of ten rounds: {seen:?}");
     }
-    let in_order = seen.chunks(20).all(|round| round.is_sorted());
+    let in_order = seen.chunks(20).all(<[u64]>::is_sorted);
     assert!(in_order && seen.len() == 200, "{seen:?}");
     client.close().await;
     drop((client, guard));
