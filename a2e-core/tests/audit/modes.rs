@@ -174,9 +174,16 @@ fn r52_many_commits_share_one_sync() {
 fn r53_a_sync_that_fails_is_told_counted_and_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let Some((text, _)) = traced(&path, "inject=fdatasync:error=EIO") else { return };
+    let Some((text, _)) = traced(&path, "inject=fdatasync:error=EIO:when=2+") else { return };
+    // Of each thread the first goes well: among them the one with which the log is opened.
     let all = THREADS * COMMITS;
-    assert!(text.contains(&format!("kept=0 unsynced={all} failing=Some(\"fdatasync")), "{text}");
+    let number = |key: &str| {
+        let rest = text.split(key).nth(1).unwrap_or_default();
+        rest.split(' ').next().and_then(|digits| digits.parse::<usize>().ok()).unwrap()
+    };
+    assert!(number("kept=") < all / 2, "{text}");
+    assert!(number("unsynced=") > all / 2, "{text}");
+    assert!(text.contains("failing=Some(\"fdatasync"), "{text}");
     let found = verify(&path).unwrap();
     assert_eq!((found.wrong, found.records), (0, all as u64), "they are in the file all the same");
 }
