@@ -3,7 +3,7 @@
 #![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
 
 use a2e_core::Executor;
-use a2e_core::executor::PluginStatus;
+use a2e_core::executor::{HostStatus, PluginStatus};
 use a2e_core::plugin::Registry;
 use a2e_core::protocol::host::HostStatusRequest;
 use clap::Args;
@@ -15,7 +15,12 @@ use crate::{Failure, defaults, telemetry};
 
 #[derive(Serialize)]
 struct Listing {
+    /// What this program links; empty when a running host was asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     linked: Vec<Class>,
+    /// How the host stands that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<HostStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     loaded: Option<Vec<PluginStatus>>,
 }
@@ -46,37 +51,42 @@ pub(crate) struct PluginsArgs {
 pub(crate) fn run(args: &PluginsArgs) -> Result<(), Failure> {
     // What failed stands in the list.
     telemetry::start(Some("off"))?;
-    let registry = Registry::linked().map_err(Failure::internal)?;
-    let linked: Vec<Class> = registry
-        .classes()
-        .iter()
-        .map(|class| Class {
-            cls: class.cls,
-            aliases: class.aliases,
-            capability: class.capability,
-            about: class.about,
-            is_default: class.default_settings.is_some(),
-        })
-        .collect();
-    let loaded = match (&args.host.to, args.host.config.as_deref()) {
-        (Some(to), _) => Some(running(to, &args.host.token)?),
-        (None, Some(file)) => Some(load(file)?),
-        (None, None) => None,
+    let listing = match (&args.host.to, args.host.config.as_deref()) {
+        (Some(to), _) => {
+            let host = running(to, &args.host.token)?;
+            Listing { linked: Vec::new(), host: Some(host), loaded: None }
+        }
+        (None, file) => {
+            Listing { linked: linked()?, host: None, loaded: file.map(load).transpose()? }
+        }
     };
     telemetry::finish();
-    let listing = Listing { linked, loaded };
     if args.json {
         print_json(&listing)?;
     } else {
         print(&text(&listing))?;
     }
-    let all_well = listing.loaded.iter().flatten().all(|plugin| plugin.health.is_well());
+    let hosted = listing.host.iter().flat_map(|host| &host.plugins);
+    let all_well =
+        listing.loaded.iter().flatten().chain(hosted).all(|plugin| plugin.health.is_well());
     if all_well { Ok(()) } else { Err(Failure::silent()) }
 }
 
-fn running(to: &str, token: &str) -> Result<Vec<PluginStatus>, Failure> {
+fn linked() -> Result<Vec<Class>, Failure> {
+    let registry = Registry::linked().map_err(Failure::internal)?;
+    let classes = registry.classes().iter().map(|class| Class {
+        cls: class.cls,
+        aliases: class.aliases,
+        capability: class.capability,
+        about: class.about,
+        is_default: class.default_settings.is_some(),
+    });
+    Ok(classes.collect())
+}
+
+fn running(to: &str, token: &str) -> Result<HostStatus, Failure> {
     let runtime = crate::serve::runtime()?;
-    Ok(runtime.block_on(ask(to, token, &HostStatusRequest {}))?.plugins)
+    runtime.block_on(ask(to, token, &HostStatusRequest {}))
 }
 
 fn load(file: &std::path::Path) -> Result<Vec<PluginStatus>, Failure> {
@@ -91,18 +101,36 @@ fn load(file: &std::path::Path) -> Result<Vec<PluginStatus>, Failure> {
 }
 
 fn text(listing: &Listing) -> String {
-    let mut lines = vec!["Linked in (a `*` is loaded without configuration):".to_owned()];
+    let mut lines = Vec::new();
+    if !listing.linked.is_empty() {
+        lines.push("Linked in (a `*` is loaded without configuration):".to_owned());
+    }
     for class in &listing.linked {
         let mark = if class.is_default { '*' } else { ' ' };
         lines.push(format!("{mark} {:<12} {:<42} {}", class.capability, class.cls, class.about));
     }
     if let Some(loaded) = &listing.loaded {
         lines.push("Loaded:".to_owned());
-        for plugin in loaded {
-            let what = plugin.reason.clone().unwrap_or_else(|| plugin.types.join(" "));
-            lines.push(format!("  {:<12} {:<12} {what}", plugin.name, plugin.health.as_str()));
+        lines.extend(loaded.iter().flat_map(plugin_lines));
+    }
+    if let Some(host) = &listing.host {
+        lines.push(format!(
+            "Host {}: version {}, generation {}, sessions {}, in flight {}, audit {}",
+            host.host_id, host.program, host.generation, host.sessions, host.in_flight, host.audit
+        ));
+        lines.extend(host.plugins.iter().flat_map(plugin_lines));
+        if !host.retiring.is_empty() {
+            lines.push(format!("  still ending: {}", host.retiring.join(", ")));
         }
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+fn plugin_lines(plugin: &PluginStatus) -> Vec<String> {
+    let what = plugin.reason.clone().unwrap_or_else(|| plugin.types.join(" "));
+    let mut lines = vec![format!("  {:<12} {:<12} {what}", plugin.name, plugin.health.as_str())];
+    let also = plugin.state_problem.iter().map(|problem| format!("state: {problem}"));
+    lines.extend(also.chain(plugin.notes.iter().cloned()).map(|note| format!("{:<27}{note}", "")));
+    lines
 }

@@ -8,12 +8,13 @@
 )]
 
 mod audit;
-mod audit_commands;
 mod children;
 mod cli;
 mod clients;
 mod listen;
 mod load;
+mod operate;
+mod readme;
 mod signals;
 mod snapshots;
 mod stdio;

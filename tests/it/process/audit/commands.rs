@@ -9,7 +9,7 @@ use a2e_core::Time;
 use a2e_core::audit::{AuditConfig, AuditLog, AuditRecord, Outcome};
 use serde_json::{Value, json};
 
-use super::support::program::{Host, Place, a2e, outcome};
+use crate::process::support::program::{Host, Place, a2e, outcome};
 
 const CONFIG: &str = "
 audit: {enabled: true, path: \"{}/audit.jsonl\"}

@@ -1,5 +1,7 @@
 //! The audit file of the program: kill -9, full disks, several hosts of one configuration.
 
+mod commands;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,8 +9,8 @@ use a2e_core::audit::{Scan, scan, verify};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::support::program::{A2E, Host, PATIENCE, Place, a2e, a2e_at, outcome, until};
-use super::support::wire::{Wire, with_envelope};
+use crate::process::support::program::{A2E, Host, PATIENCE, Place, a2e, a2e_at, outcome, until};
+use crate::process::support::wire::{Wire, with_envelope};
 
 const CONFIG: &str = "
 audit: {enabled: true, mode: write, path: \"{}/audit.jsonl\"}
