@@ -49,9 +49,6 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page
     Man(ManArgs),
-    /// Give back what is read, for `bench`
-    #[command(name = "__echo", hide = true)]
-    Echo,
     /// Look into audit files: their last records, whether they can be trusted, what they add up to
     Audit(AuditArgs),
 }

@@ -38,6 +38,12 @@ use a2e_caps as _;
 pub fn cli(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     a2e_core::children::run_if_guard();
     a2e_caps::link();
+    let args: Vec<OsString> = args.into_iter().collect();
+    if args.get(1).is_some_and(|arg| arg == commands::bench::ECHO) {
+        // Not a command of the command line: it would stand in completions.
+        return commands::bench::echo()
+            .map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -58,7 +64,6 @@ pub fn cli(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Bench(args) => commands::bench::run(&args),
         Command::Completions(args) => commands::manual::completions(&args),
         Command::Man(args) => commands::manual::man(&args),
-        Command::Echo => commands::bench::echo(),
         Command::Audit(args) => commands::audit::run(&args),
     };
     match result {

@@ -67,9 +67,9 @@ fn the_schema_is_the_one_that_was_agreed() {
     for part in ["messages", "settings"] {
         let entries = schema[part].as_object_mut().unwrap();
         let ours = ["a2e.", "handshake/", "host/", "memory/", "proc/", "tool/"];
-        let core = ["cancel", "error", "ping", "pong", "shutdown"];
+        let kernel = ["cancel", "error", "ping", "pong", "shutdown"];
         entries.retain(|name, _| {
-            core.contains(&name.as_str()) || ours.iter().any(|it| name.starts_with(it))
+            kernel.contains(&name.as_str()) || ours.iter().any(|it| name.starts_with(it))
         });
         assert!(entries.len() > 3, "{part}");
     }
@@ -91,7 +91,7 @@ fn schema_lists_and_finds() {
     for (name, path, expected) in [
         ("tool/call/req", "/properties/type/const", json!("tool/call/req")),
         ("tool/call/req", "/required/1", json!("arguments")),
-        ("a2e.caps.demo.plugin.DemoToolPlugin", "/properties/run/default", json!("inline")),
+        ("a2e.caps.memory.plugin.MemoryPlugin", "/properties/episodic_limit/default", json!(50)),
     ] {
         let (code, stdout, _) = outcome(&mut a2e(&["schema", name]));
         let schema: Value = serde_json::from_str(&stdout).unwrap();

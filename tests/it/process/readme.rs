@@ -11,7 +11,10 @@ fn console() -> Vec<(String, String)> {
     for line in block.lines() {
         match (line.strip_prefix("$ "), commands.last_mut()) {
             (Some(command), _) => commands.push((command.to_owned(), String::new())),
-            (None, Some((_, output))) => *output += &format!("{line}\n"),
+            (None, Some((_, output))) => {
+                output.push_str(line);
+                output.push('\n');
+            }
             (None, None) => panic!("output before a command: {line}"),
         }
     }
@@ -29,7 +32,9 @@ fn without_chance(text: &str) -> String {
         }
         let is_hex = word.len() >= 32 && word.chars().all(|it| it.is_ascii_hexdigit());
         let is_time = word.parse::<f64>().is_ok_and(|it| it > 1e9);
-        plain += if is_hex || is_time { "…" } else { &word };
+        // A slow machine seals these three records one by one.
+        let is_place = text.contains("last seal") && word.parse::<u64>().is_ok();
+        plain += if is_hex || is_time || is_place { "…" } else { &word };
         word.clear();
         plain.push(character);
     }
@@ -61,7 +66,7 @@ fn what_the_readme_shows_operators_is_what_they_see() {
         let args: Vec<&str> = words[1..].iter().map(String::as_str).collect();
         let (code, stdout, stderr) = outcome(a2e(&args).current_dir(place.path("")));
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{command}");
-        seen += &format!("$ {command}\n{stdout}");
+        seen.push_str(&["$ ", command, "\n", &stdout].concat());
         if without_chance(&stdout) != without_chance(shown) {
             seen += "^^^ the README shows something else\n";
         }

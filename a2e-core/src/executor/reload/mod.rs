@@ -112,29 +112,30 @@ impl Kernel {
         if self.is_draining() {
             return Err(ReloadError::Ending);
         }
-        let (plugins, needs_restart) = self.read(wanted).await?;
-        let outcome = self.put_in_force(plugins, &rebuild).await;
-        match outcome {
-            Ok(mut report) => {
-                report.needs_restart = needs_restart.into_iter().map(str::to_owned).collect();
-                tracing::info!(generation = report.generation, did = summary(&report), "reloaded");
+        let outcome = match self.read(wanted).await {
+            Ok((plugins, needs_restart)) => {
+                let report = self.put_in_force(plugins, &rebuild).await;
+                report.map(|report| ReloadReport { needs_restart, ..report })
+            }
+            Err(error) => Err(error),
+        };
+        match &outcome {
+            Ok(report) => {
+                tracing::info!(generation = report.generation, did = summary(report), "reloaded");
                 for key in &report.needs_restart {
                     tracing::warn!(key, "changed in the file; takes effect at the next start");
                 }
-                Ok(report)
             }
-            Err(error) => {
-                tracing::error!(%error, "reload refused; nothing has changed");
-                Err(error)
-            }
+            Err(error) => tracing::error!(%error, "reload refused; nothing has changed"),
         }
+        outcome
     }
 
     /// The plugins that are wanted, and what else differs from what the host was started with.
     async fn read(
         self: &Arc<Self>,
         wanted: Wanted,
-    ) -> Result<(Vec<PluginConfig>, Vec<&'static str>), ReloadError> {
+    ) -> Result<(Vec<PluginConfig>, Vec<String>), ReloadError> {
         let config = match wanted {
             Wanted::InForce => return Ok((self.reloads.wanted(), Vec::new())),
             Wanted::This(config) => *config,
@@ -154,7 +155,7 @@ impl Kernel {
             return Err(ReloadError::Plugins(problems));
         }
         let needs_restart = self.config.differs_beyond_plugins(&config);
-        Ok((config.plugins, needs_restart))
+        Ok((config.plugins, needs_restart.into_iter().map(str::to_owned).collect()))
     }
 
     /// Does what is to be done after a panic, or when a plugin says that its state is suspect.

@@ -89,13 +89,13 @@ fn report(args: &BenchArgs, folder: &Path) -> Result<Report, Failure> {
     let time = Duration::from_secs_f64(args.seconds);
     let (size, window) = (args.size as usize, usize::from(args.in_flight));
     let (a2e, start) = measure(&host, size, window, time)?;
-    let (raw_echo, _) = measure(&["__echo"], size, window, time)?;
+    let (raw_echo, _) = measure(&[ECHO], size, window, time)?;
     Ok(Report {
         ratio: a2e.per_second / raw_echo.per_second,
         a2e,
         a2e_one_in_flight: measure(&host, size, 1, time)?.0,
         raw_echo,
-        raw_echo_one_in_flight: measure(&["__echo"], size, 1, time)?.0,
+        raw_echo_one_in_flight: measure(&[ECHO], size, 1, time)?.0,
         start_ms: start.as_secs_f64() * 1e3,
     })
 }
@@ -129,7 +129,10 @@ fn text(args: &BenchArgs, report: &Report) -> String {
     )
 }
 
-/// The hidden command `__echo`: gives back what it reads.
+/// The argument that makes this program the raw echo.
+pub(crate) const ECHO: &str = "__echo";
+
+/// Gives back what it reads.
 pub(crate) fn echo() -> Result<(), Failure> {
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     let mut block = vec![0; 64 * 1024];
