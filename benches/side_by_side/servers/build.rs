@@ -1,0 +1,121 @@
+//! Finds or builds the programs that are measured.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Where the programs are, or why they are missing.
+#[derive(Debug)]
+pub struct Programs {
+    pub itself: PathBuf,
+    pub a2e: PathBuf,
+    pub peers: Result<PathBuf, String>,
+    /// The Python that has the MCP SDK.
+    pub mcp_python: Result<PathBuf, String>,
+    /// A checkout of the A2E Python SDK.
+    pub a2e_python: Result<PathBuf, String>,
+    audit_modes: Vec<&'static str>,
+}
+
+/// Modes of the audit that are asked for in a configuration; those that this host does not know are
+/// left out.
+const MODES: [&str; 3] = ["write", "buffered", "sync"];
+
+impl Programs {
+    pub fn find(
+        scratch: &Path,
+        a2e_python: Option<&Path>,
+        has_peers: bool,
+    ) -> Result<Self, String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+        let itself = std::env::current_exe().map_err(|error| format!("our own path: {error}"))?;
+        let target = itself.ancestors().nth(2).unwrap_or(root).to_owned();
+        build(root, &["-p", "a2e-server", "--bin", "a2e"], &target)?;
+        let a2e = target.join("release/a2e");
+        let peers = if has_peers {
+            let manifest = root.join("benches/peers/Cargo.toml").display().to_string();
+            let peers_target = target.join("peers");
+            build(root, &["--locked", "--manifest-path", &manifest], &peers_target)
+                .map(|()| peers_target.join("release/a2e-peers"))
+        } else {
+            Err("not asked for".to_owned())
+        };
+        let audit_modes = audit_modes(&a2e, scratch)?;
+        let a2e_python = match a2e_python {
+            None => Err("no checkout given (--a2e-python DIR)".to_owned()),
+            Some(folder) if folder.join("a2e/core/server/executor.py").is_file() => {
+                std::path::absolute(folder).map_err(|error| error.to_string())
+            }
+            Some(folder) => Err(format!("{} is no checkout of it", folder.display())),
+        };
+        Ok(Self { itself, a2e, peers, mcp_python: find_mcp(), a2e_python, audit_modes })
+    }
+
+    /// Why the program cannot run with this audit.
+    pub fn a2e_lacks(&self, mode: &str) -> Option<String> {
+        let is_known = mode == "off" || mode == "write" || self.audit_modes.contains(&mode);
+        (!is_known).then(|| format!("this a2e has no audit mode `{mode}`"))
+    }
+
+    /// The setting for a mode; empty where modes are not known and `write` is what there is.
+    pub fn audit_setting(&self, mode: &str) -> String {
+        let is_known = self.audit_modes.contains(&mode);
+        if is_known { format!(", mode: {mode}") } else { String::new() }
+    }
+
+    /// Why a program of the system is missing.
+    pub fn is_missing(&self, name: &str) -> Option<String> {
+        let runs = runs(Command::new(name).arg("--version"));
+        (!runs).then(|| format!("{name} is not installed"))
+    }
+}
+
+/// Builds in release mode; what cargo says goes to our stderr.
+fn build(root: &Path, args: &[&str], target: &Path) -> Result<(), String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--release", "--target-dir"]).arg(target).args(args).current_dir(root);
+    // Set by the cargo that runs us; they would rebuild everything.
+    for (name, _) in std::env::vars_os() {
+        let is_cargos = name.to_str().is_some_and(|it| it.starts_with("CARGO_PKG_"));
+        if is_cargos || name == "CARGO_MANIFEST_DIR" || name == "CARGO_MANIFEST_PATH" {
+            command.env_remove(name);
+        }
+    }
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("cargo build {}: {status}", args.join(" "))),
+        Err(error) => Err(format!("cargo build {}: {error}", args.join(" "))),
+    }
+}
+
+/// The audit modes that a host knows: it warns of a key and refuses a value that it does not know.
+fn audit_modes(a2e: &Path, scratch: &Path) -> Result<Vec<&'static str>, String> {
+    let mut known = Vec::new();
+    for mode in MODES {
+        let file = scratch.join(format!("mode-{mode}.yaml"));
+        let audit = scratch.join("mode.audit");
+        let text = format!(
+            "audit: {{enabled: true, path: {}, mode: {mode}}}\nplugins: []\n",
+            audit.display()
+        );
+        std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+        let output = Command::new(a2e).arg("check").arg("--strict").arg(&file).output();
+        let output = output.map_err(|error| format!("{}: {error}", a2e.display()))?;
+        let said = [output.stdout, output.stderr].concat();
+        if !String::from_utf8_lossy(&said).contains("mode") || output.status.success() {
+            known.push(mode);
+        }
+    }
+    Ok(known)
+}
+
+fn find_mcp() -> Result<PathBuf, String> {
+    let has_mcp = runs(Command::new("python3").args(["-c", "import mcp.server.fastmcp"]));
+    if has_mcp { Ok("python3".into()) } else { Err("python3 has no package `mcp`".to_owned()) }
+}
+
+fn runs(command: &mut Command) -> bool {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
