@@ -52,8 +52,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), String> {
     let scratch = tempfile::tempdir().map_err(|error| format!("a temporary folder: {error}"))?;
-    let has_peers = !options.no_peers;
-    let programs = Programs::find(scratch.path(), options.a2e_python.as_deref(), has_peers)?;
+    let programs = Programs::find(scratch.path(), options)?;
     let cores = Cores::pick(options.server_cores)?;
     cores.bind_driver()?;
     let files = cores::raise_open_files();

@@ -33,6 +33,9 @@ pub struct Options {
     /// Leaves the peers out: raw echoes and a2e alone
     #[arg(long)]
     pub no_peers: bool,
+    /// Measures the programs that are there, instead of building them first
+    #[arg(long)]
+    pub no_build: bool,
     /// A checkout of the A2E Python SDK
     #[arg(long, value_name = "DIR")]
     pub a2e_python: Option<PathBuf>,

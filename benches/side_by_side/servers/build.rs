@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::options::Options;
+
 /// Where the programs are, or why they are missing.
 #[derive(Debug)]
 pub struct Programs {
@@ -21,26 +23,26 @@ pub struct Programs {
 const MODES: [&str; 3] = ["write", "buffered", "sync"];
 
 impl Programs {
-    pub fn find(
-        scratch: &Path,
-        a2e_python: Option<&Path>,
-        has_peers: bool,
-    ) -> Result<Self, String> {
+    pub fn find(scratch: &Path, options: &Options) -> Result<Self, String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
         let itself = std::env::current_exe().map_err(|error| format!("our own path: {error}"))?;
         let target = itself.ancestors().nth(2).unwrap_or(root).to_owned();
-        build(root, &["-p", "a2e-server", "--bin", "a2e"], &target)?;
         let a2e = target.join("release/a2e");
-        let peers = if has_peers {
-            let manifest = root.join("benches/peers/Cargo.toml").display().to_string();
-            let peers_target = target.join("peers");
-            build(root, &["--locked", "--manifest-path", &manifest], &peers_target)
-                .map(|()| peers_target.join("release/a2e-peers"))
+        if !(options.no_build && a2e.is_file()) {
+            build(root, &["-p", "a2e-server", "--bin", "a2e"], &target)?;
+        }
+        let peers = target.join("peers/release/a2e-peers");
+        let peers = if options.no_peers {
+            Err("--no-peers".to_owned())
+        } else if options.no_build && peers.is_file() {
+            Ok(peers)
         } else {
-            Err("not asked for".to_owned())
+            let manifest = root.join("benches/peers/Cargo.toml").display().to_string();
+            let args = ["--locked", "--manifest-path", &manifest];
+            build(root, &args, &target.join("peers")).map(|()| peers)
         };
         let audit_modes = audit_modes(&a2e, scratch)?;
-        let a2e_python = match a2e_python {
+        let a2e_python = match options.a2e_python.as_deref() {
             None => Err("no checkout given (--a2e-python DIR)".to_owned()),
             Some(folder) if folder.join("a2e/core/server/executor.py").is_file() => {
                 std::path::absolute(folder).map_err(|error| error.to_string())
@@ -111,7 +113,7 @@ fn audit_modes(a2e: &Path, scratch: &Path) -> Result<Vec<&'static str>, String> 
 }
 
 fn find_mcp() -> Result<PathBuf, String> {
-    let has_mcp = runs(Command::new("python3").args(["-c", "import mcp.server.fastmcp"]));
+    let has_mcp = runs(Command::new("python3").args(["-c", "import mcp.server"]));
     if has_mcp { Ok("python3".into()) } else { Err("python3 has no package `mcp`".to_owned()) }
 }
 

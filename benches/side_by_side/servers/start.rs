@@ -20,12 +20,15 @@ pub enum Way {
     Tcp(SocketAddr),
 }
 
-/// An echo server on the official Python SDK of MCP.
+/// An echo server on the official Python SDK of MCP, version 2 or 1.
 const MCP_PYTHON: &str = r"
-from mcp.server.fastmcp import FastMCP
+try:
+    from mcp.server.mcpserver import MCPServer as Server
+except ModuleNotFoundError:
+    from mcp.server.fastmcp import FastMCP as Server
 import logging
 logging.disable(logging.CRITICAL)
-server = FastMCP('echo')
+server = Server('echo')
 @server.tool(structured_output=False)
 def echo(text: str) -> str:
     return text
