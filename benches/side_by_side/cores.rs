@@ -82,6 +82,6 @@ pub fn machine() -> String {
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let name = name.map_or("unknown processor", |(_, name)| name);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let count = text.lines().filter(|line| line.starts_with("processor")).count();
     format!("{count} x {name}, Linux {}", kernel.trim())
 }

@@ -73,8 +73,8 @@ impl Measured {
     /// Looks at one reply: is it to a request of ours, and does it carry the payload?
     fn look_at(&mut self, reply: &[u8], work: &Work<'_>, time: Instant) {
         self.looked_at += 1;
-        let asked = id_in(reply, work.mark).and_then(|id| work.ring.taken_at(id));
-        let is_right = asked.is_some() && memchr::memmem::find(reply, work.payload).is_some();
+        let id = id_in(reply, work.mark).filter(|id| work.ring.was_taken(*id));
+        let is_right = id.is_some() && memchr::memmem::find(reply, work.payload).is_some();
         if !is_right {
             self.wrong += 1;
             if self.wrong == 1 {
@@ -82,7 +82,7 @@ impl Measured {
                 self.wrong_reply = String::from_utf8_lossy(start).into_owned();
             }
         }
-        if let Some(asked) = asked
+        if let Some(asked) = id.and_then(|id| work.ring.taken_at(id))
             && work.window > 1
         {
             self.times.add(time.saturating_duration_since(asked));

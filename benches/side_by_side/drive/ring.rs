@@ -70,13 +70,22 @@ impl Ring {
         self.bytes.get(range).unwrap_or_default()
     }
 
-    /// When the request of this id was taken; none if it was never, or is long gone.
+    /// Whether a request of this id was ever taken.
+    pub fn was_taken(&self, id: u64) -> bool {
+        self.number_of(id).is_some()
+    }
+
+    /// When the request of this id was taken; none if it was never, or others took its place since,
+    /// as they do if one of many links is served late.
     pub fn taken_at(&self, id: u64) -> Option<Instant> {
-        let newest = self.next.checked_sub(1)?;
-        let behind = (newest % IDS + IDS - id) % IDS;
-        let number = newest.checked_sub(behind)?;
-        let is_there = behind < self.slots as u64;
+        let number = self.number_of(id)?;
+        let is_there = self.next - number <= self.slots as u64;
         is_there.then(|| self.taken_at.get(slot_of(number, self.slots)).copied()).flatten()
+    }
+
+    fn number_of(&self, id: u64) -> Option<u64> {
+        let newest = self.next.checked_sub(1)?;
+        newest.checked_sub((newest % IDS + IDS - id) % IDS)
     }
 }
 
@@ -116,6 +125,7 @@ mod tests {
         assert_eq!(ring.taken_at(newest), Some(start));
         assert_eq!(ring.taken_at(newest + 1), None, "never taken");
         assert_eq!(ring.taken_at(newest - 16), None, "long gone");
+        assert!(ring.was_taken(newest - 16) && !ring.was_taken(newest + 1));
     }
 
     #[test]

@@ -92,9 +92,8 @@ impl Contender {
                 measured.map_err(|error| error.to_string()).and_then(Sample::of)
             }
         };
-        let mut sample = exchanged.map_err(|error| {
-            format!("{}: {error}; {}", self.entry.name, self.running.last_words())
-        })?;
+        let mut sample = exchanged
+            .map_err(|error| format!("{error}; its last words: {}", self.running.last_words()))?;
         let after = self.running.usage();
         sample.cpu = after.cpu.saturating_sub(before.cpu);
         sample.rss_kib = after.rss_kib;

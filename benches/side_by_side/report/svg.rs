@@ -12,7 +12,8 @@ const WIDTH: f64 = 860.0;
 const LEFT: f64 = 230.0;
 const RIGHT: f64 = 760.0;
 const BAR: f64 = 18.0;
-const TITLE: f64 = 34.0;
+/// Height of a cell's name and scale.
+const TITLE: f64 = 48.0;
 
 /// Colours by kind of server; the text takes that of the ground.
 const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#24292f}.t{font-weight:600;font-size:14px}.n{fill:#57606a}.raw{fill:#8c959f}.a2e{fill:#2da44e}.peer{fill:#0969da}.g{stroke:#8c959f;stroke-opacity:.35}.w{stroke:#24292f}@media(prefers-color-scheme:dark){text{fill:#e6edf3}.n{fill:#9198a1}.a2e{fill:#3fb950}.peer{fill:#4493f8}.w{stroke:#e6edf3}}";

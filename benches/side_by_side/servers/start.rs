@@ -164,8 +164,7 @@ impl Starter<'_> {
             return String::new();
         }
         let path = self.file("audit");
-        let setting = self.programs.audit_setting(mode);
-        format!("audit: {{enabled: true, path: {}{setting}}}\n", path.display())
+        format!("audit: {{enabled: true, mode: {mode}, path: {}}}\n", path.display())
     }
 
     fn spawn(&self, mut command: Command, way: Way, has_pipes: bool) -> Result<Running, String> {
