@@ -4,6 +4,7 @@
 //! `cargo run --release -p benches --bin instruction_counts` compares; with `--write` the counts
 //! become the expected ones. Only a release build is compared: others are not what is shipped.
 
+#![allow(unreachable_pub, reason = "in a program, `pub` says what a module gives to the others")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that shows a table")]
 
 mod cases;
@@ -48,7 +49,7 @@ fn compare(is_written: bool) -> Result<(), String> {
         return Ok(());
     }
     let mut counts = BTreeMap::new();
-    for case in cases::ALL {
+    for case in &cases::ALL {
         counts.insert(case.name.to_owned(), per_message(case)?);
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions/expected.json");
