@@ -88,7 +88,7 @@ fn exchange(plugins: usize, head: Option<&str>, count: u64) -> Result<(), String
         );
         for number in 1..plugins {
             let cls = "a2e.caps.memory.plugin.MemoryPlugin";
-            config = config.plugin(PluginConfig::new(&format!("memory{number}"), "memory", cls));
+            config = config.plugin(PluginConfig::new(format!("memory{number}"), "memory", cls));
         }
         let started = Executor::builder(config).start().await;
         let executor = started.map_err(|error| format!("a host: {error}"))?;

@@ -91,14 +91,14 @@ fn start_of(entry: &'static Entry, starter: &Starter<'_>, rounds: u32) -> Result
     let cell = Cell { wire: Wire::Pipe, shape: Shape::Small, window: 1, links: 1 };
     let (mut millis, mut rss) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let is_default = std::ptr::eq(entry, &DEFAULT);
+        let is_default = entry.name == DEFAULT.name;
         let running = starter.start_configured(entry, is_default.then_some(""))?;
-        let started = running.started;
+        let begin = running.started;
         let mut contender = Contender::connect(entry, cell, running, starter)?;
         // The reply that warms the window is the first one; one more is measured after it.
         let first = contender.exchange(Goal::Messages(1))?;
         let second = first.times.first().copied().unwrap_or_default() / 1e3;
-        millis.push((now() - started).as_secs_f64() * 1e3 - second);
+        millis.push((now() - begin).as_secs_f64() * 1e3 - second);
         rss.push(kib(contender.running.usage().rss_kib));
     }
     Ok(Start { name: entry.name, millis: Spread::of(millis), rss_kib: Spread::of(rss) })

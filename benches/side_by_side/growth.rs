@@ -29,6 +29,12 @@ pub struct Point {
 /// Sessions that work while the others are idle.
 const BUSY: usize = 10;
 
+/// Messages of a young session: enough to warm up its process.
+const YOUNG: usize = 10_000;
+
+/// Messages over which a session's cost is taken.
+const MEASURED: u64 = 20_000;
+
 /// Open files that are not sessions.
 const OTHER_FILES: u64 = 200;
 
@@ -141,11 +147,11 @@ fn of_messages(
     for _ in 0..options.rounds {
         // A new session for each round, so that it is young each time; its first messages warm it up.
         let mut young = Contender::start(host(Wire::Pipe)?, cell, starter)?;
-        young.exchange(Goal::Messages(1000))?;
-        samples.0.push(young.exchange(Goal::Messages(10_000))?);
-        samples.1.push(old.exchange(Goal::Messages(10_000))?);
+        young.exchange(Goal::Messages(YOUNG as u64))?;
+        samples.0.push(young.exchange(Goal::Messages(MEASURED))?);
+        samples.1.push(old.exchange(Goal::Messages(MEASURED))?);
     }
-    Ok(points(vec![(1000, samples.0), (most, samples.1)]))
+    Ok(points(vec![(YOUNG, samples.0), (most, samples.1)]))
 }
 
 fn points(samples: Vec<(usize, Vec<Sample>)>) -> Vec<Point> {

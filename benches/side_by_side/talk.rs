@@ -89,11 +89,11 @@ impl Talk {
 
     /// What comes before the first request on a new connection.
     pub fn open(self, link: &mut Link) -> io::Result<()> {
-        let line = |answer: &[u8]| answer.ends_with(b"\n");
+        let is_line = |answer: &[u8]| answer.ends_with(b"\n");
         match self {
             Self::A2e | Self::Redis => {}
             Self::Mcp => {
-                link.ask(format!("{INITIALIZE_MCP}\n").as_bytes(), line)?;
+                link.ask(format!("{INITIALIZE_MCP}\n").as_bytes(), is_line)?;
                 link.ask(format!("{INITIALIZED_MCP}\n").as_bytes(), |_| true)?;
             }
             Self::Lsp => {
@@ -108,7 +108,7 @@ impl Talk {
                 }
             }
             Self::Nats => {
-                link.ask(b"", line)?;
+                link.ask(b"", is_line)?;
                 link.ask(CONNECT_NATS.as_bytes(), |it| it.ends_with(b"PONG\r\n"))?;
             }
         }
@@ -127,11 +127,11 @@ fn frame_head(length: usize) -> Vec<u8> {
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short @ 0..126), _) => head.push(0x80 | short),
         (_, Ok(medium)) => {
-            head.push(0x80 | 126);
+            head.push(0x80 | 0x7e);
             head.extend_from_slice(&medium.to_be_bytes());
         }
         _ => {
-            head.push(0x80 | 127);
+            head.push(0x80 | 0x7f);
             head.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }

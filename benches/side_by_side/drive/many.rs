@@ -18,15 +18,15 @@ const FITS: usize = 32 * 1024;
 pub fn exchange_many(links: &mut [Link], work: &mut Work<'_>) -> io::Result<Measured> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let is_waited_for_room = work.ring.length() * work.window > FITS;
-    let edge = EpollFlags::EPOLLET;
     for (number, link) in (0_u64..).zip(links.iter()) {
         link.set_waiting(false)?;
-        let event = EpollEvent::new(EpollFlags::EPOLLIN | edge, number * 2);
-        epoll.add(link.output.as_fd(), event)?;
-        if is_waited_for_room {
-            let event = EpollEvent::new(EpollFlags::EPOLLOUT | edge, number * 2 + 1);
-            epoll.add(link.input.as_fd(), event)?;
+        let (mut read, room) = (EpollFlags::EPOLLIN, EpollFlags::EPOLLOUT);
+        if is_waited_for_room && link.is_socket() {
+            read |= room;
+        } else if is_waited_for_room {
+            epoll.add(link.input.as_fd(), EpollEvent::new(room | EpollFlags::EPOLLET, number))?;
         }
+        epoll.add(link.output.as_fd(), EpollEvent::new(read | EpollFlags::EPOLLET, number))?;
     }
     let mut measured = Measured::default();
     let mut meter = Meter::new(work, links.len());
@@ -44,10 +44,12 @@ pub fn exchange_many(links: &mut [Link], work: &mut Work<'_>) -> io::Result<Meas
             return Err(io::Error::new(io::ErrorKind::TimedOut, silent));
         }
         for event in events.iter().take(ready) {
-            let number = usize::try_from(event.data() / 2).unwrap_or_default();
+            let number = usize::try_from(event.data()).unwrap_or_default();
             let Some(link) = links.get_mut(number) else { continue };
-            if event.data() % 2 == 1 {
+            if event.events().contains(EpollFlags::EPOLLOUT) {
                 link.flush(work.ring, now())?;
+            }
+            if event.events() == EpollFlags::EPOLLOUT {
                 continue;
             }
             let replies = read_all(link, work, &mut meter, &mut measured, &mut block)?;
@@ -79,7 +81,7 @@ fn read_all(
 ) -> io::Result<usize> {
     let mut replies = 0;
     loop {
-        let read = match link.output.read(block) {
+        let read = match (&*link.output).read(block) {
             Ok(0) => return Err(ended()),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(replies),

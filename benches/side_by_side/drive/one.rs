@@ -15,13 +15,13 @@ pub fn exchange_one(link: &mut Link, work: &mut Work<'_>) -> io::Result<Measured
     loop {
         while !meter.is_over && link.in_flight < work.window {
             let (range, count) = work.ring.take(work.window - link.in_flight, time);
-            link.input.write_all(work.ring.bytes(range))?;
+            (&*link.input).write_all(work.ring.bytes(range))?;
             link.in_flight += count;
         }
         if link.in_flight == 0 {
             return Ok(measured);
         }
-        let read = link.output.read(&mut block)?;
+        let read = (&*link.output).read(&mut block)?;
         if read == 0 {
             return Err(ended());
         }

@@ -14,7 +14,7 @@ use crate::drive::{Goal, Link, Ring, Work, exchange_many, exchange_one};
 use crate::servers::{Entry, Kind, Running, Starter};
 
 /// An exchange that takes longer has hung: the server is ended.
-const HANG: Duration = Duration::from_secs(60);
+const HANG: Duration = Duration::from_mins(1);
 
 /// What surely fits into a pipe, so that one thread may write it before it reads.
 const FITS: usize = 32 * 1024;

@@ -137,11 +137,11 @@ pub fn measure(
     let mut runs: Vec<(Contender, Vec<Sample>)> = Vec::new();
     for entry in entries {
         // A first exchange warms up, and shows that the answers are right.
-        let started = Contender::start(entry, *cell, starter).and_then(|mut contender| {
+        let warm = Contender::start(entry, *cell, starter).and_then(|mut contender| {
             contender.exchange(Goal::Time(options.slice()))?;
             Ok(contender)
         });
-        match started {
+        match warm {
             Ok(contender) => runs.push((contender, Vec::new())),
             Err(reason) => skip(entry.name, reason),
         }

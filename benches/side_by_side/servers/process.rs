@@ -47,15 +47,15 @@ impl Running {
         match self.way.clone() {
             Way::Pipe => {
                 let (input, output) = self.pipes()?;
-                Ok(Link::new(input, output, framing))
+                Ok(Link::of_pipes(input, output, framing))
             }
             Way::Unix(path) => {
                 let stream = self.retry(|| UnixStream::connect(&path))?;
-                Ok(Link::new(stream.try_clone()?, stream, framing))
+                Ok(Link::of_socket(stream, framing))
             }
             Way::Tcp(address) => {
                 let stream = self.retry(|| connect(address))?;
-                Ok(Link::new(stream.try_clone()?, stream, framing))
+                Ok(Link::of_socket(stream, framing))
             }
         }
     }
