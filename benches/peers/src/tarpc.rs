@@ -1,7 +1,7 @@
 //! An echo service on tarpc, bincode over a Unix socket.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use tarpc::server::{BaseChannel, Channel};
@@ -47,7 +47,7 @@ pub async fn drive(path: &str, size: usize, window: usize) -> Ended {
         let (client, text) = (client.clone(), text.clone());
         async move {
             let mut context = context::current();
-            context.deadline = Instant::now() + Duration::from_secs(60);
+            context.deadline = drive::now() + Duration::from_secs(60);
             let answer = client.echo(context, text.to_string()).await?;
             Ok(answer == *text)
         }

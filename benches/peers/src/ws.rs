@@ -1,7 +1,6 @@
 //! A JSON-RPC server over WebSocket on jsonrpsee.
 
 use jsonrpsee::server::{RpcModule, Server, ServerConfig};
-use jsonrpsee::types::ErrorObjectOwned;
 use serde_json::Value;
 
 use crate::Ended;
@@ -11,9 +10,7 @@ pub async fn serve(address: &str) -> Ended {
     let config = ServerConfig::builder().max_connections(12_000).build();
     let server = Server::builder().set_config(config).build(address).await?;
     let mut module = RpcModule::new(());
-    module.register_method("echo", |params, (), _| {
-        params.parse::<Value>().map_err(ErrorObjectOwned::from)
-    })?;
+    module.register_method("echo", |params, (), _| params.parse::<Value>())?;
     server.start(module).stopped().await;
     Ok(())
 }
