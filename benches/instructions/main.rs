@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 /// How far a count may be from the expected one. Allocation, timers and hashing with random keys
-/// move a count by less than one percent from run to run.
+/// move a count by about one percent from run to run.
 const TOLERANCE: f64 = 0.05;
 
 /// What a count cannot be compared without.
