@@ -1,0 +1,134 @@
+//! What is counted: small fixed pieces of work, each over and over.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use a2e_core::Executor;
+use a2e_core::codec::scan::scan;
+use a2e_core::codec::{RawJson, encode_fields};
+use a2e_core::config::{HostConfig, PluginConfig};
+use a2e_core::transport::Connection;
+use benches::Requests;
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+
+/// A piece of work, done `count` times, and three times as often.
+#[derive(Debug)]
+pub struct Case {
+    pub name: &'static str,
+    pub count: u64,
+}
+
+pub const ALL: [Case; 8] = [
+    Case { name: "codec: check 200 B", count: 2_000 },
+    Case { name: "codec: check 64 KiB rows", count: 20 },
+    Case { name: "codec: encode 200 B", count: 2_000 },
+    Case { name: "codec: encode 64 KiB rows", count: 20 },
+    Case { name: "control: ping", count: 500 },
+    Case { name: "route: no handler", count: 500 },
+    Case { name: "dispatch: inline 200 B", count: 500 },
+    // The start of so many differs by a million from run to run: it takes many messages to drown it.
+    Case { name: "dispatch: inline 200 B, 200 plugins", count: 4_000 },
+];
+
+/// Requests that are in flight at a time.
+const WINDOW: u64 = 50;
+
+pub fn run(case: &str, count: u64) -> Result<(), String> {
+    match case {
+        "codec: check 200 B" => check(&line(&json!({ "text": "x".repeat(120) })), count),
+        "codec: check 64 KiB rows" => check(&line(&rows()), count),
+        "codec: encode 200 B" => encode(&json!({ "text": "x".repeat(120) }), count),
+        "codec: encode 64 KiB rows" => encode(&rows(), count),
+        "control: ping" => exchange(1, Some(r#"{"type":"ping","id":"#), count),
+        "route: no handler" => exchange(1, Some(r#"{"type":"not/there/req","id":"#), count),
+        "dispatch: inline 200 B" => exchange(1, None, count),
+        "dispatch: inline 200 B, 200 plugins" => exchange(200, None, count),
+        _ => Err(format!("no case is named `{case}`")),
+    }
+}
+
+fn line(arguments: &serde_json::Value) -> Vec<u8> {
+    json!({ "type": "tool/call/req", "id": "0", "tool_name": "echo", "arguments": arguments })
+        .to_string()
+        .into_bytes()
+}
+
+fn rows() -> serde_json::Value {
+    let row = |n| json!({ "id": n, "name": format!("row {n}"), "score": 0.5, "tags": ["a", "b"] });
+    json!({ "rows": (0..1100).map(row).collect::<Vec<_>>() })
+}
+
+fn check(line: &[u8], count: u64) -> Result<(), String> {
+    (0..count)
+        .all(|_| scan(black_box(line)).is_ok())
+        .then_some(())
+        .ok_or_else(|| "a line is refused".to_owned())
+}
+
+fn encode(body: &serde_json::Value, count: u64) -> Result<(), String> {
+    let raw = RawJson::parse(body.to_string()).map_err(|error| error.to_string())?;
+    let fields = std::collections::BTreeMap::from([("data", raw)]);
+    let mut out = Vec::new();
+    for _ in 0..count {
+        out.clear();
+        encode_fields(black_box(&fields), &mut out).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Sends messages to a whole host in this thread: those of the echo tool, or such as begin so.
+fn exchange(plugins: usize, head: Option<&str>, count: u64) -> Result<(), String> {
+    a2e_caps::link();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("a runtime: {error}"))?;
+    runtime.block_on(async {
+        let mut config = HostConfig::new().plugin(
+            PluginConfig::new("demo", "tools", "a2e.caps.demo.plugin.DemoToolPlugin")
+                .with_setting("priority", 10),
+        );
+        for number in 1..plugins {
+            let cls = "a2e.caps.memory.plugin.MemoryPlugin";
+            config = config.plugin(PluginConfig::new(format!("memory{number}"), "memory", cls));
+        }
+        let started = Executor::builder(config).start().await;
+        let executor = started.map_err(|error| format!("a host: {error}"))?;
+        let mut connection = executor.connect();
+        let mut requests = Requests::echo(200);
+        for round in 0..count / WINDOW {
+            let mut lines = Vec::new();
+            for number in 0..WINDOW {
+                match head {
+                    None => lines.extend_from_slice(requests.take(1)),
+                    Some(head) => {
+                        let id = round * WINDOW + number;
+                        lines.extend_from_slice(format!("{head}\"{id:08}\"}}\n").as_bytes());
+                    }
+                }
+            }
+            answered(&mut connection, &lines).await?;
+        }
+        drop(connection);
+        executor.shutdown(Duration::ZERO).await;
+        Ok(())
+    })
+}
+
+/// Sends a window of lines, which fits into the transport, and waits for as many answers.
+async fn answered(connection: &mut Connection, lines: &[u8]) -> Result<(), String> {
+    let written = connection.sink.try_write(lines).map_err(|error| error.to_string())?;
+    if written != lines.len() {
+        return Err("a window does not fit into the transport".to_owned());
+    }
+    let mut block = vec![0; 64 * 1024];
+    let mut missing = usize::try_from(WINDOW).unwrap_or_default();
+    while missing > 0 {
+        let read = connection.source.read(&mut block).await.map_err(|error| error.to_string())?;
+        if read == 0 {
+            return Err("the host has ended".to_owned());
+        }
+        let bytes = block.get(..read).unwrap_or_default();
+        missing = missing.saturating_sub(memchr::memchr_iter(b'\n', bytes).count());
+    }
+    Ok(())
+}

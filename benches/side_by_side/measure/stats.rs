@@ -1,0 +1,93 @@
+//! What one exchange gave, and how several are summed up.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::drive::Measured;
+
+/// One exchange with one server.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// Messages per second.
+    pub rate: f64,
+    /// Times in microseconds: p50, p99, p999.
+    pub times: [f64; 3],
+    pub replies: u64,
+    pub cpu: Duration,
+    pub rss_kib: u64,
+}
+
+impl Sample {
+    /// Refuses an exchange in which a reply was wrong.
+    pub fn of(measured: Measured) -> Result<Self, String> {
+        if measured.wrong > 0 {
+            let (wrong, all, reply) = (measured.wrong, measured.looked_at, measured.wrong_reply);
+            return Err(format!("{wrong} of {all} replies looked at are wrong, as `{reply}`"));
+        }
+        let times = [0.5, 0.99, 0.999].map(|it| measured.times.quantile(it).unwrap_or(f64::NAN));
+        let replies = measured.all_replies;
+        Ok(Self { rate: measured.rate(), times, replies, ..Self::default() })
+    }
+
+    /// What the client of a peer says.
+    pub fn from_client(said: &Value) -> Self {
+        let number = |name: &str| said.get(name).and_then(Value::as_f64).unwrap_or(f64::NAN);
+        let replies = said.get("replies").and_then(Value::as_u64).unwrap_or_default();
+        let times = ["p50", "p99", "p999"].map(number);
+        Self { rate: number("rate"), times, replies, ..Self::default() }
+    }
+}
+
+/// Median with least and greatest.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+}
+
+impl Spread {
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+        values.sort_by(f64::total_cmp);
+        let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
+        let middle = values.len() / 2;
+        let is_even = values.len().is_multiple_of(2) && !values.is_empty();
+        let median = if is_even { f64::midpoint(at(middle - 1), at(middle)) } else { at(middle) };
+        Self { median, min: at(0), max: at(values.len().saturating_sub(1)) }
+    }
+
+    pub fn json(self) -> Value {
+        json!({ "median": self.median, "min": self.min, "max": self.max })
+    }
+}
+
+/// Microseconds of processor time per message, over all rounds: the system counts in steps of 10 ms.
+#[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+pub fn cpu_per_message(samples: &[Sample]) -> f64 {
+    let cpu: Duration = samples.iter().map(|sample| sample.cpu).sum();
+    let replies: u64 = samples.iter().map(|sample| sample.replies).sum();
+    cpu.as_secs_f64() * 1e6 / replies as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_up() {
+        for (values, expected) in [
+            (vec![3.0, 1.0, 2.0], [2.0, 1.0, 3.0]),
+            (vec![4.0, 1.0, 2.0, 3.0], [2.5, 1.0, 4.0]),
+            (vec![f64::NAN, 7.0], [7.0, 7.0, 7.0]),
+        ] {
+            let spread = Spread::of(values);
+            assert_eq!(
+                [spread.median, spread.min, spread.max].map(f64::to_bits),
+                expected.map(f64::to_bits)
+            );
+        }
+        assert!(Spread::of([]).median.is_nan());
+    }
+}

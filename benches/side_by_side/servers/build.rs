@@ -1,0 +1,111 @@
+//! Finds or builds the programs that are measured.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::options::Options;
+
+/// Where the programs are, or why they are missing.
+#[derive(Debug)]
+pub struct Programs {
+    pub itself: PathBuf,
+    pub a2e: PathBuf,
+    pub peers: Result<PathBuf, String>,
+    /// The Python that has the MCP SDK.
+    pub mcp_python: Result<PathBuf, String>,
+    /// A checkout of the A2E Python SDK.
+    pub a2e_python: Result<PathBuf, String>,
+    audit_modes: Vec<&'static str>,
+}
+
+/// Modes of the audit besides `off`.
+const MODES: [&str; 3] = ["write", "buffered", "sync"];
+
+impl Programs {
+    pub fn find(scratch: &Path, options: &Options) -> Result<Self, String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+        let itself = std::env::current_exe().map_err(|error| format!("our own path: {error}"))?;
+        let target = itself.ancestors().nth(2).unwrap_or(root).to_owned();
+        let a2e = target.join("release/a2e");
+        if !(options.no_build && a2e.is_file()) {
+            build(root, &["-p", "a2e-server", "--bin", "a2e"], &target)?;
+        }
+        let peers = target.join("peers/release/a2e-peers");
+        let peers = if options.no_peers {
+            Err("--no-peers".to_owned())
+        } else if options.no_build && peers.is_file() {
+            Ok(peers)
+        } else {
+            let manifest = root.join("benches/peers/Cargo.toml").display().to_string();
+            let args = ["--locked", "--manifest-path", &manifest];
+            build(root, &args, &target.join("peers")).map(|()| peers)
+        };
+        let audit_modes = audit_modes(&a2e, scratch)?;
+        let a2e_python = match options.a2e_python.as_deref() {
+            None => Err("no checkout given (--a2e-python DIR)".to_owned()),
+            Some(folder) if folder.join("a2e/core/server/executor.py").is_file() => {
+                std::path::absolute(folder).map_err(|error| error.to_string())
+            }
+            Some(folder) => Err(format!("{} is no checkout of it", folder.display())),
+        };
+        Ok(Self { itself, a2e, peers, mcp_python: find_mcp(), a2e_python, audit_modes })
+    }
+
+    /// Why the program cannot run with this audit.
+    pub fn a2e_lacks(&self, mode: &str) -> Option<String> {
+        let is_known = mode == "off" || self.audit_modes.contains(&mode);
+        (!is_known).then(|| format!("this a2e serves no audit mode `{mode}`"))
+    }
+
+    /// Why a program of the system is missing.
+    pub fn is_missing(&self, name: &str) -> Option<String> {
+        let runs = runs(Command::new(name).arg("--version"));
+        (!runs).then(|| format!("{name} is not installed"))
+    }
+}
+
+/// Builds in release mode; what cargo says goes to our stderr.
+fn build(root: &Path, args: &[&str], target: &Path) -> Result<(), String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--release", "--target-dir"]).arg(target).args(args).current_dir(root);
+    // Set by the cargo that runs us; they would rebuild everything.
+    for (name, _) in std::env::vars_os() {
+        let is_cargos = name.to_str().is_some_and(|it| it.starts_with("CARGO_PKG_"));
+        if is_cargos || name == "CARGO_MANIFEST_DIR" || name == "CARGO_MANIFEST_PATH" {
+            command.env_remove(name);
+        }
+    }
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("cargo build {}: {status}", args.join(" "))),
+        Err(error) => Err(format!("cargo build {}: {error}", args.join(" "))),
+    }
+}
+
+/// The audit modes that a host serves: it does not start with one that it does not know.
+fn audit_modes(a2e: &Path, scratch: &Path) -> Result<Vec<&'static str>, String> {
+    let mut known = Vec::new();
+    for mode in MODES {
+        let file = scratch.join(format!("mode-{mode}.yaml"));
+        let audit = scratch.join("mode.audit").display().to_string();
+        let text = format!("audit: {{enabled: true, path: {audit}, mode: {mode}}}\nplugins: []\n");
+        std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+        // Its input is at its end: a host that starts ends at once.
+        if runs(Command::new(a2e).args(["serve", "--stdio", "-c"]).arg(&file)) {
+            known.push(mode);
+        }
+    }
+    Ok(known)
+}
+
+fn find_mcp() -> Result<PathBuf, String> {
+    let has_mcp = runs(Command::new("python3").args(["-c", "import mcp.server"]));
+    if has_mcp { Ok("python3".into()) } else { Err("python3 has no package `mcp`".to_owned()) }
+}
+
+fn runs(command: &mut Command) -> bool {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
