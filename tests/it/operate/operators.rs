@@ -165,6 +165,34 @@ async fn reload_reads_the_file_again_and_refuses_a_bad_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_operators_at_once_are_served_in_turn() {
+    let host = TestHost::start(with([plugin("keeper", "Keeper"), plugin("echo", "Echo")])).await;
+    let (mut one, mut two) = (host.session(), socket(&host));
+    one.call("keeper/add/req", json!({ "add": 3 })).await;
+    let mut generations = Vec::new();
+    for _ in 0..5 {
+        let body = json!({ "rebuild": ["*"] });
+        let (first, second) = tokio::join!(
+            one.call("host/reload/req", body.clone()),
+            two.call("host/reload/req", body.clone())
+        );
+        for reply in [first, second] {
+            assert_eq!(
+                (&reply["ok"], &reply["rebuilt"]),
+                (&json!(true), &json!(["keeper", "echo"]))
+            );
+            generations.push(reply["generation"].as_u64().unwrap());
+        }
+    }
+    generations.sort_unstable();
+    assert_eq!(generations, (2..12).collect::<Vec<u64>>(), "each saw the table that it made");
+    assert_eq!(two.call("keeper/add/req", json!({})).await["total"], 3);
+    one.finish().await;
+    two.finish().await;
+    end(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rebuild_by_name_and_all_of_them() {
     let host = TestHost::start(with([plugin("keeper", "Keeper"), plugin("echo", "Echo")])).await;
     let mut session = host.session();
