@@ -155,12 +155,16 @@ impl Kernel {
             let cleared = self.for_session(slot, session.id(), "clear", work).await;
             result = result.and(cleared);
         }
+        // A save that is under way would write down again what is deleted here.
+        let mut turns = Vec::new();
         for resumable in self.resumables.all() {
+            turns.extend(self.turn_to_store(&resumable).await);
             resumable.forget_kept(&slot.name);
         }
         let Some(store) = self.session_store().cloned() else { return result };
         let name = slot.name.clone();
         let deleted = on_thread(self, "clear", move || delete_of(&*store, &name)).await;
+        drop(turns);
         result.and(deleted)
     }
 }

@@ -98,7 +98,7 @@ impl Kernel {
         Some(Collected { resumable, states, turn, is_last, failed })
     }
 
-    async fn turn_to_store(&self, resumable: &Resumable) -> Option<OwnedMutexGuard<()>> {
+    pub(super) async fn turn_to_store(&self, resumable: &Resumable) -> Option<OwnedMutexGuard<()>> {
         let turn = within(self.plugin_limit, Arc::clone(&resumable.storing).lock_owned()).await;
         if turn.is_none() {
             tracing::error!(session = %resumable.id, "its states are still being stored");
