@@ -193,9 +193,12 @@ impl Gate {
         }
     }
 
-    /// Has jobs wait that have not begun.
+    /// Has jobs wait that have not begun, unless they go elsewhere already.
     pub(crate) fn pause(&self) {
-        self.lock().mode = Mode::Paused;
+        let mut state = self.lock();
+        if state.mode == Mode::Open {
+            state.mode = Mode::Paused;
+        }
     }
 
     /// Starts jobs again.

@@ -160,6 +160,10 @@ impl Kernel {
 
     /// Does what is to be done after a panic, or when a plugin says that its state is suspect.
     pub(crate) fn heal(self: &Arc<Self>, slot: &Arc<PluginSlot>, remedy: Remedy, reason: &str) {
+        if !slot.is_serving() {
+            // Out of service already, or a last call of an instance that was replaced.
+            return;
+        }
         match remedy {
             Remedy::Nothing => {}
             Remedy::Quarantine => slot.quarantine(format!("{reason}, and did so after a rebuild")),
