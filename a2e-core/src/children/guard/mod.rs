@@ -11,7 +11,7 @@
 //! kind: a service manager that signals every process of a unit must not cut short the orderly
 //! stop that the host is making of it.
 //!
-//! At level `pidns` this guard is the first process of a PID namespace, and a [holder](pidns) stands
+//! At level `pidns` this guard is the first process of a PID namespace, and a holder (`pidns`) stands
 //! between it and the host.
 
 mod pidns;
