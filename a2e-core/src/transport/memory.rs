@@ -80,6 +80,7 @@ impl Pipe {
         self.wake(state);
     }
 
+    #[cfg(feature = "host")]
     /// Writes everything, waiting for room; for plain threads.
     pub(super) fn write_blocking(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
@@ -97,6 +98,7 @@ impl Pipe {
         Ok(())
     }
 
+    #[cfg(feature = "host")]
     /// Takes what is there, waiting until something is; empty at the end. For plain threads.
     pub(super) fn read_blocking(&self) -> Vec<u8> {
         let mut state = self.lock();
