@@ -80,8 +80,8 @@ impl Pipe {
         self.wake(state);
     }
 
-    #[cfg(feature = "host")]
     /// Writes everything, waiting for room; for plain threads.
+    #[cfg(feature = "host")]
     pub(super) fn write_blocking(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.try_write(bytes) {
@@ -98,8 +98,8 @@ impl Pipe {
         Ok(())
     }
 
-    #[cfg(feature = "host")]
     /// Takes what is there, waiting until something is; empty at the end. For plain threads.
+    #[cfg(feature = "host")]
     pub(super) fn read_blocking(&self) -> Vec<u8> {
         let mut state = self.lock();
         while state.bytes.is_empty() && !state.is_closed {
