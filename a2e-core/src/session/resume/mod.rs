@@ -84,7 +84,7 @@ impl Session {
     /// Becomes the session that is asked for; gives the gap, or `None` when that cannot be.
     async fn take_over(self: &Arc<Self>, asked: &Asked) -> Option<i64> {
         let Resume { session_id, last_seq } = &asked.resume;
-        // Ids are given out by us: what does not look like one is looked for nowhere.
+        // Ids are given out by us: what does not look like one is not looked up.
         let is_id = session_id.len() == 32
             && session_id.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'a'..=b'f'));
         if !is_id {
