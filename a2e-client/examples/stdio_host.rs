@@ -5,7 +5,6 @@
 
 use a2e_core::Executor;
 use a2e_core::config::{HostConfig, PluginConfig};
-use a2e_core::transport::stdio;
 
 #[path = "../tests/client/probe.rs"]
 mod probe;
@@ -24,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::spawn(async move { while term.recv().await.is_some() {} });
     }
-    host.serve(stdio::stdio()?).await;
+    host.serve_stdio()?.await;
     if way == "deaf" {
         std::future::pending::<()>().await;
     }

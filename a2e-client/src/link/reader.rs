@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 
-use a2e_core::codec::scan::scan;
+use a2e_core::codec::scan::{Key, scan};
 use a2e_core::codec::{Envelope, LineBuffer, LineItem};
 use a2e_core::protocol::{HandshakeRequest, HandshakeResponse, Message, MessageId, Role};
 use a2e_core::transport::ByteSource;
@@ -249,7 +249,8 @@ fn take_line(
             let text = refused.error.message();
             bad_line(link, text);
             // Better told than left to time out, where the id can be trusted.
-            let req_id = scanned.req_id.as_text().unwrap_or_default();
+            let req_id = scanned.get(Key::ReqId);
+            let req_id = req_id.as_text().unwrap_or_default();
             if scanned.repeated.is_some() {
                 return;
             }

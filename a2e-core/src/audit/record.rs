@@ -110,6 +110,8 @@ pub(super) const MAX_LINE: usize = 16 * 1024;
 pub(super) fn push_record(out: &mut Vec<u8>, record: &AuditRecord<'_>, session_id: &str, seq: u64) {
     let line = out.len();
     let mut digits = itoa::Buffer::new();
+    // Room for all but long texts and escapes.
+    out.reserve(1024);
     push(out, "{\"ts\":");
     push_seconds(out, record.ended);
     push(out, ",\"session_id\":");
@@ -182,20 +184,14 @@ pub(super) fn push_gap(out: &mut Vec<u8>, gap: &Gap, session_id: &str, reason: &
     push_crc(out, line);
 }
 
+#[inline]
 fn push(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
 /// Unix seconds with six digits after the point.
 fn push_seconds(out: &mut Vec<u8>, time: Time) {
-    let mut digits = itoa::Buffer::new();
-    push(out, digits.format(time.wall.as_secs()));
-    // A million more, and its leading one becomes the point: this keeps the zeros.
-    let point = out.len();
-    push(out, digits.format(1_000_000 + time.wall.subsec_micros()));
-    if let Some(digit) = out.get_mut(point) {
-        *digit = b'.';
-    }
+    crate::codec::envelope::write_seconds(out, time.wall_us());
 }
 
 fn micros(from: Time, to: Time) -> u64 {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use super::member::Member;
 use super::raw::RawJson;
 use super::scan::Scanned;
+use super::typed::Line;
 use crate::Error;
 
 thread_local! {
@@ -24,17 +26,14 @@ pub(super) fn line_depth() -> Option<u8> {
 pub struct Incoming<'a> {
     text: &'a str,
     depth: u8,
+    /// Its members, or none where they are not known.
+    members: &'a [Member],
 }
 
 impl<'a> Incoming<'a> {
     /// The line that a check went over.
-    pub fn of(scanned: &Scanned<'a>) -> Self {
-        Self::new(scanned.text, scanned.depth)
-    }
-
-    /// A line that [`scan`](super::scan::scan) accepted, with its nesting.
-    pub(crate) fn new(text: &'a str, depth: u8) -> Self {
-        Self { text, depth }
+    pub fn of(scanned: &'a Scanned<'a>) -> Self {
+        Self { text: scanned.text, depth: scanned.depth, members: scanned.members() }
     }
 
     /// The whole line: one JSON object, checked.
@@ -63,7 +62,7 @@ pub struct Body {
 impl Body {
     /// The same, borrowed.
     pub fn as_incoming(&self) -> Incoming<'_> {
-        Incoming { text: &self.text, depth: self.depth }
+        Incoming { text: &self.text, depth: self.depth, members: &[] }
     }
 
     /// The whole line: one JSON object, checked.
@@ -88,9 +87,13 @@ impl Body {
 /// `schema_violation` with the path of the field and what was expected there.
 pub fn decode<T: DeserializeOwned>(incoming: Incoming<'_>) -> Result<T, Error> {
     LINE_DEPTH.set(Some(incoming.depth));
-    let result = serde_json::from_str(incoming.text);
+    let result = if incoming.members.is_empty() {
+        serde_json::from_str(incoming.text)
+    } else {
+        T::deserialize(Line { text: incoming.text, members: incoming.members })
+    };
     LINE_DEPTH.set(None);
-    result.map_err(|error| explain::<T>(incoming.text, &error))
+    result.or_else(|_| explain(incoming.text))
 }
 
 /// Decodes a field that was carried as raw JSON; `loc` is its path in the message.
@@ -113,16 +116,13 @@ pub fn decode_field<T: DeserializeOwned>(raw: &RawJson, loc: &str) -> Result<T, 
 
 /// The failed decode once more, this time keeping track of the path: slow, and only on failure.
 #[cold]
-fn explain<T: DeserializeOwned>(text: &str, first: &serde_json::Error) -> Error {
+fn explain<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-        Err(error) => {
-            let loc = error.path().to_string();
-            let loc = if loc == "." { String::new() } else { loc };
-            Error::schema(loc, without_position(&error.into_inner()))
-        }
-        Ok(_) => Error::schema("", without_position(first)),
-    }
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let loc = error.path().to_string();
+        let loc = if loc == "." { String::new() } else { loc };
+        Error::schema(loc, without_position(&error.into_inner()))
+    })
 }
 
 /// The parser's message without ` at line 1 column n`: a message is one line, the path says more.
@@ -148,8 +148,7 @@ mod tests {
     }
 
     fn read(line: &str) -> Result<Sample, Error> {
-        let scanned = scan(line.as_bytes()).unwrap();
-        decode(Incoming::new(scanned.text, scanned.depth))
+        decode(Incoming::of(&scan(line.as_bytes()).unwrap()))
     }
 
     #[test]
@@ -168,6 +167,92 @@ mod tests {
             assert_eq!(first["loc"], loc, "{line}");
             assert!(first["msg"].as_str().unwrap().contains(part), "{line}: {first}");
             assert!(!error.message().contains("at line"), "{error}");
+        }
+    }
+
+    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Choice {
+        #[default]
+        First,
+        Other(u8),
+    }
+
+    /// Every kind of field.
+    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+    #[serde(default)]
+    struct Wide {
+        text: String,
+        letter: char,
+        yes: bool,
+        small: i8,
+        large: u64,
+        ratio: f64,
+        maybe: Option<String>,
+        wrapped: Option<Option<u8>>,
+        list: Vec<i32>,
+        pair: (u8, String),
+        map: std::collections::BTreeMap<i32, f32>,
+        choice: Choice,
+        any: serde_json::Value,
+        raw: Option<RawJson>,
+        unit: (),
+    }
+
+    #[test]
+    fn each_kind_of_field_is_read_as_serde_json_reads_it() {
+        let values = [
+            "null",
+            "true",
+            "false",
+            "0",
+            "-7",
+            "255",
+            "300",
+            "1.5",
+            "1e3",
+            r#""""#,
+            r#""x""#,
+            r#""a\u00e9\n""#,
+            r#""first""#,
+            "[]",
+            "[1,2]",
+            r#"[3,"t"]"#,
+            "{}",
+            r#"{"1":2.5}"#,
+            r#"{"other":9}"#,
+            r#"{"x":[{"y":null}]}"#,
+        ];
+        let keys = [
+            "text",
+            "letter",
+            "yes",
+            "small",
+            "large",
+            "ratio",
+            "maybe",
+            "wrapped",
+            "list",
+            "pair",
+            "map",
+            "choice",
+            "any",
+            "raw",
+            "unit",
+            r"t\u0065xt",
+            "unknown",
+        ];
+        for (key, value) in keys.iter().flat_map(|key| values.map(|value| (key, value))) {
+            let line = format!(r#"{{ "type" : "x" , "{key}" :{value}, "z":0}}"#);
+            let ours: Result<Wide, Error> = decode(Incoming::of(&scan(line.as_bytes()).unwrap()));
+            let theirs = serde_json::from_str(&line).map_err(|error| without_position(&error));
+            match (ours, theirs) {
+                (Ok(ours), theirs) => assert_eq!(Ok(ours), theirs, "{line}"),
+                (Err(ours), Ok::<Wide, _>(theirs)) => panic!("{line}: {ours}, but {theirs:?}"),
+                (Err(ours), Err(theirs)) => {
+                    assert_eq!(ours.detail()["errors"][0]["msg"], theirs, "{line}");
+                }
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use serde::ser::{self, Serialize};
 use super::MAX_DEPTH;
 use super::raw::RAW_TOKEN;
 use super::scan::depth_of;
-use super::text::plain_ascii_run;
+use super::text::{is_plain_ascii, plain_ascii_run};
 
 /// Why a value has no place on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +62,20 @@ pub fn encode_value<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeE
 }
 
 /// Appends a JSON string, quotes included.
+#[inline]
 pub fn encode_str(text: &str, out: &mut Vec<u8>) {
+    if !is_plain_ascii(text) {
+        return encode_escaped(text, out);
+    }
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
+/// Appends a string that is not ASCII all through, or has to be escaped.
+#[inline(never)]
+fn encode_escaped(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -109,9 +122,7 @@ fn escape_char(character: char, out: &mut Vec<u8>) {
 
 /// Appends checked JSON text: copied when it is ASCII on one line, else escaped on the way.
 fn encode_raw(json: &str, out: &mut Vec<u8>) {
-    let is_one_ascii_line =
-        json.is_ascii() && memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_none();
-    if is_one_ascii_line {
+    if is_ascii_line(json.as_bytes()) {
         out.extend_from_slice(json.as_bytes());
         return;
     }
@@ -124,6 +135,18 @@ fn encode_raw(json: &str, out: &mut Vec<u8>) {
             _ => escape_char(character, out),
         }
     }
+}
+
+/// Whether a text is ASCII without control characters.
+#[inline]
+fn is_ascii_line(bytes: &[u8]) -> bool {
+    // Looks at whole blocks instead of stopping early: those are loops of wide instructions.
+    let is_fine = |bytes: &[u8]| {
+        let stops = |stops: u8, byte: &u8| stops | u8::from(byte.wrapping_sub(0x20) >= 0x60);
+        bytes.iter().fold(0, stops) == 0
+    };
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    blocks.iter().all(|block| is_fine(block)) && is_fine(rest)
 }
 
 /// Appends a finite number the way that reads back the same.
@@ -148,6 +171,7 @@ struct Encoder<'o> {
 }
 
 impl Encoder<'_> {
+    #[inline]
     fn open(&mut self, bracket: u8) -> Result<(), EncodeError> {
         if self.depth >= MAX_DEPTH {
             return Err(EncodeError::TooDeep);
@@ -159,6 +183,7 @@ impl Encoder<'_> {
         Ok(())
     }
 
+    #[inline]
     fn scalar(&mut self) -> Result<&mut Vec<u8>, EncodeError> {
         if self.is_body {
             return Err(EncodeError::Body("not an object".into()));
@@ -238,16 +263,30 @@ impl<'e, 'o> Compound<'e, 'o> {
         self.is_first = false;
     }
 
+    #[inline]
     fn key(&mut self, key: &str) -> Result<(), EncodeError> {
         if self.kind == Kind::Body && matches!(key, "type" | "id" | "version" | "ts" | "req_id") {
             return Err(EncodeError::Body(key.to_owned()));
         }
-        self.separate();
-        encode_str(key, self.encoder.out);
-        self.encoder.out.push(b':');
+        let out = &mut *self.encoder.out;
+        if !is_plain_ascii(key) {
+            self.separate();
+            encode_escaped(key, self.encoder.out);
+            self.encoder.out.push(b':');
+            return Ok(());
+        }
+        // Most of what is written is keys of structs: room is looked for once.
+        out.reserve(key.len() + 4);
+        if !std::mem::take(&mut self.is_first) {
+            out.push(b',');
+        }
+        out.push(b'"');
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(b"\":");
         Ok(())
     }
 
+    #[inline]
     fn field<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), EncodeError> {
         if let Kind::Raw(bound) = self.kind {
             return value.serialize(RawText { encoder: self.encoder, bound });
@@ -261,6 +300,7 @@ impl<'e, 'o> Compound<'e, 'o> {
         value.serialize(&mut *self.encoder)
     }
 
+    #[inline]
     fn close(self) {
         let Encoder { out, depth, .. } = self.encoder;
         match self.kind {

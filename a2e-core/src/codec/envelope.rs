@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::encode::{EncodeError, encode_fields, encode_int, encode_str};
-use super::scan::{Scanned, Slot};
+use super::encode::{EncodeError, encode_fields, encode_str};
+use super::scan::{Key, Scanned, Slot};
 use crate::protocol::{ErrorCode, IdSource, VERSION};
 use crate::{Error, Time};
 
@@ -42,22 +42,22 @@ impl<'a> Envelope<'a> {
             let text = format!("`{key}` stands twice; readers differ in which one counts");
             return refused(Error::invalid(text));
         }
-        let kind = match &scanned.kind {
-            Slot::Text(kind) if !kind.is_empty() => kind.clone(),
+        let kind = match scanned.get(Key::Kind) {
+            Slot::Text(kind) if !kind.is_empty() => kind,
             Slot::Text(_) => return refused(Error::invalid("`type` is empty")),
             Slot::Absent => return refused(Error::invalid("`type` is missing")),
             _ => return refused(Error::invalid("`type` is not a string")),
         };
-        let id = match &scanned.id {
-            Slot::Text(id) => Some(id.clone()),
+        let id = match scanned.get(Key::Id) {
+            Slot::Text(id) => Some(id),
             Slot::Absent => None,
             _ => return refused(Error::schema("id", "expected a string")),
         };
-        for (key, slot) in [("version", &scanned.version), ("a2e", &scanned.a2e)] {
-            check_version(key, slot).map_err(|error| refuse(error, scanned))?;
+        for (name, key) in [("version", Key::Version), ("a2e", Key::A2e)] {
+            check_version(name, &scanned.get(key)).map_err(|error| refuse(error, scanned))?;
         }
-        let req_id = match &scanned.req_id {
-            Slot::Text(req_id) => Some(req_id.clone()),
+        let req_id = match scanned.get(Key::ReqId) {
+            Slot::Text(req_id) => Some(req_id),
             _ => None,
         };
         Ok(Self { kind, id, req_id })
@@ -66,14 +66,14 @@ impl<'a> Envelope<'a> {
 
 fn refuse(error: Error, scanned: &Scanned<'_>) -> EnvelopeError {
     // A repeated id may be that of another call, which an error under it would end.
-    let req_id = match scanned.repeated {
-        Some("id") => "",
-        _ => scanned.id.as_text().unwrap_or_default(),
+    let req_id = match (scanned.repeated, scanned.get(Key::Id)) {
+        (Some("id"), _) => String::new(),
+        (_, id) => id.as_text().unwrap_or_default().to_owned(),
     };
     EnvelopeError {
         error,
-        req_id: req_id.to_owned(),
-        is_handshake: scanned.kind.as_text() == Some("handshake/req"),
+        req_id,
+        is_handshake: scanned.get(Key::Kind).as_text() == Some("handshake/req"),
     }
 }
 
@@ -101,6 +101,8 @@ pub fn write_message(
     req_id: Option<&str>,
     fields: &[u8],
 ) {
+    // All of it but escapes: the pieces find their room.
+    out.reserve(128 + wire_type.len() + req_id.map_or(0, str::len) + fields.len());
     open_message(out, wire_type);
     out.push(b'"');
     ids.append_to(out);
@@ -151,12 +153,14 @@ pub fn encode_message<T: Serialize + ?Sized>(
     Ok(())
 }
 
+#[inline]
 fn open_message(out: &mut Vec<u8>, wire_type: &str) {
     out.extend_from_slice(br#"{"type":"#);
     encode_str(wire_type, out);
     out.extend_from_slice(br#","id":"#);
 }
 
+#[inline]
 fn close_envelope(out: &mut Vec<u8>, now: Time, req_id: Option<&str>) {
     out.extend_from_slice(br#","version":"1.0","ts":"#);
     write_seconds(out, now.wall_us());
@@ -168,12 +172,20 @@ fn close_envelope(out: &mut Vec<u8>, now: Time, req_id: Option<&str>) {
 
 /// Appends microseconds as seconds with six decimals.
 pub(crate) fn write_seconds(out: &mut Vec<u8>, micros: u64) {
-    encode_int(micros / 1_000_000, out);
-    out.push(b'.');
-    let fraction = micros % 1_000_000;
     let mut digits = itoa::Buffer::new();
-    let digits = digits.format(fraction + 1_000_000).as_bytes();
-    out.extend_from_slice(digits.get(1..).unwrap_or_default());
+    let digits = digits.format(micros).as_bytes();
+    if let Some((seconds, fraction)) = digits.split_last_chunk::<6>()
+        && !seconds.is_empty()
+    {
+        out.extend_from_slice(seconds);
+        out.push(b'.');
+        out.extend_from_slice(fraction);
+        return;
+    }
+    // Less than a second, which the wall clock never is.
+    out.extend_from_slice(b"0.");
+    out.resize(out.len() + 6 - digits.len().min(6), b'0');
+    out.extend_from_slice(digits);
 }
 
 #[cfg(test)]

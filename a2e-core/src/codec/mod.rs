@@ -7,9 +7,11 @@ pub mod decode;
 pub mod encode;
 pub mod envelope;
 pub mod line;
+mod member;
 pub mod raw;
 pub mod scan;
 mod text;
+mod typed;
 
 pub use decode::{Body, Incoming, decode, decode_field};
 pub use encode::{EncodeError, encode_fields, encode_value};

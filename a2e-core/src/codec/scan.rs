@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::MAX_DEPTH;
+use super::member::{Member, Members, Shape, unescaped, within_quotes};
 use super::text::plain_run;
 
 /// What stands under an envelope key.
@@ -30,29 +31,87 @@ impl Slot<'_> {
     }
 }
 
+/// The keys of the outermost object that the host itself looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// `type`.
+    Kind,
+    /// `id`.
+    Id,
+    /// `req_id`.
+    ReqId,
+    /// `version`.
+    Version,
+    /// `a2e`, the other spelling of `version`.
+    A2e,
+    /// `timeout`, for types whose deadline is that field.
+    Timeout,
+    /// `correlation_id`, for the audit.
+    CorrelationId,
+}
+
+impl Key {
+    /// Its text, where a line that has it twice is refused.
+    fn must_be_single(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Kind => "type",
+            Self::Id => "id",
+            Self::ReqId => "req_id",
+            Self::Version => "version",
+            Self::A2e => "a2e",
+            Self::Timeout | Self::CorrelationId => return None,
+        })
+    }
+}
+
+#[inline]
+fn envelope_key(name: &str) -> Option<Key> {
+    Some(match name {
+        "type" => Key::Kind,
+        "id" => Key::Id,
+        "req_id" => Key::ReqId,
+        "version" => Key::Version,
+        "a2e" => Key::A2e,
+        "timeout" => Key::Timeout,
+        "correlation_id" => Key::CorrelationId,
+        _ => return None,
+    })
+}
+
+/// How many [`Key`]s there are.
+const KEYS: usize = 7;
+
 /// A line that passed the check.
 #[derive(Clone, Debug, Default)]
 pub struct Scanned<'a> {
     /// The whole line as text.
     pub text: &'a str,
-    /// `type`.
-    pub kind: Slot<'a>,
-    /// `id`.
-    pub id: Slot<'a>,
-    /// `req_id`.
-    pub req_id: Slot<'a>,
-    /// `version`.
-    pub version: Slot<'a>,
-    /// `a2e`, the other spelling of `version`.
-    pub a2e: Slot<'a>,
-    /// `timeout`, for types whose deadline is that field.
-    pub timeout: Slot<'a>,
-    /// `correlation_id`, for the audit.
-    pub correlation_id: Slot<'a>,
     /// The first envelope key that stands twice.
     pub repeated: Option<&'static str>,
     /// Deepest nesting; the outermost object counts 1.
     pub depth: u8,
+    envelope: [Member; KEYS],
+    members: Members,
+}
+
+impl<'a> Scanned<'a> {
+    /// What stands under a key; of two values the last.
+    pub fn get(&self, key: Key) -> Slot<'a> {
+        let Some(member) = self.envelope.get(key as usize) else { return Slot::Absent };
+        let value = member.value(self.text);
+        match member.shape {
+            Shape::Absent => Slot::Absent,
+            Shape::Plain => Slot::Text(Cow::Borrowed(within_quotes(value))),
+            Shape::Escaped => Slot::Text(Cow::Owned(unescaped(value))),
+            Shape::Number => value.parse().map_or(Slot::Other, Slot::Number),
+            Shape::Other => Slot::Other,
+        }
+    }
+
+    /// Its members, for the typed decode; none when there are more than it keeps.
+    pub(super) fn members(&self) -> &[Member] {
+        self.members.all()
+    }
 }
 
 /// Why a line is not a JSON object as we read it.
@@ -104,17 +163,19 @@ pub enum Problem {
 pub fn scan(line: &[u8]) -> Result<Scanned<'_>, ScanError> {
     let text = std::str::from_utf8(line)
         .map_err(|error| ScanError { problem: Problem::Utf8, offset: error.valid_up_to() })?;
-    let mut scanner = Scanner::new(text);
+    let mut found = Scanned { text, ..Scanned::default() };
+    let mut scanner = Scanner { text, bytes: line, at: 0, open: 0, depth: 0, deepest: 1 };
     scanner.skip_space();
     if scanner.peek() != Some(b'{') {
         return Err(scanner.error(Problem::NotAnObject));
     }
-    scanner.values()?;
+    scanner.outermost(&mut found)?;
     scanner.skip_space();
     if scanner.at < line.len() {
         return Err(scanner.error(Problem::Trailing));
     }
-    Ok(scanner.found)
+    found.depth = scanner.deepest;
+    Ok(found)
 }
 
 /// Depth of one checked JSON text; 0 for a scalar. More than 255 counts as 255.
@@ -146,17 +207,6 @@ pub(super) fn depth_of(json: &str) -> u8 {
     u8::try_from(deepest).unwrap_or(u8::MAX)
 }
 
-#[derive(Clone, Copy)]
-enum Key {
-    Kind,
-    Id,
-    ReqId,
-    Version,
-    A2e,
-    Timeout,
-    CorrelationId,
-}
-
 struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -164,15 +214,10 @@ struct Scanner<'a> {
     /// Open containers; the lowest bit is the innermost, 1 for an object.
     open: u128,
     depth: u8,
-    found: Scanned<'a>,
+    deepest: u8,
 }
 
 impl<'a> Scanner<'a> {
-    fn new(text: &'a str) -> Self {
-        let found = Scanned { text, ..Scanned::default() };
-        Self { text, bytes: text.as_bytes(), at: 0, open: 0, depth: 0, found }
-    }
-
     #[inline]
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
@@ -183,6 +228,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The error for whatever stands here when something else was due.
+    #[cold]
     fn unexpected(&self) -> ScanError {
         self.error(if self.at < self.bytes.len() { Problem::Unexpected } else { Problem::End })
     }
@@ -194,53 +240,68 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads the outermost value and everything in it.
-    fn values(&mut self) -> Result<(), ScanError> {
-        let mut key = None;
+    /// Reads the outermost object, at whose brace it stands, and notes its members.
+    fn outermost(&mut self, found: &mut Scanned<'a>) -> Result<(), ScanError> {
+        self.enter(1)?;
+        self.skip_space();
+        if self.peek() == Some(b'}') {
+            self.leave();
+            return Ok(());
+        }
         loop {
-            let opened = self.value(key.take())?;
-            let is_inside = opened && self.first_member(&mut key)?;
-            if !is_inside && !self.next_member(&mut key)? {
-                return Ok(());
+            let key = self.at;
+            let is_escaped = self.key()?;
+            let end_of_key = self.colon()?;
+            let value = self.at;
+            let shape = self.value()?;
+            let member = Member::new(key..end_of_key, is_escaped, value..self.at, shape);
+            self.note(member, found);
+            self.skip_space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.leave();
+                    return Ok(());
+                }
+                _ => return Err(self.unexpected()),
             }
             self.skip_space();
         }
     }
 
-    /// Reads a scalar, or the opening bracket of a container; true for the latter.
+    /// Reads one value whole.
     #[inline]
-    fn value(&mut self, key: Option<Key>) -> Result<bool, ScanError> {
-        let start = self.at;
-        let slot = match self.peek() {
+    fn value(&mut self) -> Result<Shape, ScanError> {
+        match self.peek() {
             Some(b'"') => {
-                let escaped = self.string()?;
-                match key {
-                    Some(_) => Slot::Text(self.text_of(start, escaped)),
-                    None => return Ok(false),
-                }
+                let is_escaped = self.string()?;
+                Ok(if is_escaped { Shape::Escaped } else { Shape::Plain })
             }
-            Some(b'{') => {
-                self.note(key, Slot::Other);
-                self.enter(1)?;
-                return Ok(true);
+            Some(b'-' | b'0'..=b'9') => self.number().map(|()| Shape::Number),
+            _ => self.nested().map(|()| Shape::Other),
+        }
+    }
+
+    /// Reads one value and everything in it, to any allowed depth, without recursion.
+    fn nested(&mut self) -> Result<(), ScanError> {
+        let outside = self.depth;
+        loop {
+            let opened = match self.peek() {
+                Some(b'"') => self.string().map(|_| false)?,
+                Some(b'{') => self.enter(1).map(|()| true)?,
+                Some(b'[') => self.enter(0).map(|()| true)?,
+                Some(b'-' | b'0'..=b'9') => self.number().map(|()| false)?,
+                Some(b't') => self.literal(b"true").map(|()| false)?,
+                Some(b'f') => self.literal(b"false").map(|()| false)?,
+                Some(b'n') => self.literal(b"null").map(|()| false)?,
+                _ => return Err(self.unexpected()),
+            };
+            let is_inside = opened && self.first_member()?;
+            if !is_inside && !self.next_member(outside)? {
+                return Ok(());
             }
-            Some(b'[') => {
-                self.note(key, Slot::Other);
-                self.enter(0)?;
-                return Ok(true);
-            }
-            Some(b'-' | b'0'..=b'9') => {
-                self.number()?;
-                let parsed = || self.text.get(start..self.at).and_then(|text| text.parse().ok());
-                key.and_then(|_| parsed()).map_or(Slot::Other, Slot::Number)
-            }
-            Some(b't') => self.literal(b"true")?,
-            Some(b'f') => self.literal(b"false")?,
-            Some(b'n') => self.literal(b"null")?,
-            _ => return Err(self.unexpected()),
-        };
-        self.note(key, slot);
-        Ok(false)
+            self.skip_space();
+        }
     }
 
     #[inline]
@@ -250,7 +311,7 @@ impl<'a> Scanner<'a> {
         }
         self.at += 1;
         self.depth += 1;
-        self.found.depth = self.found.depth.max(self.depth);
+        self.deepest = self.deepest.max(self.depth);
         self.open = (self.open << 1) | bit;
         Ok(())
     }
@@ -264,7 +325,7 @@ impl<'a> Scanner<'a> {
 
     /// After an opening bracket: true when a value follows, false when the container was empty.
     #[inline]
-    fn first_member(&mut self, key: &mut Option<Key>) -> Result<bool, ScanError> {
+    fn first_member(&mut self) -> Result<bool, ScanError> {
         self.skip_space();
         match (self.open & 1, self.peek()) {
             (1, Some(b'}')) | (0, Some(b']')) => {
@@ -272,18 +333,19 @@ impl<'a> Scanner<'a> {
                 Ok(false)
             }
             (1, _) => {
-                *key = self.key()?;
+                self.key()?;
+                self.colon()?;
                 Ok(true)
             }
             _ => Ok(true),
         }
     }
 
-    /// After a value: true when another follows, false when the outermost object has ended.
+    /// After a value: true when another follows, false when the value at depth `outside` has ended.
     #[inline]
-    fn next_member(&mut self, key: &mut Option<Key>) -> Result<bool, ScanError> {
+    fn next_member(&mut self, outside: u8) -> Result<bool, ScanError> {
         loop {
-            if self.depth == 0 {
+            if self.depth == outside {
                 return Ok(false);
             }
             self.skip_space();
@@ -291,7 +353,8 @@ impl<'a> Scanner<'a> {
                 (1, Some(b',')) => {
                     self.at += 1;
                     self.skip_space();
-                    *key = self.key()?;
+                    self.key()?;
+                    self.colon()?;
                     return Ok(true);
                 }
                 (0, Some(b',')) => {
@@ -304,71 +367,65 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads a key and its colon; tells which envelope key it is.
+    /// Reads a key; true when it holds escapes.
     #[inline]
-    fn key(&mut self) -> Result<Option<Key>, ScanError> {
-        let start = self.at;
+    fn key(&mut self) -> Result<bool, ScanError> {
         if self.peek() != Some(b'"') {
             return Err(self.unexpected());
         }
-        let escaped = self.string()?;
-        let key = if self.depth == 1 { self.envelope_key(start, escaped) } else { None };
+        self.string()
+    }
+
+    /// Goes from the end of a key, which it gives back, to the value.
+    #[inline]
+    fn colon(&mut self) -> Result<usize, ScanError> {
+        let end_of_key = self.at;
         self.skip_space();
         if self.peek() != Some(b':') {
             return Err(self.unexpected());
         }
         self.at += 1;
-        Ok(key)
+        self.skip_space();
+        Ok(end_of_key)
     }
 
-    fn envelope_key(&mut self, start: usize, escaped: bool) -> Option<Key> {
-        let name = self.text_of(start, escaped);
-        let (key, name, seen) = match name.as_ref() {
-            "type" => (Key::Kind, "type", &self.found.kind),
-            "id" => (Key::Id, "id", &self.found.id),
-            "req_id" => (Key::ReqId, "req_id", &self.found.req_id),
-            "version" => (Key::Version, "version", &self.found.version),
-            "a2e" => (Key::A2e, "a2e", &self.found.a2e),
-            "timeout" => return Some(Key::Timeout),
-            "correlation_id" => return Some(Key::CorrelationId),
-            _ => return None,
+    /// Keeps a member of the outermost object.
+    #[inline]
+    fn note(&self, member: Member, found: &mut Scanned<'a>) {
+        let key = if member.has_escaped_key {
+            envelope_key(&unescaped(member.key(self.text)))
+        } else {
+            envelope_key(within_quotes(member.key(self.text)))
         };
-        if *seen != Slot::Absent && self.found.repeated != Some("id") {
-            self.found.repeated = Some(name);
+        if let Some(key) = key
+            && let Some(slot) = found.envelope.get_mut(key as usize)
+        {
+            let name = key.must_be_single();
+            if let Some(name) = name
+                && slot.shape != Shape::Absent
+                && found.repeated != Some("id")
+            {
+                found.repeated = Some(name);
+            }
+            *slot = member;
         }
-        Some(key)
-    }
-
-    #[inline]
-    fn note(&mut self, key: Option<Key>, slot: Slot<'a>) {
-        let Some(key) = key else { return };
-        *match key {
-            Key::Kind => &mut self.found.kind,
-            Key::Id => &mut self.found.id,
-            Key::ReqId => &mut self.found.req_id,
-            Key::Version => &mut self.found.version,
-            Key::A2e => &mut self.found.a2e,
-            Key::Timeout => &mut self.found.timeout,
-            Key::CorrelationId => &mut self.found.correlation_id,
-        } = slot;
-    }
-
-    /// The content of the string that began at `start` and ends before `at`.
-    #[inline]
-    fn text_of(&self, start: usize, escaped: bool) -> Cow<'a, str> {
-        let end = self.at;
-        if !escaped {
-            return Cow::Borrowed(self.text.get(start + 1..end - 1).unwrap_or_default());
-        }
-        let quoted = self.text.get(start..end).unwrap_or_default();
-        // The escapes were checked, so the decoder can only agree.
-        Cow::Owned(serde_json::from_str(quoted).unwrap_or_default())
+        found.members.push(member);
     }
 
     /// Reads a string; true when it holds escapes.
     #[inline]
     fn string(&mut self) -> Result<bool, ScanError> {
         self.at += 1;
+        self.at += plain_run(self.bytes, self.at);
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            return Ok(false);
+        }
+        self.rest_of_string()
+    }
+
+    /// Reads a string on from what is not plain in it.
+    fn rest_of_string(&mut self) -> Result<bool, ScanError> {
         let mut escaped = false;
         loop {
             self.at += plain_run(self.bytes, self.at);
@@ -425,10 +482,10 @@ impl<'a> Scanner<'a> {
         Ok(unit)
     }
 
-    fn literal(&mut self, word: &[u8]) -> Result<Slot<'a>, ScanError> {
+    fn literal(&mut self, word: &[u8]) -> Result<(), ScanError> {
         if self.bytes.get(self.at..self.at + word.len()) == Some(word) {
             self.at += word.len();
-            return Ok(Slot::Other);
+            return Ok(());
         }
         Err(self.unexpected())
     }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::codec::{Incoming, decode};
 
 fn problem(line: &str) -> Option<Problem> {
     scan(line.as_bytes()).err().map(|error| error.problem)
@@ -90,12 +91,18 @@ fn the_envelope_is_found_wherever_it_stands() {
     let line = r#"{"data":{"id":"inner","type":["no"]},"timeout":2.5,"a2e":"1.0","ty\u0070e":"tool\/call",
         "id":"\u0041b","req_id":7,"version":null}"#;
     let found = scan(line.as_bytes()).unwrap();
-    assert_eq!(found.kind.as_text(), Some("tool/call"));
-    assert_eq!(found.id.as_text(), Some("Ab"));
-    assert_eq!(found.req_id, Slot::Number(7.0));
-    assert_eq!(found.version, Slot::Other);
-    assert_eq!(found.a2e.as_text(), Some("1.0"));
-    assert_eq!(found.timeout, Slot::Number(2.5));
+    let text = |text: &'static str| Slot::Text(Cow::Borrowed(text));
+    for (key, slot) in [
+        (Key::Kind, text("tool/call")),
+        (Key::Id, text("Ab")),
+        (Key::ReqId, Slot::Number(7.0)),
+        (Key::Version, Slot::Other),
+        (Key::A2e, text("1.0")),
+        (Key::Timeout, Slot::Number(2.5)),
+        (Key::CorrelationId, Slot::Absent),
+    ] {
+        assert_eq!(found.get(key), slot, "{key:?}");
+    }
     assert_eq!(found.repeated, None);
     assert_eq!(found.depth, 3);
 }
@@ -120,6 +127,16 @@ fn depth_of_a_text_ignores_brackets_in_strings() {
     {
         assert_eq!(depth_of(json), depth, "{json}");
     }
+}
+
+#[test]
+fn an_envelope_key_is_found_behind_many_members() {
+    let many: String = (0..40).map(|n| format!(r#""k{n}":{n},"#)).collect();
+    let line = format!(r#"{{{many}"type":"x","id":"a"}}"#);
+    let found = scan(line.as_bytes()).unwrap();
+    assert_eq!(found.get(Key::Id).as_text(), Some("a"));
+    let decoded: serde_json::Value = decode(Incoming::of(&found)).unwrap();
+    assert_eq!(decoded.as_object().unwrap().len(), 42);
 }
 
 /// Mostly JSON, with a byte or two disturbed.
@@ -166,5 +183,15 @@ proptest! {
         let theirs = std::str::from_utf8(&line).is_ok()
             && serde_json::from_slice::<serde_json::Value>(&line).is_ok_and(|v| v.is_object());
         prop_assert_eq!(scan(&line).is_ok(), theirs, "{}", String::from_utf8_lossy(&line));
+    }
+
+    #[test]
+    fn r11_what_is_decoded_is_what_a_second_parser_reads(line in nearly_json()) {
+        let Ok(found) = scan(&line) else { return Ok(()) };
+        let ours: serde_json::Value = decode(Incoming::of(&found)).unwrap();
+        prop_assert_eq!(&ours, &serde_json::from_slice::<serde_json::Value>(&line).unwrap());
+        let ours = decode::<std::collections::BTreeMap<String, crate::codec::RawJson>>(Incoming::of(&found));
+        let theirs = serde_json::from_slice(&line).map_err(|_| ());
+        prop_assert_eq!(ours.map_err(|_| ()), theirs);
     }
 }

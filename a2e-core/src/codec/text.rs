@@ -1,7 +1,30 @@
-//! Runs of plain text in JSON strings, eight bytes at a time.
+//! Runs of plain text in JSON strings, several bytes at a time.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// Whether a text goes into a JSON string as it is: ASCII without quotes, backslashes and control
+/// characters.
+#[inline]
+pub(super) fn is_plain_ascii(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let stops = |word: u64| (stops_in(word) | word & HIGHS) != 0;
+    // The last word overlaps the one before: that is cheaper than single bytes.
+    if let Some(last) = bytes.last_chunk::<8>() {
+        if bytes.len() > SHORT {
+            return long_run(bytes, true) == bytes.len();
+        }
+        let (words, _) = bytes.as_chunks::<8>();
+        let any = words.iter().any(|word| stops(u64::from_le_bytes(*word)));
+        return !any && !stops(u64::from_le_bytes(*last));
+    }
+    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        (Some([a, b, c, d]), Some([e, f, g, h])) => {
+            !stops(u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]))
+        }
+        _ => tail(bytes, true) == bytes.len(),
+    }
+}
 
 /// How many bytes from `at` on are neither a quote, a backslash nor below 0x20.
 #[inline]
@@ -17,21 +40,56 @@ pub(super) fn plain_ascii_run(bytes: &[u8], at: usize) -> usize {
 
 #[inline]
 fn run(bytes: &[u8], at: usize, ascii_only: bool) -> usize {
-    let rest = bytes.get(at..).unwrap_or_default();
-    let mut length = 0;
-    let (words, _) = rest.as_chunks::<8>();
-    for word in words {
+    let mut end = at;
+    // Most strings are short; a long one is worth wider steps.
+    let short = at + SHORT;
+    while end < short {
+        let Some(word) = bytes.get(end..).and_then(|rest| rest.first_chunk::<8>()) else {
+            return end - at + tail(bytes.get(end..).unwrap_or_default(), ascii_only);
+        };
         let word = u64::from_le_bytes(*word);
         let stops = stops_in(word) | if ascii_only { word & HIGHS } else { 0 };
         if stops != 0 {
             // The lowest marked byte is exact: borrows only spread upwards from a true hit.
-            return length + stops.trailing_zeros() as usize / 8;
+            return end - at + stops.trailing_zeros() as usize / 8;
+        }
+        end += 8;
+    }
+    end - at + long_run(bytes.get(end..).unwrap_or_default(), ascii_only)
+}
+
+/// What a string may have before it counts as long.
+const SHORT: usize = 64;
+
+/// As [`run`], in blocks that the compiler turns into wide instructions.
+fn long_run(bytes: &[u8], ascii_only: bool) -> usize {
+    let (blocks, _) = bytes.as_chunks::<64>();
+    let is_plain = |block: &&[u8; 64]| {
+        let stops = block.iter().fold(0, |stops, byte| {
+            let stop = u8::from(*byte < 0x20) | u8::from(*byte == b'"') | u8::from(*byte == b'\\');
+            stops | stop | if ascii_only { byte & 0x80 } else { 0 }
+        });
+        stops == 0
+    };
+    let plain = 64 * blocks.iter().take_while(is_plain).count();
+    let rest = bytes.get(plain..).unwrap_or_default();
+    let (words, _) = rest.as_chunks::<8>();
+    let mut length = 0;
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        let stops = stops_in(word) | if ascii_only { word & HIGHS } else { 0 };
+        if stops != 0 {
+            return plain + length + stops.trailing_zeros() as usize / 8;
         }
         length += 8;
     }
-    let tail = rest.get(length..).unwrap_or_default();
+    plain + length + tail(rest.get(length..).unwrap_or_default(), ascii_only)
+}
+
+/// As [`run`], for what is shorter than a word.
+fn tail(bytes: &[u8], ascii_only: bool) -> usize {
     let stops = |byte: u8| matches!(byte, b'"' | b'\\' | 0..=0x1f) || (ascii_only && byte >= 0x80);
-    length + tail.iter().take_while(|byte| !stops(**byte)).count()
+    bytes.iter().take_while(|byte| !stops(**byte)).count()
 }
 
 /// Marks (with the high bit) bytes that are a quote, a backslash or below 0x20.
@@ -53,7 +111,7 @@ mod tests {
     fn runs_agree_with_a_byte_loop() {
         let all: Vec<u8> = (0..=255).collect();
         for stop in &all {
-            for lead in 0..20 {
+            for lead in (0..20).chain(50..150) {
                 let mut bytes = vec![b'x'; lead];
                 bytes.extend([0xc3, 0xa9, *stop, b'"', b'y', b'z', 0x7f, b'q', b'q', b'q']);
                 for ascii_only in [false, true] {
@@ -61,6 +119,17 @@ mod tests {
                         !(matches!(b, b'"' | b'\\' | 0..=0x1f) || ascii_only && **b >= 0x80)
                     });
                     assert_eq!(run(&bytes, 0, ascii_only), plain.count(), "{stop} after {lead}");
+                }
+                let mut text = "x".repeat(lead);
+                text.push(char::from(*stop));
+                for after in 0..9 {
+                    let is_plain = !matches!(*stop, b'"' | b'\\' | 0..=0x1f | 0x80..);
+                    assert_eq!(
+                        is_plain_ascii(&text),
+                        is_plain,
+                        "{stop} after {lead}, {after} more"
+                    );
+                    text.push('y');
                 }
             }
         }

@@ -80,6 +80,13 @@ pub(crate) struct Active {
     slot: Mutex<Option<Arc<PluginSlot>>>,
     after: Mutex<Vec<AfterReply>>,
     has_after: AtomicBool,
+    /// When it ended, in nanoseconds on the monotonic and the wall scale; 0 before.
+    ended: [AtomicU64; 2],
+}
+
+/// What a lock guards, where nobody else can have it.
+fn get_mut<T>(mutex: &mut Mutex<T>) -> &mut T {
+    mutex.get_mut().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The events of a request. The lock also orders them before the end.
@@ -100,21 +107,18 @@ pub(crate) struct Accepted<'a> {
 }
 
 impl Active {
-    /// A request of a client. `reused` may bring memory of an earlier one.
+    /// A request of a client.
     pub(crate) fn new(
         kernel: &Arc<Kernel>,
         session: &Arc<Session>,
         route: &Arc<Route>,
         accepted: &Accepted<'_>,
-        mut reused: String,
     ) -> Self {
-        reused.clear();
-        reused.push_str(accepted.id);
         Self {
             kernel: Arc::clone(kernel),
             session: Arc::clone(session),
             route: Arc::clone(route),
-            id: reused,
+            id: accepted.id.to_owned(),
             correlation_id: accepted.correlation_id.map(Into::into),
             input_bytes: accepted.input_bytes,
             fingerprint: AtomicU64::new(0),
@@ -131,10 +135,67 @@ impl Active {
             cancel: Notify::new(),
             chain: Mutex::default(),
             ticket: Mutex::new(None),
-            slot: Mutex::new(None),
+            slot: Mutex::new(route.inline_slot().cloned()),
             after: Mutex::default(),
             has_after: AtomicBool::new(false),
+            ended: Default::default(),
         }
+    }
+
+    /// Makes the object of a client's request that has ended the one of another of its session.
+    pub(crate) fn renew(&mut self, route: &Arc<Route>, accepted: &Accepted<'_>) {
+        /// An id that took more than this is not kept for the next request.
+        const KEPT_ID: usize = 256;
+
+        if !Arc::ptr_eq(&self.route, route) {
+            self.route = Arc::clone(route);
+        }
+        self.id.clear();
+        self.id.shrink_to(KEPT_ID);
+        self.id.push_str(accepted.id);
+        self.correlation_id = accepted.correlation_id.map(Into::into);
+        self.input_bytes = accepted.input_bytes;
+        self.accepted = accepted.at;
+        self.deadline_us = accepted.deadline_us;
+        *self.fingerprint.get_mut() = 0;
+        *self.started_us.get_mut() = 0;
+        *self.step_deadline_us.get_mut() = NEVER;
+        *self.cancelled.get_mut() = 0;
+        self.ended = Default::default();
+        *get_mut(&mut self.events) = Events::default();
+        *self.was_listed.get_mut() = false;
+        *self.is_listed.get_mut() = false;
+        *get_mut(&mut self.chain) = Chain::default();
+        *get_mut(&mut self.ticket) = None;
+        if std::mem::take(self.has_after.get_mut()) {
+            get_mut(&mut self.after).clear();
+        }
+        let slot = get_mut(&mut self.slot);
+        match route.inline_slot() {
+            Some(inline) if slot.as_ref().is_some_and(|slot| Arc::ptr_eq(slot, inline)) => {}
+            other => *slot = other.cloned(),
+        }
+    }
+
+    /// Notes when it ended.
+    pub(crate) fn note_end(&self, now: Time) {
+        let [mono, wall] = &self.ended;
+        let nanos = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        mono.store(nanos(now.mono), Ordering::Relaxed);
+        wall.store(nanos(now.wall), Ordering::Relaxed);
+    }
+
+    /// When it ended, as who ended it knows.
+    pub(crate) fn ended_at(&self) -> Option<Time> {
+        let [mono, wall] = &self.ended;
+        let time = |at: &AtomicU64| std::time::Duration::from_nanos(at.load(Ordering::Relaxed));
+        let ended = Time { mono: time(mono), wall: time(wall) };
+        (!ended.wall.is_zero()).then_some(ended)
+    }
+
+    /// Whether only the reader knows of it, by its handle and by the place of the inline request.
+    pub(crate) fn is_known_to_reader_alone(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) <= 2
     }
 
     pub(crate) fn events(&self) -> MutexGuard<'_, Events> {
@@ -209,10 +270,10 @@ impl Active {
 
     /// Notes that a handler begins.
     pub(crate) fn begin(&self, slot: &Arc<PluginSlot>, now_us: u64) {
-        let now_us = now_us.max(1);
         // Only the first handler's start counts; later steps belong to the run.
-        let _kept =
-            self.started_us.compare_exchange(0, now_us, Ordering::AcqRel, Ordering::Acquire);
+        if self.started_us.load(Ordering::Acquire) == 0 {
+            self.started_us.store(now_us.max(1), Ordering::Release);
+        }
         let limit = slot.deadline.map_or(NEVER, |limit| {
             now_us.saturating_add(u64::try_from(limit.as_micros()).unwrap_or(NEVER))
         });

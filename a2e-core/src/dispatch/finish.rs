@@ -61,6 +61,7 @@ impl Active {
             }
             events.has_ended = true;
         }
+        self.note_end(now);
         let reason = self.cancel_reason();
         match &self.target {
             Target::Client => self.answer(terminal, by, reason, now),
@@ -92,7 +93,9 @@ impl Active {
         if !self.route.interceptors.is_empty() {
             self.told_after(terminal, reason.is_some());
         }
-        self.cancel(CancelReason::Answered);
+        if !self.is_known_to_reader_alone() {
+            self.cancel(CancelReason::Answered);
+        }
         true
     }
 

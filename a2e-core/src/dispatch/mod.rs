@@ -17,7 +17,7 @@ mod run;
 mod slot;
 mod watchdog;
 
-pub(crate) use active::{Accepted, Active, CancelReason, NEVER};
+pub(crate) use active::{Accepted, Active, CancelReason};
 pub use call::{Call, EmitError, Sent, SessionHandle};
 pub(crate) use contain::{catch, discard, text_of};
 pub(crate) use finish::error_body;

@@ -1,19 +1,18 @@
 //! Requests from one handler to another, through the same table.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use super::active::{Accepted, Active, CancelReason, NEVER, Target as ReplyTarget};
+use super::active::{Accepted, Active, CancelReason, Target as ReplyTarget};
 use super::call::Call;
 use super::route::Route;
 use super::run::{self, Place};
 use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;
-use crate::codec::scan::{Scanned, scan};
+use crate::codec::scan::{Key, Scanned, scan};
 use crate::codec::{Body, Incoming, RawJson, decode};
 use crate::protocol::{CapabilityName, ErrorCode, Request};
 use crate::{Error, Result};
@@ -82,7 +81,7 @@ impl Nested<'_> {
         let fields = self.ask(Q::TYPE, request).await?;
         let line = format!("{{{}}}", String::from_utf8_lossy(&fields));
         let scanned = scan(line.as_bytes()).map_err(|error| Error::internal(error.to_string()))?;
-        decode(Incoming::new(scanned.text, scanned.depth))
+        decode(Incoming::of(&scanned))
     }
 
     /// As [`request`](Self::request), with types that are known only at run time; gives back the
@@ -114,7 +113,7 @@ impl Nested<'_> {
         let scanned = scan(&line).map_err(|error| Error::internal(error.to_string()))?;
         let (sender, answer) = oneshot::channel();
         let child = self.child(&route, &scanned, &id, sender);
-        let body = Incoming::new(scanned.text, scanned.depth).to_body();
+        let body = Incoming::of(&scanned).to_body();
         let guard = CancelOnDrop(Arc::clone(&child));
         child.session.list(&child);
         start_on_tokio(child, body);
@@ -148,11 +147,7 @@ impl Nested<'_> {
         if handlers.is_empty() {
             return Err(unknown(format!("{:?} does not handle `{wire_type}`", self.target)));
         }
-        Ok(Arc::new(Route {
-            spec: route.spec.clone(),
-            handlers,
-            interceptors: route.interceptors.clone(),
-        }))
+        Ok(Arc::new(Route::new(route.spec.clone(), handlers, route.interceptors.clone())))
     }
 
     fn line<T: Serialize + ?Sized>(&self, wire_type: &str, body: &T) -> Result<(Vec<u8>, String)> {
@@ -163,7 +158,7 @@ impl Nested<'_> {
         let mut line = Vec::with_capacity(fields.len() + 128);
         write_message(&mut line, &kernel.inner_ids, kernel.clock.now(), wire_type, None, &fields);
         line.pop();
-        let id = scan(&line).ok().and_then(|it| it.id.as_text().map(str::to_owned));
+        let id = scan(&line).ok().and_then(|it| it.get(Key::Id).as_text().map(str::to_owned));
         Ok((line, id.unwrap_or_default()))
     }
 
@@ -176,9 +171,7 @@ impl Nested<'_> {
     ) -> Arc<Active> {
         let parent = &self.call.0;
         let now = parent.kernel.clock.now();
-        let own = route.limit(&scanned.timeout).map_or(NEVER, |limit: Duration| {
-            now.mono_us().saturating_add(u64::try_from(limit.as_micros()).unwrap_or(NEVER))
-        });
+        let own = route.deadline_us(&scanned.get(Key::Timeout), now);
         let accepted = Accepted {
             id,
             correlation_id: parent.correlation_id.as_deref(),
@@ -186,8 +179,8 @@ impl Nested<'_> {
             at: now,
             deadline_us: own.min(parent.deadline_us),
         };
-        let mut child =
-            Active::new(&parent.kernel, &parent.session, route, &accepted, String::new());
+        let mut child = Active::new(&parent.kernel, &parent.session, route, &accepted);
+        child.set_slot(None);
         child.target = ReplyTarget::Caller(Mutex::new(Some(sender)));
         child.parent = Some(Arc::clone(parent));
         Arc::new(child)

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::PluginSlot;
+use super::active::NEVER;
+use crate::Time;
 use crate::codec::scan::Slot;
-use crate::plugin::{Contribution, Handler, Interception, Interceptor, TypeSpec};
+use crate::plugin::{Contribution, Handler, Interception, Interceptor, Run, TypeSpec};
 use crate::protocol::Deadline;
 
 /// What a request without a deadline of its own gets.
@@ -26,6 +28,8 @@ pub(crate) struct Route {
     pub(crate) handlers: Vec<RouteHandler>,
     /// In the order in which they are asked before; most routes have none.
     pub(crate) interceptors: Vec<RouteInterceptor>,
+    /// No request of this type outlives this, whatever it asks for.
+    ceiling: Duration,
 }
 
 /// One interceptor in a route.
@@ -54,9 +58,32 @@ pub(crate) struct RouteHandler {
 }
 
 impl Route {
+    pub(crate) fn new(
+        spec: TypeSpec,
+        handlers: Vec<RouteHandler>,
+        interceptors: Vec<RouteInterceptor>,
+    ) -> Self {
+        let ceiling = if spec.wire_type.contains("/await") { AWAIT_CEILING } else { CEILING };
+        Self { spec, handlers, interceptors, ceiling }
+    }
+
+    /// The plugin of the first handler, where that one runs on the reader as soon as a request comes.
+    pub(crate) fn inline_slot(&self) -> Option<&Arc<PluginSlot>> {
+        let first = self.handlers.first()?;
+        (first.handler.run == Run::Inline && self.interceptors.is_empty()).then_some(&first.slot)
+    }
+
+    /// When a request that is accepted now is given up, in monotonic microseconds.
+    pub(crate) fn deadline_us(&self, timeout: &Slot<'_>, now: Time) -> u64 {
+        self.limit(timeout).map_or(NEVER, |limit| {
+            let limit = u64::try_from(limit.as_micros()).unwrap_or(NEVER);
+            now.mono_us().saturating_add(limit)
+        })
+    }
+
     /// How long a request of this type may take; `None` when it never ends by itself.
     pub(crate) fn limit(&self, timeout: &Slot<'_>) -> Option<Duration> {
-        let ceiling = if self.spec.wire_type.contains("/await") { AWAIT_CEILING } else { CEILING };
+        let ceiling = self.ceiling;
         let limit = match self.spec.deadline {
             Deadline::None => return None,
             Deadline::Default => DEFAULT_DEADLINE,
@@ -118,7 +145,7 @@ impl RouteTable {
                 handlers.truncate(1);
             }
             let interceptors = interceptors(&wire_type, slots, interceptions);
-            Some((wire_type, Arc::new(Route { spec, handlers, interceptors })))
+            Some((wire_type, Arc::new(Route::new(spec, handlers, interceptors))))
         });
         (Self { routes: routes.collect() }, problems)
     }

@@ -139,13 +139,21 @@ impl Default for IdSource {
     }
 }
 
+/// Sixteen lower-case hex digits, all at once: each nibble in a byte of its own, then as a digit.
 fn hex16(word: u64) -> [u8; 16] {
-    let mut text = [b'0'; 16];
-    for (place, slot) in text.iter_mut().rev().enumerate() {
-        let nibble = u8::try_from((word >> (place * 4)) & 0xf).unwrap_or_default();
-        *slot = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    const ONES: u128 = u128::from_ne_bytes([1; 16]);
+    let mut spread = u128::from(word);
+    for (shift, mask) in [
+        (32, 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff),
+        (16, 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff),
+        (8, 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff),
+        (4, 0x0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f),
+    ] {
+        spread = (spread | (spread << shift)) & mask;
     }
-    text
+    // 1 in each byte that is above nine.
+    let is_letter = ((spread + ONES * 6) >> 4) & ONES;
+    (spread + ONES * u128::from(b'0') + is_letter * u128::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl Session {
     ) -> Control {
         let kind: &str = &envelope.kind;
         let id = envelope.id.as_deref().unwrap_or_default();
-        let incoming = Incoming::new(scanned.text, scanned.depth);
+        let incoming = Incoming::of(scanned);
         let refuse = |error: &Error| self.refuse(kind, id, error, scanned.text.len());
         match kind {
             "ping" if !self.is_ending() => self.pong(id, now),

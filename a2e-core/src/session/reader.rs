@@ -11,9 +11,9 @@ use super::refuse::unhandled;
 use super::resume::Asked;
 use super::serve::{End, drained, handshake_overdue, peer_left, unless_draining};
 use super::{Phase, Session};
-use crate::codec::scan::{Scanned, scan};
-use crate::codec::{Envelope, Incoming, LineBuffer, LineItem};
-use crate::dispatch::{Accepted, Active, Call, NEVER, Place, Route, RouteTable, start};
+use crate::codec::scan::{Key, Scanned, scan};
+use crate::codec::{Envelope, EnvelopeError, Incoming, LineBuffer, LineItem};
+use crate::dispatch::{Accepted, Active, Call, Place, Route, RouteTable, start};
 use crate::protocol::ErrorCode;
 use crate::transport::ByteSource;
 use crate::{Error, Time};
@@ -21,16 +21,15 @@ use crate::{Error, Time};
 /// Reads between two voluntary pauses.
 const YIELD_EVERY: u32 = 16;
 
-/// An id longer than this is not kept for the next request.
-const KEPT_ID: usize = 256;
-
 pub(super) struct Reader {
     session: Arc<Session>,
     source: ByteSource,
     lines: LineBuffer,
     table: Arc<RouteTable>,
     table_generation: u64,
-    /// The request object of an earlier inline call, for use again.
+    /// The route of the line before.
+    last_route: Option<Arc<Route>>,
+    /// The object of an earlier request, for use again.
     spare: Option<Arc<Active>>,
     /// Whether nothing but refused handshakes was taken yet.
     is_first: bool,
@@ -48,6 +47,7 @@ impl Reader {
             lines: LineBuffer::new(kernel.config.limits.max_line_bytes),
             table: kernel.table(),
             table_generation: kernel.table_generation(),
+            last_route: None,
             spare: None,
             is_first: true,
             asked: None,
@@ -143,19 +143,24 @@ impl Reader {
     /// Works on every whole line that is in the buffer, then sends what was answered. False when it
     /// had to stop before the last.
     fn take_lines(&mut self) -> bool {
+        let mut lines = std::mem::replace(&mut self.lines, LineBuffer::new(0));
+        let is_done = match lines.next_item() {
+            Some(first) => self.take_items(first, &mut lines),
+            None => true,
+        };
+        self.lines = lines;
+        is_done
+    }
+
+    fn take_items(&mut self, first: LineItem, lines: &mut LineBuffer) -> bool {
         let session = Arc::clone(&self.session);
-        let Some(mut item) = self.lines.next_item() else { return true };
-        session.is_reading.store(true, Ordering::SeqCst);
-        session.be_watched();
-        self.now = session.now();
-        self.refresh_table();
+        self.begin(&session);
+        let mut item = first;
         let is_done = loop {
             match item {
                 LineItem::Line(length) => {
-                    let mut lines = std::mem::replace(&mut self.lines, LineBuffer::new(0));
-                    self.take_line(lines.front(length));
+                    self.take_line(&session, lines.front(length));
                     lines.consume(length);
-                    self.lines = lines;
                 }
                 LineItem::TooLong => {
                     let limit = session.kernel.config.limits.max_line_bytes;
@@ -163,20 +168,19 @@ impl Reader {
                     // Its `req_id` was not read; by the limit a client knows which calls are meant.
                     let refusal =
                         Error::new(ErrorCode::LineTooLong, text).with_detail("limit", limit);
-                    self.refuse("", "", &refusal, limit);
+                    session.refuse("", "", &refusal, limit);
                 }
             }
             let is_cut = session.phase() == Phase::Closed || self.asked.is_some();
             if is_cut || session.sink.is_full() || session.has_too_many_bytes() {
                 break false;
             }
-            match self.lines.next_item() {
+            match lines.next_item() {
                 Some(next) => item = next,
                 None => break true,
             }
         };
-        session.is_reading.store(false, Ordering::Release);
-        session.sink.flush();
+        self.end(&session);
         is_done
     }
 
@@ -185,13 +189,26 @@ impl Reader {
         let tail = self.lines.tail().to_vec();
         if !tail.iter().all(u8::is_ascii_whitespace) {
             let session = Arc::clone(&self.session);
-            session.is_reading.store(true, Ordering::SeqCst);
-            session.be_watched();
-            self.now = session.now();
-            self.take_line(&tail);
-            session.is_reading.store(false, Ordering::Release);
-            session.sink.flush();
+            self.begin(&session);
+            self.take_line(&session, &tail);
+            self.end(&session);
         }
+    }
+
+    /// Before lines are taken.
+    fn begin(&mut self, session: &Arc<Session>) {
+        session.is_reading.store(true, Ordering::SeqCst);
+        session.be_watched();
+        self.now = session.now();
+        self.refresh_table();
+    }
+
+    /// After lines were taken: what was answered is sent.
+    fn end(&mut self, session: &Arc<Session>) {
+        // A request holds its session, so it may not stay there.
+        self.spare = session.take_inline();
+        session.is_reading.store(false, Ordering::Release);
+        session.sink.flush();
     }
 
     fn refresh_table(&mut self) {
@@ -199,122 +216,108 @@ impl Reader {
         if generation != self.table_generation {
             self.table = self.session.kernel.table();
             self.table_generation = generation;
+            self.last_route = None;
         }
     }
 
-    fn take_line(&mut self, line: &[u8]) {
+    /// Looks for the route of a type; most often it is that of the line before.
+    fn finds_route(&mut self, kind: &str) -> bool {
+        if self.last_route.as_ref().is_none_or(|route| route.spec.wire_type != kind) {
+            self.last_route = self.table.get(kind).cloned();
+        }
+        self.last_route.is_some()
+    }
+
+    fn take_line(&mut self, session: &Arc<Session>, line: &[u8]) {
         let scanned = match scan(line) {
             Ok(scanned) => scanned,
             Err(error) => {
                 let refusal = Error::new(ErrorCode::ParseError, error.to_string())
                     .with_detail("offset", error.offset);
-                return self.refuse("", "", &refusal, line.len());
+                return session.refuse("", "", &refusal, line.len());
             }
         };
         let envelope = match Envelope::of(&scanned) {
             Ok(envelope) => envelope,
-            // An error is never answered with an error, whatever else is wrong with it.
-            Err(_) if scanned.kind.as_text() == Some("error") => {
-                return self.session.kernel.counters.peer_errors.add();
-            }
-            Err(refused) => {
-                if refused.is_handshake && *refused.error.code() == ErrorCode::VersionMismatch {
-                    return self.session.refuse_version(&refused.req_id);
-                }
-                let kind = scanned.kind.as_text().unwrap_or_default();
-                return self.refuse(kind, &refused.req_id, &refused.error, line.len());
-            }
+            Err(refused) => return refuse_envelope(session, &scanned, &refused),
         };
         let id = envelope.id.as_deref();
         let is_first = self.is_first;
         self.is_first &= envelope.kind == "handshake/req";
-        match self.session.control(&envelope, &scanned, self.now, is_first) {
+        match session.control(&envelope, &scanned, self.now, is_first) {
             Control::Done => return,
             Control::Resume(asked) => return self.asked = Some(asked),
             Control::NotMine => {}
         }
-        let session = Arc::clone(&self.session);
         // Before all else, also while the session ends: whatever is answered under an id in flight
         // would end that call for its sender.
         if let Some(first) = id.and_then(|id| session.find(id)) {
-            return self.meet_again(&first, &envelope.kind, &scanned);
+            return meet_again(session, &first, &envelope.kind, &scanned);
         }
         let refusal = match session.gate() {
-            Ok(()) => match self.table.get(&envelope.kind) {
-                Some(route) => {
-                    let route = Arc::clone(route);
-                    return self.accept(&route, &scanned, id);
-                }
-                None => unhandled(&envelope.kind, &self.table),
-            },
+            Ok(()) if self.finds_route(&envelope.kind) => {
+                return self.accept(session, &scanned, id);
+            }
+            Ok(()) => unhandled(&envelope.kind, &self.table),
             Err(refusal) => refusal,
         };
-        self.refuse(&envelope.kind, id.unwrap_or_default(), &refusal, line.len());
+        session.refuse(&envelope.kind, id.unwrap_or_default(), &refusal, line.len());
     }
 
-    /// A line under the id of a request in flight: a repeat of it, or another request.
-    fn meet_again(&self, first: &Active, kind: &str, scanned: &Scanned<'_>) {
-        let is_repeat = first.input_bytes == scanned.text.len()
-            && first.fingerprint() == self.session.fingerprint(scanned.text);
-        if is_repeat {
-            return self.session.kernel.counters.repeated.add();
-        }
-        let text = "this id is in use by another request of the session";
-        let refusal =
-            Error::new(ErrorCode::DuplicateRequest, text).with_detail("id", first.id.as_str());
-        self.refuse(kind, "", &refusal, scanned.text.len());
-    }
-
-    /// Starts a request. From here on it gets exactly one answer.
-    fn accept(&mut self, route: &Arc<Route>, scanned: &Scanned<'_>, id: Option<&str>) {
-        let session = Arc::clone(&self.session);
-        let kernel = Arc::clone(&session.kernel);
+    /// Starts a request of the route that was found last. From here on it gets exactly one answer.
+    fn accept(&mut self, session: &Arc<Session>, scanned: &Scanned<'_>, id: Option<&str>) {
+        let Some(route) = &self.last_route else { return };
         let made;
         let id = if let Some(id) = id {
             id
         } else {
             // Ids can be foreseen; one that a client took already is passed over.
-            made = std::iter::repeat_with(|| kernel.ids.next_id())
+            made = std::iter::repeat_with(|| session.kernel.ids.next_id())
                 .find(|id| session.find(id.as_str()).is_none())
                 .unwrap_or_default();
             made.as_str()
         };
-        let deadline_us = route.limit(&scanned.timeout).map_or(NEVER, |limit| {
-            let limit = u64::try_from(limit.as_micros()).unwrap_or(NEVER);
-            self.now.mono_us().saturating_add(limit)
-        });
+        let correlation_id = scanned.get(Key::CorrelationId);
         let accepted = Accepted {
             id,
-            correlation_id: scanned.correlation_id.as_text(),
+            correlation_id: correlation_id.as_text(),
             input_bytes: scanned.text.len(),
             at: self.now,
-            deadline_us,
+            deadline_us: route.deadline_us(&scanned.get(Key::Timeout), self.now),
         };
-        let active = self.active(route, &accepted);
-        session.set_inline(Some(Arc::clone(&active)));
-        let call = Call(active);
-        start(&call, Incoming::new(scanned.text, scanned.depth), Place::Reader);
-        session.set_inline(None);
-        self.now = session.now();
-        // One that has left the reader is held by others, and carries its line.
-        self.spare = (!call.0.was_listed() && call.0.id.len() <= KEPT_ID).then_some(call.0);
+        let call = Call(session.begin_inline(self.spare.take(), route, &accepted));
+        start(&call, Incoming::of(scanned), Place::Reader);
+        session.end_inline();
+        // The end of one is the start of the next.
+        self.now = call.0.ended_at().unwrap_or_else(|| session.now());
     }
+}
 
-    /// The object of a new request; the memory of an earlier one, if nobody holds that any more.
-    fn active(&mut self, route: &Arc<Route>, accepted: &Accepted<'_>) -> Arc<Active> {
-        let (kernel, session) = (&self.session.kernel, &self.session);
-        if let Some(mut spare) = self.spare.take()
-            && let Some(earlier) = Arc::get_mut(&mut spare)
-        {
-            let id = std::mem::take(&mut earlier.id);
-            *earlier = Active::new(kernel, session, route, accepted, id);
-            return spare;
-        }
-        Arc::new(Active::new(kernel, session, route, accepted, String::new()))
+/// Answers a line whose envelope is not good enough to be routed.
+#[cold]
+fn refuse_envelope(session: &Arc<Session>, scanned: &Scanned<'_>, refused: &EnvelopeError) {
+    let kind = scanned.get(Key::Kind);
+    let kind = kind.as_text().unwrap_or_default();
+    if kind == "error" {
+        // An error is never answered with an error, whatever else is wrong with it.
+        return session.kernel.counters.peer_errors.add();
     }
+    if refused.is_handshake && *refused.error.code() == ErrorCode::VersionMismatch {
+        return session.refuse_version(&refused.req_id);
+    }
+    session.refuse(kind, &refused.req_id, &refused.error, scanned.text.len());
+}
 
-    /// Answers a line that is not accepted.
-    fn refuse(&self, kind: &str, req_id: &str, error: &Error, input_bytes: usize) {
-        self.session.refuse(kind, req_id, error, input_bytes);
+/// A line under the id of a request in flight: a repeat of it, or another request.
+#[cold]
+fn meet_again(session: &Arc<Session>, first: &Active, kind: &str, scanned: &Scanned<'_>) {
+    let is_repeat = first.input_bytes == scanned.text.len()
+        && first.fingerprint() == session.fingerprint(scanned.text);
+    if is_repeat {
+        return session.kernel.counters.repeated.add();
     }
+    let text = "this id is in use by another request of the session";
+    let refusal =
+        Error::new(ErrorCode::DuplicateRequest, text).with_detail("id", first.id.as_str());
+    session.refuse(kind, "", &refusal, scanned.text.len());
 }

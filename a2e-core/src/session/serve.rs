@@ -50,7 +50,7 @@ impl Drop for Open {
         let Some(session) = self.0.take() else { return };
         session.is_reading.store(false, Ordering::Release);
         session.advance(Phase::Closed);
-        session.set_inline(None);
+        drop(session.take_inline());
         session.sink.kill();
         session.end_all(CancelReason::ClientGone);
         session.kernel.remove_session(&session);

@@ -17,20 +17,33 @@ use super::{ByteSink, ByteSource, Connection, Gone, Peer, Readiness};
 const BLOCK: usize = 64 * 1024;
 
 /// The connection over standard input and output. Call once; needs a running tokio.
+/// [`Executor::serve_stdio`](crate::Executor::serve_stdio) also gives it a thread of its own.
 ///
 /// # Errors
 /// When a thread cannot be started.
 pub fn stdio() -> io::Result<Connection> {
-    let peer = Peer { is_stdio: true, ..Peer::named("stdio") };
-    let source: ByteSource = match pipe::OpenOptions::new().open_receiver("/proc/self/fd/0") {
-        Ok(receiver) => Box::new(receiver),
-        Err(_) => thread_source()?,
-    };
-    let sink: Arc<dyn ByteSink> = match pipe::OpenOptions::new().open_sender("/proc/self/fd/1") {
-        Ok(sender) => Arc::new(Closable::new(sender)),
-        Err(_) => thread_sink()?,
-    };
-    Ok(Connection { source, sink, peer })
+    Ok(connection(source()?, sink()?))
+}
+
+/// The ends as one connection.
+pub(crate) fn connection(source: ByteSource, sink: Arc<dyn ByteSink>) -> Connection {
+    Connection { source, sink, peer: Peer { is_stdio: true, ..Peer::named("stdio") } }
+}
+
+/// Standard input; the tokio that runs here tells when there is more.
+pub(crate) fn source() -> io::Result<ByteSource> {
+    match pipe::OpenOptions::new().open_receiver("/proc/self/fd/0") {
+        Ok(receiver) => Ok(Box::new(receiver)),
+        Err(_) => thread_source(),
+    }
+}
+
+/// Standard output; the tokio that runs here tells when it takes more.
+pub(crate) fn sink() -> io::Result<Arc<dyn ByteSink>> {
+    match pipe::OpenOptions::new().open_sender("/proc/self/fd/1") {
+        Ok(sender) => Ok(Arc::new(Closable::new(sender))),
+        Err(_) => thread_sink(),
+    }
 }
 
 fn thread_source() -> io::Result<ByteSource> {

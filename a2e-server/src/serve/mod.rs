@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use a2e_core::Executor;
 use a2e_core::config::ListenAddr;
-use a2e_core::transport::stdio::stdio;
 use clap::Args;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -160,22 +159,17 @@ async fn within(limit: Duration, end: impl Future<Output = ()>) {
 /// Serves standard input and output, or never ends where they are not served.
 fn serve_stdio(
     addresses: &[ListenAddr],
-    executor: &Arc<Executor>,
+    executor: &Executor,
 ) -> Result<impl Future<Output = ()> + use<>, Failure> {
-    let connection = if addresses.contains(&ListenAddr::Stdio) {
-        Some(stdio().map_err(|error| Failure::internal(format_args!("stdio: {error}")))?)
+    let session = if addresses.contains(&ListenAddr::Stdio) {
+        let session = executor.serve_stdio();
+        Some(session.map_err(|error| Failure::internal(format_args!("stdio: {error}")))?)
     } else {
         None
     };
-    let executor = Arc::clone(executor);
     Ok(async move {
-        match connection {
-            // In a task of its own: a handler that hangs inline stops that task, not this one.
-            Some(connection) => {
-                if let Err(error) = executor.spawn(connection).await {
-                    tracing::error!(%error, "the session ended badly");
-                }
-            }
+        match session {
+            Some(session) => session.await,
             None => std::future::pending().await,
         }
     })

@@ -102,7 +102,7 @@ fn line_of(call: &Call, body: &RawJson) -> Result<Body, String> {
         // A second `type` or `id`.
         return Err(refusal.error.message().to_owned());
     }
-    Ok(Incoming::new(scanned.text, scanned.depth).to_body())
+    Ok(Incoming::of(&scanned).to_body())
 }
 
 /// Waits for an interceptor that decides later, then goes on where the request stopped.

@@ -71,7 +71,7 @@ impl Input<'_> {
 
 fn drive(call: &Call, input: Input<'_>, mut step: usize, place: Place) {
     let flush = if place == Place::Reader { Flush::WithBatch } else { Flush::Now };
-    let route = Arc::clone(&call.0.route);
+    let route = &call.0.route;
     while let Some(entry) = route.handlers.get(step) {
         if call.0.is_cancelled() {
             return;
@@ -107,12 +107,15 @@ fn ask(
 ) -> Asked {
     let on_reader = place == Place::Reader && entry.handler.run == Run::Inline;
     let mut moved: Option<Arc<PluginSlot>> = None;
+    // The first one was said when the request began.
+    let mut is_said = step == 0 && call.0.route.interceptors.is_empty();
     let has_to_wait = loop {
         let slot = moved.as_ref().unwrap_or(&entry.slot);
-        if on_reader {
+        if on_reader && !is_said {
             // Said before the look: who pauses the plugin looks for this after it has paused it.
             call.0.set_slot(Some(Arc::clone(slot)));
         }
+        is_said = false;
         match slot.entry(&*call.0.kernel.clock) {
             Entry::Go => break false,
             Entry::Wait => break true,
@@ -121,23 +124,24 @@ fn ask(
         }
     };
     let slot = moved.as_ref().unwrap_or(&entry.slot);
-    let handler = match resolve(entry, slot, call) {
-        Ok(handler) => handler,
+    let found = match resolve(entry, slot, call) {
+        Ok(found) => found,
         Err(error) => return Asked::Said(Said::Broken(error)),
     };
+    let handler = found.get();
     PluginStats::add(&slot.stats.calls);
     let Some(incoming) = input.incoming() else {
         return Asked::Said(Said::Error(Error::internal("the line is gone")));
     };
     // Elsewhere than on the reader an inline handler needs a permit and a thread that is watched.
     let task = if handler.run == Run::Inline && place == Place::Reader && !has_to_wait {
-        match run_inline(call, &handler, incoming, slot, flush) {
+        match run_inline(call, handler, incoming, slot, flush) {
             Inline::Ended => return Asked::Left,
             Inline::Said(said) => return Asked::Said(said),
             Inline::Later(work) => Task::Later(work),
         }
     } else {
-        Task::Handler(handler)
+        Task::Handler(Arc::clone(handler))
     };
     match leave(call, input, step, task, slot, place) {
         Ok(()) => Asked::Left,
@@ -147,17 +151,32 @@ fn ask(
 }
 
 /// The handler of this step, in the instance of this session where it has its own.
-fn resolve(entry: &RouteHandler, slot: &Arc<PluginSlot>, call: &Call) -> Result<Arc<Handler>> {
+fn resolve<'a>(entry: &'a RouteHandler, slot: &Arc<PluginSlot>, call: &Call) -> Result<Found<'a>> {
     if !Arc::ptr_eq(slot, &entry.slot) {
-        return find_handler(slot, call);
+        return find_handler(slot, call).map(Found::Other);
     }
     if slot.scope == PluginScope::Host {
-        return Ok(Arc::clone(&entry.handler));
+        return Ok(Found::OfRoute(&entry.handler));
     }
     let instance = call.0.session.instance(slot)?;
     match instance.handlers().get(entry.index) {
-        Some(handler) => Ok(Arc::clone(handler)),
+        Some(handler) => Ok(Found::Other(Arc::clone(handler))),
         None => Err(Error::internal("this session's instance declares other handlers")),
+    }
+}
+
+/// The handler of a step.
+enum Found<'a> {
+    OfRoute(&'a Arc<Handler>),
+    Other(Arc<Handler>),
+}
+
+impl Found<'_> {
+    fn get(&self) -> &Arc<Handler> {
+        match self {
+            Self::OfRoute(handler) => handler,
+            Self::Other(handler) => handler,
+        }
     }
 }
 
