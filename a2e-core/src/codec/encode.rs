@@ -277,10 +277,8 @@ impl<'e, 'o> Compound<'e, 'o> {
         }
         // Most of what is written is keys of structs: room is looked for once.
         out.reserve(key.len() + 4);
-        if !std::mem::take(&mut self.is_first) {
-            out.push(b',');
-        }
-        out.push(b'"');
+        let before: &[u8] = if std::mem::take(&mut self.is_first) { b"\"" } else { b",\"" };
+        out.extend_from_slice(before);
         out.extend_from_slice(key.as_bytes());
         out.extend_from_slice(b"\":");
         Ok(())

@@ -3,11 +3,8 @@
 use std::ops::Range;
 
 /// What a value is, as far as the scanner tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// There is none.
-    #[default]
-    Absent,
     /// A string without escapes.
     Plain,
     /// A string with escapes.
@@ -18,7 +15,7 @@ pub(super) enum Shape {
 }
 
 /// One member of the outermost object, as places in the line. A line has less than 4 GiB.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Member {
     key: (u32, u32),
     value: (u32, u32),
@@ -74,28 +71,72 @@ pub(super) fn unescaped(json: &str) -> String {
     serde_json::from_str(json).unwrap_or_default()
 }
 
-/// Members of one object that are kept. Few messages have more.
-const KEPT: usize = 16;
+/// Members that are kept for the typed decode. Few messages have more than twelve.
+const KEPT: usize = 64;
 
-/// The members of the outermost object.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Members {
-    kept: [Member; KEPT],
-    count: usize,
+/// How many keys the host itself looks at.
+pub(super) const KEYS: usize = 7;
+
+/// No place.
+const NONE: u8 = u8::MAX;
+
+/// The members of the outermost object of a line. Used again for the next line, it costs no allocation.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    /// The first [`KEPT`], and behind them what else the host looks at.
+    members: Vec<Member>,
+    /// Where the keys of the host stand in the list.
+    own: [u8; KEYS],
+    is_whole: bool,
 }
 
-impl Members {
+impl Default for Outline {
+    fn default() -> Self {
+        Self { members: Vec::new(), own: [NONE; KEYS], is_whole: true }
+    }
+}
+
+impl Outline {
     #[inline]
-    pub(super) fn push(&mut self, member: Member) {
-        if let Some(place) = self.kept.get_mut(self.count) {
-            *place = member;
-        }
-        self.count += 1;
+    pub(super) fn clear(&mut self) {
+        self.members.clear();
+        self.own = [NONE; KEYS];
+        self.is_whole = true;
     }
 
-    /// All of them, or none when there are more than are kept.
+    /// Keeps a member; `own` is its place among the keys of the host, if it is one.
+    #[inline]
+    pub(super) fn push(&mut self, member: Member, own: Option<usize>) {
+        let at = self.members.len();
+        let own = own.and_then(|own| self.own.get_mut(own));
+        if at < KEPT {
+            if let Some(own) = own {
+                *own = u8::try_from(at).unwrap_or(NONE);
+            }
+            self.members.push(member);
+            return;
+        }
+        self.is_whole = false;
+        let Some(own) = own else { return };
+        match self.members.get_mut(usize::from(*own)) {
+            // Of two the last counts, so there are never more than the keys of the host.
+            Some(earlier) => *earlier = member,
+            None => {
+                *own = u8::try_from(at).unwrap_or(NONE);
+                self.members.push(member);
+            }
+        }
+    }
+
+    /// The member under one of the keys of the host.
+    #[inline]
+    pub(super) fn own(&self, own: usize) -> Option<&Member> {
+        self.members.get(usize::from(*self.own.get(own)?))
+    }
+
+    /// All members, or none when there are more than are kept.
     #[inline]
     pub(super) fn all(&self) -> &[Member] {
-        self.kept.get(..self.count).unwrap_or_default()
+        if self.is_whole { &self.members } else { &[] }
     }
 }

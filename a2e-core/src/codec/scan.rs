@@ -4,8 +4,9 @@
 use std::borrow::Cow;
 
 use super::MAX_DEPTH;
-use super::member::{Member, Members, Shape, unescaped, within_quotes};
-use super::text::plain_run;
+pub use super::member::Outline;
+use super::member::{Member, Shape, unescaped, within_quotes};
+use super::text::{plain_run, short_plain_run};
 
 /// What stands under an envelope key.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,6 +52,20 @@ pub enum Key {
 }
 
 impl Key {
+    #[inline]
+    fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "type" => Self::Kind,
+            "id" => Self::Id,
+            "req_id" => Self::ReqId,
+            "version" => Self::Version,
+            "a2e" => Self::A2e,
+            "timeout" => Self::Timeout,
+            "correlation_id" => Self::CorrelationId,
+            _ => return None,
+        })
+    }
+
     /// Its text, where a line that has it twice is refused.
     fn must_be_single(self) -> Option<&'static str> {
         Some(match self {
@@ -64,25 +79,8 @@ impl Key {
     }
 }
 
-#[inline]
-fn envelope_key(name: &str) -> Option<Key> {
-    Some(match name {
-        "type" => Key::Kind,
-        "id" => Key::Id,
-        "req_id" => Key::ReqId,
-        "version" => Key::Version,
-        "a2e" => Key::A2e,
-        "timeout" => Key::Timeout,
-        "correlation_id" => Key::CorrelationId,
-        _ => return None,
-    })
-}
-
-/// How many [`Key`]s there are.
-const KEYS: usize = 7;
-
 /// A line that passed the check.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Scanned<'a> {
     /// The whole line as text.
     pub text: &'a str,
@@ -90,17 +88,16 @@ pub struct Scanned<'a> {
     pub repeated: Option<&'static str>,
     /// Deepest nesting; the outermost object counts 1.
     pub depth: u8,
-    envelope: [Member; KEYS],
-    members: Members,
+    outline: Cow<'a, Outline>,
 }
 
 impl<'a> Scanned<'a> {
     /// What stands under a key; of two values the last.
+    #[inline]
     pub fn get(&self, key: Key) -> Slot<'a> {
-        let Some(member) = self.envelope.get(key as usize) else { return Slot::Absent };
+        let Some(member) = self.outline.own(key as usize) else { return Slot::Absent };
         let value = member.value(self.text);
         match member.shape {
-            Shape::Absent => Slot::Absent,
             Shape::Plain => Slot::Text(Cow::Borrowed(within_quotes(value))),
             Shape::Escaped => Slot::Text(Cow::Owned(unescaped(value))),
             Shape::Number => value.parse().map_or(Slot::Other, Slot::Number),
@@ -110,7 +107,7 @@ impl<'a> Scanned<'a> {
 
     /// Its members, for the typed decode; none when there are more than it keeps.
     pub(super) fn members(&self) -> &[Member] {
-        self.members.all()
+        self.outline.all()
     }
 }
 
@@ -161,21 +158,39 @@ pub enum Problem {
 /// # Errors
 /// The first problem and its byte offset; the line then is a `parse_error`.
 pub fn scan(line: &[u8]) -> Result<Scanned<'_>, ScanError> {
+    let mut outline = Outline::default();
+    let (text, repeated, depth) = read(line, &mut outline)?;
+    Ok(Scanned { text, repeated, depth, outline: Cow::Owned(outline) })
+}
+
+/// As [`scan`], for line after line: `outline` brings its memory.
+///
+/// # Errors
+/// As [`scan`].
+#[inline]
+pub fn scan_into<'a>(line: &'a [u8], outline: &'a mut Outline) -> Result<Scanned<'a>, ScanError> {
+    outline.clear();
+    let (text, repeated, depth) = read(line, outline)?;
+    Ok(Scanned { text, repeated, depth, outline: Cow::Borrowed(outline) })
+}
+
+/// The text of a line, the first envelope key that stands twice, and the depth.
+type Read<'a> = (&'a str, Option<&'static str>, u8);
+
+fn read<'a>(line: &'a [u8], outline: &mut Outline) -> Result<Read<'a>, ScanError> {
     let text = std::str::from_utf8(line)
         .map_err(|error| ScanError { problem: Problem::Utf8, offset: error.valid_up_to() })?;
-    let mut found = Scanned { text, ..Scanned::default() };
     let mut scanner = Scanner { text, bytes: line, at: 0, open: 0, depth: 0, deepest: 1 };
     scanner.skip_space();
     if scanner.peek() != Some(b'{') {
         return Err(scanner.error(Problem::NotAnObject));
     }
-    scanner.outermost(&mut found)?;
+    let repeated = scanner.outermost(outline)?;
     scanner.skip_space();
     if scanner.at < line.len() {
         return Err(scanner.error(Problem::Trailing));
     }
-    found.depth = scanner.deepest;
-    Ok(found)
+    Ok((text, repeated, scanner.deepest))
 }
 
 /// Depth of one checked JSON text; 0 for a scalar. More than 255 counts as 255.
@@ -240,13 +255,15 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads the outermost object, at whose brace it stands, and notes its members.
-    fn outermost(&mut self, found: &mut Scanned<'a>) -> Result<(), ScanError> {
+    /// Reads the outermost object, at whose brace it stands, and notes its members. Gives back the
+    /// first envelope key that stands twice.
+    fn outermost(&mut self, outline: &mut Outline) -> Result<Option<&'static str>, ScanError> {
+        let mut repeated = None;
         self.enter(1)?;
         self.skip_space();
         if self.peek() == Some(b'}') {
             self.leave();
-            return Ok(());
+            return Ok(None);
         }
         loop {
             let key = self.at;
@@ -255,13 +272,20 @@ impl<'a> Scanner<'a> {
             let value = self.at;
             let shape = self.value()?;
             let member = Member::new(key..end_of_key, is_escaped, value..self.at, shape);
-            self.note(member, found);
+            let own = self.own_key(&member);
+            if let Some(name) = own.and_then(Key::must_be_single)
+                && own.is_some_and(|own| outline.own(own as usize).is_some())
+                && repeated != Some("id")
+            {
+                repeated = Some(name);
+            }
+            outline.push(member, own.map(|own| own as usize));
             self.skip_space();
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => {
                     self.leave();
-                    return Ok(());
+                    return Ok(repeated);
                 }
                 _ => return Err(self.unexpected()),
             }
@@ -389,42 +413,32 @@ impl<'a> Scanner<'a> {
         Ok(end_of_key)
     }
 
-    /// Keeps a member of the outermost object.
+    /// Which of the host's own keys a member has.
     #[inline]
-    fn note(&self, member: Member, found: &mut Scanned<'a>) {
-        let key = if member.has_escaped_key {
-            envelope_key(&unescaped(member.key(self.text)))
-        } else {
-            envelope_key(within_quotes(member.key(self.text)))
-        };
-        if let Some(key) = key
-            && let Some(slot) = found.envelope.get_mut(key as usize)
-        {
-            let name = key.must_be_single();
-            if let Some(name) = name
-                && slot.shape != Shape::Absent
-                && found.repeated != Some("id")
-            {
-                found.repeated = Some(name);
-            }
-            *slot = member;
+    fn own_key(&self, member: &Member) -> Option<Key> {
+        let key = member.key(self.text);
+        if member.has_escaped_key {
+            return Key::of(&unescaped(key));
         }
-        found.members.push(member);
+        Key::of(within_quotes(key))
     }
 
     /// Reads a string; true when it holds escapes.
     #[inline]
     fn string(&mut self) -> Result<bool, ScanError> {
         self.at += 1;
-        self.at += plain_run(self.bytes, self.at);
-        if self.peek() == Some(b'"') {
-            self.at += 1;
-            return Ok(false);
+        if let Some(run) = short_plain_run(self.bytes, self.at) {
+            self.at += run;
+            if self.peek() == Some(b'"') {
+                self.at += 1;
+                return Ok(false);
+            }
         }
         self.rest_of_string()
     }
 
-    /// Reads a string on from what is not plain in it.
+    /// Reads a string on.
+    #[inline(never)]
     fn rest_of_string(&mut self) -> Result<bool, ScanError> {
         let mut escaped = false;
         loop {

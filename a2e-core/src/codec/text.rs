@@ -11,8 +11,8 @@ pub(super) fn is_plain_ascii(text: &str) -> bool {
     let stops = |word: u64| (stops_in(word) | word & HIGHS) != 0;
     // The last word overlaps the one before: that is cheaper than single bytes.
     if let Some(last) = bytes.last_chunk::<8>() {
-        if bytes.len() > SHORT {
-            return long_run(bytes, true) == bytes.len();
+        if bytes.len() > 64 {
+            return run(bytes, 0, true) == bytes.len();
         }
         let (words, _) = bytes.as_chunks::<8>();
         let any = words.iter().any(|word| stops(u64::from_le_bytes(*word)));
@@ -38,47 +38,37 @@ pub(super) fn plain_ascii_run(bytes: &[u8], at: usize) -> usize {
     run(bytes, at, true)
 }
 
+/// As [`plain_run`] where it ends within sixteen bytes, as most strings do.
 #[inline]
-fn run(bytes: &[u8], at: usize, ascii_only: bool) -> usize {
-    let mut end = at;
-    // Most strings are short; a long one is worth wider steps.
-    let short = at + SHORT;
-    while end < short {
-        let Some(word) = bytes.get(end..).and_then(|rest| rest.first_chunk::<8>()) else {
-            return end - at + tail(bytes.get(end..).unwrap_or_default(), ascii_only);
-        };
-        let word = u64::from_le_bytes(*word);
-        let stops = stops_in(word) | if ascii_only { word & HIGHS } else { 0 };
-        if stops != 0 {
-            // The lowest marked byte is exact: borrows only spread upwards from a true hit.
-            return end - at + stops.trailing_zeros() as usize / 8;
-        }
-        end += 8;
+pub(super) fn short_plain_run(bytes: &[u8], at: usize) -> Option<usize> {
+    let [low, high] = bytes.get(at..)?.first_chunk::<16>()?.as_chunks::<8>().0 else { return None };
+    let low = stops_in(u64::from_le_bytes(*low));
+    if low != 0 {
+        return Some(low.trailing_zeros() as usize / 8);
     }
-    end - at + long_run(bytes.get(end..).unwrap_or_default(), ascii_only)
+    let high = stops_in(u64::from_le_bytes(*high));
+    (high != 0).then(|| 8 + high.trailing_zeros() as usize / 8)
 }
 
-/// What a string may have before it counts as long.
-const SHORT: usize = 64;
-
-/// As [`run`], in blocks that the compiler turns into wide instructions.
-fn long_run(bytes: &[u8], ascii_only: bool) -> usize {
-    let (blocks, _) = bytes.as_chunks::<64>();
-    let is_plain = |block: &&[u8; 64]| {
+fn run(bytes: &[u8], at: usize, ascii_only: bool) -> usize {
+    let bytes = bytes.get(at..).unwrap_or_default();
+    // Whole blocks in loops of wide instructions, then the one with the end of the run.
+    let (blocks, _) = bytes.as_chunks::<32>();
+    let is_plain = |block: &&[u8; 32]| {
         let stops = block.iter().fold(0, |stops, byte| {
             let stop = u8::from(*byte < 0x20) | u8::from(*byte == b'"') | u8::from(*byte == b'\\');
             stops | stop | if ascii_only { byte & 0x80 } else { 0 }
         });
         stops == 0
     };
-    let plain = 64 * blocks.iter().take_while(is_plain).count();
+    let plain = 32 * blocks.iter().take_while(is_plain).count();
     let rest = bytes.get(plain..).unwrap_or_default();
-    let (words, _) = rest.as_chunks::<8>();
     let mut length = 0;
-    for word in words {
+    for word in rest.as_chunks::<8>().0 {
         let word = u64::from_le_bytes(*word);
         let stops = stops_in(word) | if ascii_only { word & HIGHS } else { 0 };
         if stops != 0 {
+            // The lowest marked byte is exact: borrows only spread upwards from a true hit.
             return plain + length + stops.trailing_zeros() as usize / 8;
         }
         length += 8;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::BufMut;
+use futures_util::FutureExt;
 use tokio::io::AsyncReadExt;
 
 use super::control::Control;
@@ -11,7 +12,7 @@ use super::refuse::unhandled;
 use super::resume::Asked;
 use super::serve::{End, drained, handshake_overdue, peer_left, unless_draining};
 use super::{Phase, Session};
-use crate::codec::scan::{Key, Scanned, scan};
+use crate::codec::scan::{Key, Outline, Scanned, scan_into};
 use crate::codec::{Envelope, EnvelopeError, Incoming, LineBuffer, LineItem};
 use crate::dispatch::{Accepted, Active, Call, Place, Route, RouteTable, start};
 use crate::protocol::ErrorCode;
@@ -25,6 +26,8 @@ pub(super) struct Reader {
     session: Arc<Session>,
     source: ByteSource,
     lines: LineBuffer,
+    /// What is found in a line; kept for its memory.
+    outline: Outline,
     table: Arc<RouteTable>,
     table_generation: u64,
     /// The route of the line before.
@@ -45,6 +48,7 @@ impl Reader {
         Self {
             source,
             lines: LineBuffer::new(kernel.config.limits.max_line_bytes),
+            outline: Outline::default(),
             table: kernel.table(),
             table_generation: kernel.table_generation(),
             last_route: None,
@@ -105,14 +109,21 @@ impl Reader {
             }
             let room = self.lines.prepare(last_read);
             let mut into = self.lines.buffer().limit(room);
-            let read = tokio::select! {
-                read = self.source.read_buf(&mut into) => read,
-                () = &mut overdue => {
-                    tracing::info!(peer = %session.peer.name, "no handshake within 10 s; closed");
-                    return End::Drain;
-                }
-                () = session.sink.death() => return End::Lost,
-                () = drained(&session) => return End::Drain,
+            // In good times, what is there is taken without asking what else may have happened.
+            let there = (session.phase() == Phase::Ready)
+                .then(|| self.source.read_buf(&mut into).now_or_never())
+                .flatten();
+            let read = match there {
+                Some(read) => read,
+                None => tokio::select! {
+                    read = self.source.read_buf(&mut into) => read,
+                    () = &mut overdue => {
+                        tracing::info!(peer = %session.peer.name, "no handshake within 10 s; closed");
+                        return End::Drain;
+                    }
+                    () = session.sink.death() => return End::Lost,
+                    () = drained(&session) => return End::Drain,
+                },
             };
             match read {
                 Ok(0) => {
@@ -154,12 +165,13 @@ impl Reader {
 
     fn take_items(&mut self, first: LineItem, lines: &mut LineBuffer) -> bool {
         let session = Arc::clone(&self.session);
+        let mut outline = std::mem::take(&mut self.outline);
         self.begin(&session);
         let mut item = first;
         let is_done = loop {
             match item {
                 LineItem::Line(length) => {
-                    self.take_line(&session, lines.front(length));
+                    self.take_line(&session, lines.front(length), &mut outline);
                     lines.consume(length);
                 }
                 LineItem::TooLong => {
@@ -181,6 +193,7 @@ impl Reader {
             }
         };
         self.end(&session);
+        self.outline = outline;
         is_done
     }
 
@@ -190,7 +203,7 @@ impl Reader {
         if !tail.iter().all(u8::is_ascii_whitespace) {
             let session = Arc::clone(&self.session);
             self.begin(&session);
-            self.take_line(&session, &tail);
+            self.take_line(&session, &tail, &mut Outline::default());
             self.end(&session);
         }
     }
@@ -228,8 +241,8 @@ impl Reader {
         self.last_route.is_some()
     }
 
-    fn take_line(&mut self, session: &Arc<Session>, line: &[u8]) {
-        let scanned = match scan(line) {
+    fn take_line(&mut self, session: &Arc<Session>, line: &[u8], outline: &mut Outline) {
+        let scanned = match scan_into(line, outline) {
             Ok(scanned) => scanned,
             Err(error) => {
                 let refusal = Error::new(ErrorCode::ParseError, error.to_string())

@@ -12,8 +12,10 @@ use super::{
 use crate::codec::Body;
 use crate::dispatch::call::Call;
 use crate::dispatch::contain::{catch, discard, text_of};
+use crate::dispatch::finish::Flush;
 use crate::dispatch::fold::Said;
 use crate::dispatch::gate::Ticket;
+use crate::dispatch::send_with_batch;
 use crate::dispatch::slot::{Entry, PluginSlot};
 use crate::plugin::{Before, BoxFuture, Door, EncodedWork, Ended, Handler, Run};
 use crate::{Error, Result};
@@ -101,7 +103,7 @@ impl Job {
             Entry::Go | Entry::Wait => slot.gate.submit(self),
         };
         if let Err(error) = sent {
-            resume(&call, step, Said::Broken(error), &slot);
+            resume(&call, step, Said::Broken(error), &slot, Flush::Now);
         }
     }
 
@@ -132,13 +134,15 @@ impl Job {
             Run::Inline | Run::Pool => {
                 let (call, slot, step) = (self.call.clone(), Arc::clone(&self.slot), self.step);
                 let spare = Arc::clone(&ticket);
-                if let Err(error) = kernel.pool.spawn(move || self.run_sync(&ticket)) {
+                let is_quick = self.slot.stats.is_quick();
+                let run = move || self.run_sync(&ticket, Flush::WithBatch);
+                if let Err(error) = kernel.pool.spawn(is_quick, run) {
                     spare.done();
-                    resume(&call, step, Said::Broken(error), &slot);
+                    resume(&call, step, Said::Broken(error), &slot, Flush::Now);
                 }
             }
             Run::Blocking => {
-                kernel.runtime.spawn_blocking(move || self.run_sync(&ticket));
+                kernel.runtime.spawn_blocking(move || self.run_sync(&ticket, Flush::Now));
             }
             Run::Future => {
                 kernel.runtime.spawn(self.run_future(ticket));
@@ -146,7 +150,7 @@ impl Job {
         }
     }
 
-    fn run_sync(self, ticket: &Ticket) {
+    fn run_sync(self, ticket: &Ticket, flush: Flush) {
         let Self { call, slot, run, step, body, task } = self;
         if call.is_cancelled() || !ticket.begin() {
             discard("work", task);
@@ -174,12 +178,20 @@ impl Job {
         ticket.done();
         match came {
             Inline::Ended => {}
-            Inline::Said(said) => resume(&call, step, said, &slot),
+            Inline::Said(said) => {
+                if flush == Flush::WithBatch {
+                    send_with_batch(&call.0.session.sink);
+                }
+                resume(&call, step, said, &slot, flush);
+                if let Some(ended) = call.0.ended_at() {
+                    slot.stats.note_run(&call.0, ended);
+                }
+            }
             Inline::Later(work) => {
                 let task = Task::Later(work);
                 let left = leave(&call, &Input::Body(None), step, task, &slot, Place::Elsewhere);
                 if let Err(error) = left {
-                    resume(&call, step, Said::Error(error), &slot);
+                    resume(&call, step, Said::Error(error), &slot, Flush::Now);
                 }
             }
         }
@@ -233,6 +245,6 @@ impl Job {
             Some(Err(panic)) => panicked(&call, &slot, &panic),
             None => return,
         };
-        resume(&call, step, said, &slot);
+        resume(&call, step, said, &slot, Flush::Now);
     }
 }

@@ -316,8 +316,8 @@ fn note(call: &Call, step: usize, said: Said, slot: &Arc<PluginSlot>, flush: Flu
 }
 
 /// A handler that ran elsewhere has ended: folds what it said and asks the next.
-fn resume(call: &Call, step: usize, said: Said, slot: &Arc<PluginSlot>) {
-    if !note(call, step, said, slot, Flush::Now) {
+fn resume(call: &Call, step: usize, said: Said, slot: &Arc<PluginSlot>, flush: Flush) {
+    if !note(call, step, said, slot, flush) {
         let body = call.0.chain().body.clone();
         drive(call, Input::Body(body), step + 1, Place::Elsewhere);
     }
@@ -344,7 +344,7 @@ impl Active {
         }
         // Plugin code never runs on the watchdog's thread.
         self.kernel.runtime.spawn(async move {
-            resume(&call, step, Said::Broken(error), &slot);
+            resume(&call, step, Said::Broken(error), &slot, Flush::Now);
         });
     }
 }

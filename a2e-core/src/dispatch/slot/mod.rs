@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::Gate;
+use super::{Active, Gate};
 use crate::clock::Clock;
 use crate::config::PluginConfig;
 use crate::executor::SessionWork;
@@ -89,6 +89,10 @@ pub(crate) struct PluginSlot {
     pub(crate) session_work: SessionWork,
 }
 
+/// Answers may wait for this much work before they are sent, in microseconds. If the work takes longer
+/// than it did the last time, the watchdog sends them.
+const QUICK_US: u64 = 50;
+
 /// What happened to a plugin's calls.
 #[derive(Debug, Default)]
 pub(crate) struct PluginStats {
@@ -99,11 +103,24 @@ pub(crate) struct PluginStats {
     pub(crate) rebuilds: AtomicU64,
     /// When it panicked; guarded for a look.
     panic_times: Mutex<Panics>,
+    /// Whether its last call on a worker thread was over quickly.
+    was_quick: AtomicBool,
 }
 
 impl PluginStats {
     pub(crate) fn add(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes how long a call took.
+    pub(crate) fn note_run(&self, call: &Active, ended: Time) {
+        let took = ended.mono_us().saturating_sub(call.started_us().unwrap_or_default());
+        self.was_quick.store(took < QUICK_US, Ordering::Relaxed);
+    }
+
+    /// Whether its next call is likely to be over quickly.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.was_quick.load(Ordering::Relaxed)
     }
 }
 

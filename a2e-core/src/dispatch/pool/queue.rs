@@ -1,0 +1,239 @@
+//! Work that no thread has begun, and the threads that are to begin it. They are called one after
+//! the other: while one is on its way nobody else is called, and whoever comes calls the next if
+//! more waits. So short work keeps one thread busy instead of waking sixteen, and long work still
+//! gets as many as there are.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// One piece of work.
+pub(super) struct Work {
+    /// Whether answers that are queued may wait until it is done.
+    pub(super) is_quick: bool,
+    pub(super) run: Box<dyn FnOnce() + Send>,
+    /// Tells it from others.
+    pub(super) number: u64,
+}
+
+/// Who is to be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Nobody,
+    /// One that waits.
+    Waiting,
+    /// A further one, of the pool of this generation.
+    Another(usize),
+}
+
+/// What a thread is to do.
+pub(super) enum Turn {
+    Work(Work, Call),
+    /// Nothing waits.
+    Pause,
+    /// Its pool is not in use any more.
+    Leave,
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    /// Guards the list and the counts; no work runs under it.
+    state: Mutex<State>,
+    called: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Oldest first; bounded by the permits of all plugins. It belongs to no pool, so that it does not
+    /// wait in one whose threads all hang.
+    work: VecDeque<Work>,
+    next_number: u64,
+    /// Which pool the counts are of.
+    generation: usize,
+    /// Its threads that take work, those on their way included.
+    takers: usize,
+    /// Those that were called and have not come yet.
+    on_their_way: usize,
+    /// Those that wait.
+    waiting: usize,
+    /// Calls to those that wait, not yet heard.
+    calls: usize,
+}
+
+impl State {
+    fn call(&mut self, threads: usize) -> Call {
+        if self.work.is_empty() || self.on_their_way > 0 {
+            return Call::Nobody;
+        }
+        if self.waiting > 0 {
+            self.waiting -= 1;
+            self.calls += 1;
+            self.on_their_way += 1;
+            return Call::Waiting;
+        }
+        if self.takers < threads {
+            self.takers += 1;
+            self.on_their_way += 1;
+            return Call::Another(self.generation);
+        }
+        Call::Nobody
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds work; gives back its number, and who is to be called for it.
+    pub(super) fn push(
+        &self,
+        is_quick: bool,
+        run: Box<dyn FnOnce() + Send>,
+        threads: usize,
+    ) -> (u64, Call) {
+        let mut state = self.lock();
+        let number = state.next_number;
+        state.next_number += 1;
+        state.work.push_back(Work { is_quick, run, number });
+        (number, state.call(threads))
+    }
+
+    /// Wakes a thread that waits.
+    pub(super) fn wake(&self) {
+        self.called.notify_one();
+    }
+
+    /// Work for which no thread could be started; `None` when another has taken it meanwhile.
+    pub(super) fn take_back(&self, number: u64, generation: usize) -> Option<Work> {
+        let mut state = self.lock();
+        if state.generation == generation {
+            state.takers -= 1;
+            state.on_their_way -= 1;
+        }
+        let place = state.work.iter().position(|work| work.number == number)?;
+        state.work.remove(place)
+    }
+
+    /// A thread that was called begins.
+    pub(super) fn arrive(&self, generation: usize) {
+        let mut state = self.lock();
+        if state.generation == generation {
+            state.on_their_way -= 1;
+        }
+    }
+
+    /// What a thread is to do next.
+    pub(super) fn next(&self, generation: usize, threads: usize) -> Turn {
+        let mut state = self.lock();
+        if state.generation != generation {
+            return Turn::Leave;
+        }
+        match state.work.pop_front() {
+            Some(work) => {
+                let call = state.call(threads);
+                Turn::Work(work, call)
+            }
+            None => Turn::Pause,
+        }
+    }
+
+    /// Waits for a call; false when none came in time, and the thread is to leave.
+    pub(super) fn wait(&self, generation: usize, time: Duration) -> bool {
+        let mut state = self.lock();
+        if state.generation != generation || !state.work.is_empty() {
+            return true;
+        }
+        state.waiting += 1;
+        loop {
+            let (woken, timeout) =
+                self.called.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            if state.generation != generation {
+                return false;
+            }
+            if state.calls > 0 {
+                state.calls -= 1;
+                state.on_their_way -= 1;
+                return true;
+            }
+            if timeout.timed_out() {
+                state.waiting -= 1;
+                state.takers -= 1;
+                return false;
+            }
+        }
+    }
+
+    /// Another pool takes over: the threads of the one before leave when they are free. Gives back
+    /// who is to be called.
+    pub(super) fn replace(&self, threads: usize) -> Call {
+        let mut state = self.lock();
+        state.generation += 1;
+        state.takers = 0;
+        state.on_their_way = 0;
+        state.waiting = 0;
+        state.calls = 0;
+        let call = state.call(threads);
+        drop(state);
+        self.called.notify_all();
+        call
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nothing() -> Box<dyn FnOnce() + Send> {
+        Box::new(|| {})
+    }
+
+    #[test]
+    fn one_thread_is_called_at_a_time_and_calls_the_next() {
+        let queue = Queue::default();
+        assert_eq!(queue.push(true, nothing(), 2).1, Call::Another(0));
+        assert_eq!(queue.push(true, nothing(), 2).1, Call::Nobody);
+        assert_eq!(queue.push(true, nothing(), 2).1, Call::Nobody);
+        queue.arrive(0);
+        assert!(matches!(queue.next(0, 2), Turn::Work(_, Call::Another(0))));
+        queue.arrive(0);
+        // Both threads of the pool are there.
+        assert!(matches!(queue.next(0, 2), Turn::Work(_, Call::Nobody)));
+        assert!(matches!(queue.next(0, 2), Turn::Work(_, Call::Nobody)));
+        assert!(matches!(queue.next(0, 2), Turn::Pause));
+        assert!(!queue.wait(0, Duration::from_millis(1)), "nobody calls");
+        // It has left, so another is called in its place.
+        assert_eq!(queue.push(true, nothing(), 2).1, Call::Another(0));
+    }
+
+    #[test]
+    fn who_waits_is_called_before_a_further_one_is() {
+        let queue = std::sync::Arc::new(Queue::default());
+        queue.push(true, nothing(), 4);
+        queue.arrive(0);
+        assert!(matches!(queue.next(0, 4), Turn::Work(..)));
+        let waits = {
+            let queue = std::sync::Arc::clone(&queue);
+            std::thread::spawn(move || queue.wait(0, Duration::from_secs(20)))
+        };
+        while queue.lock().waiting == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(queue.push(true, nothing(), 4).1, Call::Waiting);
+        queue.wake();
+        assert!(waits.join().unwrap());
+        assert!(matches!(queue.next(0, 4), Turn::Work(_, Call::Nobody)));
+    }
+
+    #[test]
+    fn the_threads_of_a_replaced_pool_leave_and_its_work_stays() {
+        let queue = Queue::default();
+        let (number, call) = queue.push(true, nothing(), 1);
+        assert_eq!((queue.replace(1), call), (Call::Another(1), Call::Another(0)));
+        queue.arrive(0);
+        assert!(matches!(queue.next(0, 1), Turn::Leave));
+        assert!(queue.take_back(number, 1).is_some());
+        assert_eq!(queue.push(true, nothing(), 1).1, Call::Another(1));
+    }
+}
