@@ -1,6 +1,7 @@
 //! One audit record and the bytes it becomes: formatted by hand, for this is on the way of every message.
 
 use crate::Time;
+use crate::codec::is_plain_ascii;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -205,27 +206,29 @@ fn push_option(out: &mut Vec<u8>, text: Option<&str>) {
     }
 }
 
+#[inline]
 fn push_text(out: &mut Vec<u8>, text: &str) {
-    let kept = if text.len() <= MAX_TEXT {
-        text
-    } else {
-        text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or_default()
-    };
-    out.push(b'"');
-    // Looks at every byte instead of stopping early: that is a loop of wide instructions.
-    let is_plain = |byte: u8| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
-    if kept.bytes().fold(true, |all, byte| all & is_plain(byte)) {
-        push(out, kept);
-    } else {
-        push_escaped(out, kept);
+    // For people who page through it, DEL is no plain character either.
+    let has_del = text.bytes().fold(false, |any, byte| any | (byte == 0x7f));
+    if text.len() <= MAX_TEXT && is_plain_ascii(text) && !has_del {
+        out.push(b'"');
+        push(out, text);
+        return out.push(b'"');
     }
+    push_long_or_escaped(out, text);
+}
+
+#[cold]
+fn push_long_or_escaped(out: &mut Vec<u8>, text: &str) {
+    let kept = text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or(text);
+    out.push(b'"');
+    push_escaped(out, kept);
     if kept.len() < text.len() {
         push(out, "\\u2026");
     }
     out.push(b'"');
 }
 
-#[cold]
 fn push_escaped(out: &mut Vec<u8>, text: &str) {
     let mut units = [0; 2];
     for character in text.chars() {

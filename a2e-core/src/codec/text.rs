@@ -6,7 +6,7 @@ const HIGHS: u64 = 0x8080_8080_8080_8080;
 /// Whether a text goes into a JSON string as it is: ASCII without quotes, backslashes and control
 /// characters.
 #[inline]
-pub(super) fn is_plain_ascii(text: &str) -> bool {
+pub(crate) fn is_plain_ascii(text: &str) -> bool {
     let bytes = text.as_bytes();
     let stops = |word: u64| (stops_in(word) | word & HIGHS) != 0;
     // The last word overlaps the one before: that is cheaper than single bytes.

@@ -107,6 +107,9 @@ impl Watchdog {
             let mut state = self.lock();
             (std::mem::take(&mut state.sessions), std::mem::take(&mut state.lingering))
         };
+        if !sessions.is_empty() {
+            kernel.pool.call_waiting();
+        }
         let mut busy = Vec::with_capacity(sessions.len());
         let mut has_ended_some = false;
         for session in sessions {

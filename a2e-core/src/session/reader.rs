@@ -166,6 +166,7 @@ impl Reader {
     fn take_items(&mut self, first: LineItem, lines: &mut LineBuffer) -> bool {
         let session = Arc::clone(&self.session);
         let mut outline = std::mem::take(&mut self.outline);
+        let batch = session.kernel.pool.batch();
         self.begin(&session);
         let mut item = first;
         let is_done = loop {
@@ -192,6 +193,7 @@ impl Reader {
                 None => break true,
             }
         };
+        drop(batch);
         self.end(&session);
         self.outline = outline;
         is_done

@@ -2,7 +2,7 @@
 
 mod queue;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +22,8 @@ const MAX_REPLACEMENTS: usize = 3;
 const WAIT: Duration = Duration::from_millis(5);
 
 thread_local! {
+    /// Whether a reader on this thread is about to bring more work.
+    static IS_MORE_COMING: Cell<bool> = const { Cell::new(false) };
     /// Where answers of work on this thread wait to be sent.
     static UNSENT: RefCell<Vec<Arc<ReplySink>>> = const { RefCell::new(Vec::new()) };
 }
@@ -39,6 +41,16 @@ pub(crate) fn send_with_batch(sink: &Arc<ReplySink>) {
 fn send_batch() {
     for sink in UNSENT.take() {
         sink.flush();
+    }
+}
+
+/// Ends a batch of work when it is dropped.
+pub(crate) struct Batch<'a>(&'a WorkerPool);
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        IS_MORE_COMING.set(false);
+        self.0.call_waiting();
     }
 }
 
@@ -83,11 +95,31 @@ impl WorkerPool {
     /// When the threads cannot be started.
     pub(crate) fn spawn(&self, is_quick: bool, work: impl FnOnce() + Send + 'static) -> Result<()> {
         let shared = &self.0;
-        let (number, call) = shared.queue.push(is_quick, Box::new(work), shared.threads);
+        let (number, call) = shared.queue.push(
+            is_quick,
+            Box::new(work),
+            shared.threads,
+            IS_MORE_COMING.get(),
+        );
         self.call(call).or_else(|(error, generation)| {
             // Another thread may have taken it all the same.
             shared.queue.take_back(number, generation).map_or(Ok(()), |_| Err(error))
         })
+    }
+
+    /// Brings work in a batch: until what is given back is dropped, a little of it may wait.
+    pub(crate) fn batch(&self) -> Batch<'_> {
+        IS_MORE_COMING.set(true);
+        Batch(self)
+    }
+
+    /// Calls a thread if work waits for one. Also by the watchdog: in the midst of a batch an inline
+    /// handler may take its time.
+    pub(crate) fn call_waiting(&self) {
+        if let Err((error, generation)) = self.call(self.0.queue.call(self.0.threads)) {
+            tracing::error!(%error, "no worker thread");
+            self.0.queue.take_back(u64::MAX, generation);
+        }
     }
 
     /// Calls a thread.

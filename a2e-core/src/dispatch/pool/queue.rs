@@ -7,6 +7,10 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// For less than this nobody is called while more is coming. A thread that is called at once takes the
+/// processor from the one that called it, where they share one.
+const LITTLE: usize = 16;
+
 /// One piece of work.
 pub(super) struct Work {
     /// Whether answers that are queued may wait until it is done.
@@ -85,18 +89,28 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds work; gives back its number, and who is to be called for it.
+    /// Adds work; gives back its number, and who is to be called for it. `is_more_coming`: more is
+    /// about to come, and then [`call`](Self::call); nobody is called for a little.
     pub(super) fn push(
         &self,
         is_quick: bool,
         run: Box<dyn FnOnce() + Send>,
         threads: usize,
+        is_more_coming: bool,
     ) -> (u64, Call) {
         let mut state = self.lock();
         let number = state.next_number;
         state.next_number += 1;
         state.work.push_back(Work { is_quick, run, number });
+        if is_more_coming && state.work.len() < LITTLE {
+            return (number, Call::Nobody);
+        }
         (number, state.call(threads))
+    }
+
+    /// Who is to be called for what waits.
+    pub(super) fn call(&self, threads: usize) -> Call {
+        self.lock().call(threads)
     }
 
     /// Wakes a thread that waits.
@@ -192,9 +206,9 @@ mod tests {
     #[test]
     fn one_thread_is_called_at_a_time_and_calls_the_next() {
         let queue = Queue::default();
-        assert_eq!(queue.push(true, nothing(), 2).1, Call::Another(0));
-        assert_eq!(queue.push(true, nothing(), 2).1, Call::Nobody);
-        assert_eq!(queue.push(true, nothing(), 2).1, Call::Nobody);
+        assert_eq!(queue.push(true, nothing(), 2, false).1, Call::Another(0));
+        assert_eq!(queue.push(true, nothing(), 2, false).1, Call::Nobody);
+        assert_eq!(queue.push(true, nothing(), 2, false).1, Call::Nobody);
         queue.arrive(0);
         assert!(matches!(queue.next(0, 2), Turn::Work(_, Call::Another(0))));
         queue.arrive(0);
@@ -204,13 +218,26 @@ mod tests {
         assert!(matches!(queue.next(0, 2), Turn::Pause));
         assert!(!queue.wait(0, Duration::from_millis(1)), "nobody calls");
         // It has left, so another is called in its place.
-        assert_eq!(queue.push(true, nothing(), 2).1, Call::Another(0));
+        assert_eq!(queue.push(true, nothing(), 2, false).1, Call::Another(0));
+    }
+
+    #[test]
+    fn while_more_is_coming_nobody_is_called_for_a_little() {
+        let queue = Queue::default();
+        for _ in 1..LITTLE {
+            assert_eq!(queue.push(true, nothing(), 2, true).1, Call::Nobody);
+        }
+        assert_eq!(queue.push(true, nothing(), 2, true).1, Call::Another(0));
+        assert_eq!(queue.call(2), Call::Nobody, "one is on its way");
+        let queue = Queue::default();
+        queue.push(true, nothing(), 2, true);
+        assert_eq!(queue.call(2), Call::Another(0));
     }
 
     #[test]
     fn who_waits_is_called_before_a_further_one_is() {
         let queue = std::sync::Arc::new(Queue::default());
-        queue.push(true, nothing(), 4);
+        queue.push(true, nothing(), 4, false);
         queue.arrive(0);
         assert!(matches!(queue.next(0, 4), Turn::Work(..)));
         let waits = {
@@ -220,7 +247,7 @@ mod tests {
         while queue.lock().waiting == 0 {
             std::thread::yield_now();
         }
-        assert_eq!(queue.push(true, nothing(), 4).1, Call::Waiting);
+        assert_eq!(queue.push(true, nothing(), 4, false).1, Call::Waiting);
         queue.wake();
         assert!(waits.join().unwrap());
         assert!(matches!(queue.next(0, 4), Turn::Work(_, Call::Nobody)));
@@ -229,11 +256,11 @@ mod tests {
     #[test]
     fn the_threads_of_a_replaced_pool_leave_and_its_work_stays() {
         let queue = Queue::default();
-        let (number, call) = queue.push(true, nothing(), 1);
+        let (number, call) = queue.push(true, nothing(), 1, false);
         assert_eq!((queue.replace(1), call), (Call::Another(1), Call::Another(0)));
         queue.arrive(0);
         assert!(matches!(queue.next(0, 1), Turn::Leave));
         assert!(queue.take_back(number, 1).is_some());
-        assert_eq!(queue.push(true, nothing(), 1).1, Call::Another(1));
+        assert_eq!(queue.push(true, nothing(), 1, false).1, Call::Another(1));
     }
 }

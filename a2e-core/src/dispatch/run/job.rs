@@ -157,7 +157,8 @@ impl Job {
             ticket.done();
             return;
         }
-        call.0.begin(&slot, call.0.kernel.clock.now().mono_us());
+        let began = call.0.kernel.clock.now();
+        call.0.begin(&slot, began.mono_us());
         let came = with_scratch(|scratch| {
             let result = guarded(&call, &slot, || match task {
                 Task::Later(EncodedWork::Sync(_, work)) => work(&call, scratch),
@@ -184,7 +185,7 @@ impl Job {
                 }
                 resume(&call, step, said, &slot, flush);
                 if let Some(ended) = call.0.ended_at() {
-                    slot.stats.note_run(&call.0, ended);
+                    slot.stats.note_run(ended.since(began));
                 }
             }
             Inline::Later(work) => {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::{Active, Gate};
+use super::Gate;
 use crate::clock::Clock;
 use crate::config::PluginConfig;
 use crate::executor::SessionWork;
@@ -89,9 +89,9 @@ pub(crate) struct PluginSlot {
     pub(crate) session_work: SessionWork,
 }
 
-/// Answers may wait for this much work before they are sent, in microseconds. If the work takes longer
-/// than it did the last time, the watchdog sends them.
-const QUICK_US: u64 = 50;
+/// Answers may wait for this much work before they are sent. If the work takes longer than it did the
+/// last time, the watchdog sends them.
+const QUICK: Duration = Duration::from_micros(50);
 
 /// What happened to a plugin's calls.
 #[derive(Debug, Default)]
@@ -112,10 +112,9 @@ impl PluginStats {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes how long a call took.
-    pub(crate) fn note_run(&self, call: &Active, ended: Time) {
-        let took = ended.mono_us().saturating_sub(call.started_us().unwrap_or_default());
-        self.was_quick.store(took < QUICK_US, Ordering::Relaxed);
+    /// Notes how long a call took on a worker thread.
+    pub(crate) fn note_run(&self, took: Duration) {
+        self.was_quick.store(took < QUICK, Ordering::Relaxed);
     }
 
     /// Whether its next call is likely to be over quickly.
