@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::member::Member;
 use super::raw::RawJson;
 use super::scan::Scanned;
+use super::scan::member::Member;
 use super::typed::Line;
 use crate::Error;
 

@@ -7,7 +7,6 @@ pub mod decode;
 pub mod encode;
 pub mod envelope;
 pub mod line;
-mod member;
 pub mod raw;
 pub mod scan;
 mod text;

@@ -8,8 +8,8 @@ use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::member::{Member, Shape, unescaped, within_quotes};
 use super::raw::RAW_TOKEN;
+use super::scan::member::{Member, Shape, unescaped, within_quotes};
 
 type Json<'de> = serde_json::Deserializer<serde_json::de::StrRead<'de>>;
 type Error = serde_json::Error;

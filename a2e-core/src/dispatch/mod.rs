@@ -23,7 +23,7 @@ pub(crate) use contain::{catch, discard, text_of};
 pub(crate) use finish::error_body;
 pub(crate) use gate::{Gate, Permits};
 pub use nested::{Nested, Target as NestedTarget};
-pub(crate) use pool::{WorkerPool, send_with_batch};
+pub(crate) use pool::{WorkerPool, about_to_look, send_with_batch};
 pub(crate) use route::{Route, RouteHandler, RouteTable};
 pub(crate) use run::{Place, start};
 pub(crate) use slot::{BreakerState, Parts, PluginSlot, PluginStats, Remedy, SlotState};

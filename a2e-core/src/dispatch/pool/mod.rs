@@ -44,6 +44,21 @@ fn send_batch() {
     }
 }
 
+/// While what is given back lives, work that comes from this thread of the pool calls no other for a
+/// little of it: this one is about to look for more itself.
+pub(crate) fn about_to_look() -> AboutToLook {
+    AboutToLook(IS_MORE_COMING.replace(true))
+}
+
+/// Puts the way of calling back as it was.
+pub(crate) struct AboutToLook(bool);
+
+impl Drop for AboutToLook {
+    fn drop(&mut self) {
+        IS_MORE_COMING.set(self.0);
+    }
+}
+
 /// Ends a batch of work when it is dropped.
 pub(crate) struct Batch<'a>(&'a WorkerPool);
 
@@ -95,12 +110,8 @@ impl WorkerPool {
     /// When the threads cannot be started.
     pub(crate) fn spawn(&self, is_quick: bool, work: impl FnOnce() + Send + 'static) -> Result<()> {
         let shared = &self.0;
-        let (number, call) = shared.queue.push(
-            is_quick,
-            Box::new(work),
-            shared.threads,
-            IS_MORE_COMING.get(),
-        );
+        let (number, call) =
+            shared.queue.push(is_quick, Box::new(work), shared.threads, IS_MORE_COMING.get());
         self.call(call).or_else(|(error, generation)| {
             // Another thread may have taken it all the same.
             shared.queue.take_back(number, generation).map_or(Ok(()), |_| Err(error))

@@ -15,8 +15,8 @@ use crate::dispatch::contain::{catch, discard, text_of};
 use crate::dispatch::finish::Flush;
 use crate::dispatch::fold::Said;
 use crate::dispatch::gate::Ticket;
-use crate::dispatch::send_with_batch;
 use crate::dispatch::slot::{Entry, PluginSlot};
+use crate::dispatch::{about_to_look, send_with_batch};
 use crate::plugin::{Before, BoxFuture, Door, EncodedWork, Ended, Handler, Run};
 use crate::{Error, Result};
 
@@ -176,11 +176,15 @@ impl Job {
                 Err(broken) => Inline::Said(broken),
             }
         });
+        // The permit goes back, and may start what waited for it.
+        let is_on_pool = flush == Flush::WithBatch;
+        let about_to_look = is_on_pool.then(about_to_look);
         ticket.done();
+        drop(about_to_look);
         match came {
             Inline::Ended => {}
             Inline::Said(said) => {
-                if flush == Flush::WithBatch {
+                if is_on_pool {
                     send_with_batch(&call.0.session.sink);
                 }
                 resume(&call, step, said, &slot, flush);

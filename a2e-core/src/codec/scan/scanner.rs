@@ -1,244 +1,33 @@
-//! The strict check of one line, in one pass and without recursion: UTF-8, RFC 8259 syntax, depth,
-//! numbers; on the way it notes the envelope keys of the outermost object.
+//! The pass over a line: without recursion, each byte once, most of them several at a time.
 
-use std::borrow::Cow;
+use super::Key;
+use super::member::{Member, Outline, Shape, unescaped, within_quotes};
+use super::problem::{Problem, ScanError};
+use crate::codec::MAX_DEPTH;
+use crate::codec::text::{plain_run, short_plain_run};
 
-use super::MAX_DEPTH;
-pub use super::member::Outline;
-use super::member::{Member, Shape, unescaped, within_quotes};
-use super::text::{plain_run, short_plain_run};
-
-/// What stands under an envelope key.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Slot<'a> {
-    /// The key is not there.
-    #[default]
-    Absent,
-    /// A string, with its escapes resolved.
-    Text(Cow<'a, str>),
-    /// A number.
-    Number(f64),
-    /// Anything else.
-    Other,
-}
-
-impl Slot<'_> {
-    /// The string, if it is one.
-    pub fn as_text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-}
-
-/// The keys of the outermost object that the host itself looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
-    /// `type`.
-    Kind,
-    /// `id`.
-    Id,
-    /// `req_id`.
-    ReqId,
-    /// `version`.
-    Version,
-    /// `a2e`, the other spelling of `version`.
-    A2e,
-    /// `timeout`, for types whose deadline is that field.
-    Timeout,
-    /// `correlation_id`, for the audit.
-    CorrelationId,
-}
-
-impl Key {
-    #[inline]
-    fn of(name: &str) -> Option<Self> {
-        Some(match name {
-            "type" => Self::Kind,
-            "id" => Self::Id,
-            "req_id" => Self::ReqId,
-            "version" => Self::Version,
-            "a2e" => Self::A2e,
-            "timeout" => Self::Timeout,
-            "correlation_id" => Self::CorrelationId,
-            _ => return None,
-        })
-    }
-
-    /// Its text, where a line that has it twice is refused.
-    fn must_be_single(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Kind => "type",
-            Self::Id => "id",
-            Self::ReqId => "req_id",
-            Self::Version => "version",
-            Self::A2e => "a2e",
-            Self::Timeout | Self::CorrelationId => return None,
-        })
-    }
-}
-
-/// A line that passed the check.
-#[derive(Clone, Debug)]
-pub struct Scanned<'a> {
-    /// The whole line as text.
-    pub text: &'a str,
-    /// The first envelope key that stands twice.
-    pub repeated: Option<&'static str>,
-    /// Deepest nesting; the outermost object counts 1.
-    pub depth: u8,
-    outline: Cow<'a, Outline>,
-}
-
-impl<'a> Scanned<'a> {
-    /// What stands under a key; of two values the last.
-    #[inline]
-    pub fn get(&self, key: Key) -> Slot<'a> {
-        let Some(member) = self.outline.own(key as usize) else { return Slot::Absent };
-        let value = member.value(self.text);
-        match member.shape {
-            Shape::Plain => Slot::Text(Cow::Borrowed(within_quotes(value))),
-            Shape::Escaped => Slot::Text(Cow::Owned(unescaped(value))),
-            Shape::Number => value.parse().map_or(Slot::Other, Slot::Number),
-            Shape::Other => Slot::Other,
-        }
-    }
-
-    /// Its members, for the typed decode; none when there are more than it keeps.
-    pub(super) fn members(&self) -> &[Member] {
-        self.outline.all()
-    }
-}
-
-/// Why a line is not a JSON object as we read it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{problem} at byte {offset}")]
-pub struct ScanError {
-    /// What is wrong.
-    pub problem: Problem,
-    /// Where, counted in bytes from the start of the line.
-    pub offset: usize,
-}
-
-/// What can be wrong with a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// Bytes that are not UTF-8.
-    #[error("not UTF-8")]
-    Utf8,
-    /// The line is JSON perhaps, but no object.
-    #[error("not a JSON object")]
-    NotAnObject,
-    /// The line ends too early.
-    #[error("unexpected end of line")]
-    End,
-    /// A byte that cannot stand here.
-    #[error("unexpected character")]
-    Unexpected,
-    /// An unescaped control character in a string.
-    #[error("control character in a string")]
-    Control,
-    /// A bad escape, or half of a surrogate pair.
-    #[error("bad escape in a string")]
-    Escape,
-    /// A malformed number, or one beyond the range of a double.
-    #[error("bad number")]
-    Number,
-    /// Nested deeper than [`MAX_DEPTH`].
-    #[error("nested deeper than {MAX_DEPTH}")]
-    Depth,
-    /// Something stands after the object.
-    #[error("text after the object")]
-    Trailing,
-}
-
-/// Checks a whole line and finds its envelope.
-///
-/// # Errors
-/// The first problem and its byte offset; the line then is a `parse_error`.
-pub fn scan(line: &[u8]) -> Result<Scanned<'_>, ScanError> {
-    let mut outline = Outline::default();
-    let (text, repeated, depth) = read(line, &mut outline)?;
-    Ok(Scanned { text, repeated, depth, outline: Cow::Owned(outline) })
-}
-
-/// As [`scan`], for line after line: `outline` brings its memory.
-///
-/// # Errors
-/// As [`scan`].
-#[inline]
-pub fn scan_into<'a>(line: &'a [u8], outline: &'a mut Outline) -> Result<Scanned<'a>, ScanError> {
-    outline.clear();
-    let (text, repeated, depth) = read(line, outline)?;
-    Ok(Scanned { text, repeated, depth, outline: Cow::Borrowed(outline) })
-}
-
-/// The text of a line, the first envelope key that stands twice, and the depth.
-type Read<'a> = (&'a str, Option<&'static str>, u8);
-
-fn read<'a>(line: &'a [u8], outline: &mut Outline) -> Result<Read<'a>, ScanError> {
-    let text = std::str::from_utf8(line)
-        .map_err(|error| ScanError { problem: Problem::Utf8, offset: error.valid_up_to() })?;
-    let mut scanner = Scanner { text, bytes: line, at: 0, open: 0, depth: 0, deepest: 1 };
-    scanner.skip_space();
-    if scanner.peek() != Some(b'{') {
-        return Err(scanner.error(Problem::NotAnObject));
-    }
-    let repeated = scanner.outermost(outline)?;
-    scanner.skip_space();
-    if scanner.at < line.len() {
-        return Err(scanner.error(Problem::Trailing));
-    }
-    Ok((text, repeated, scanner.deepest))
-}
-
-/// Depth of one checked JSON text; 0 for a scalar. More than 255 counts as 255.
-pub(super) fn depth_of(json: &str) -> u8 {
-    let bytes = json.as_bytes();
-    let (mut at, mut depth, mut deepest) = (0_usize, 0_usize, 0_usize);
-    while let Some(&byte) = bytes.get(at) {
-        at += 1;
-        match byte {
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => loop {
-                at += plain_run(bytes, at);
-                match bytes.get(at) {
-                    Some(b'\\') => at += 2,
-                    Some(b'"') | None => {
-                        at += 1;
-                        break;
-                    }
-                    Some(_) => at += 1,
-                }
-            },
-            _ => {}
-        }
-    }
-    u8::try_from(deepest).unwrap_or(u8::MAX)
-}
-
-struct Scanner<'a> {
+pub(super) struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
-    at: usize,
+    pub(super) at: usize,
     /// Open containers; the lowest bit is the innermost, 1 for an object.
     open: u128,
     depth: u8,
-    deepest: u8,
+    pub(super) deepest: u8,
 }
 
 impl<'a> Scanner<'a> {
+    /// At the start of a line; `bytes` are those of `text`.
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, bytes: text.as_bytes(), at: 0, open: 0, depth: 0, deepest: 1 }
+    }
+
     #[inline]
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
-    fn error(&self, problem: Problem) -> ScanError {
+    pub(super) fn error(&self, problem: Problem) -> ScanError {
         ScanError { problem, offset: self.at }
     }
 
@@ -249,7 +38,7 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline]
-    fn skip_space(&mut self) {
+    pub(super) fn skip_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
             self.at += 1;
         }
@@ -257,7 +46,10 @@ impl<'a> Scanner<'a> {
 
     /// Reads the outermost object, at whose brace it stands, and notes its members. Gives back the
     /// first envelope key that stands twice.
-    fn outermost(&mut self, outline: &mut Outline) -> Result<Option<&'static str>, ScanError> {
+    pub(super) fn outermost(
+        &mut self,
+        outline: &mut Outline,
+    ) -> Result<Option<&'static str>, ScanError> {
         let mut repeated = None;
         self.enter(1)?;
         self.skip_space();
@@ -551,7 +343,3 @@ impl<'a> Scanner<'a> {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "scan_tests.rs"]
-mod tests;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// What a value is, as far as the scanner tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(in crate::codec) enum Shape {
     /// A string without escapes.
     Plain,
     /// A string with escapes.
@@ -16,16 +16,16 @@ pub(super) enum Shape {
 
 /// One member of the outermost object, as places in the line. A line has less than 4 GiB.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Member {
+pub(in crate::codec) struct Member {
     key: (u32, u32),
     value: (u32, u32),
-    pub(super) has_escaped_key: bool,
-    pub(super) shape: Shape,
+    pub(in crate::codec) has_escaped_key: bool,
+    pub(in crate::codec) shape: Shape,
 }
 
 impl Member {
     #[inline]
-    pub(super) fn new(
+    pub(in crate::codec) fn new(
         key: Range<usize>,
         has_escaped_key: bool,
         value: Range<usize>,
@@ -43,13 +43,13 @@ impl Member {
 
     /// Its key, quotes included.
     #[inline]
-    pub(super) fn key<'a>(&self, line: &'a str) -> &'a str {
+    pub(in crate::codec) fn key<'a>(&self, line: &'a str) -> &'a str {
         part(line, self.key)
     }
 
     /// Its value as it is written.
     #[inline]
-    pub(super) fn value<'a>(&self, line: &'a str) -> &'a str {
+    pub(in crate::codec) fn value<'a>(&self, line: &'a str) -> &'a str {
         part(line, self.value)
     }
 }
@@ -61,13 +61,13 @@ fn part(line: &str, (start, end): (u32, u32)) -> &str {
 
 /// The content of a string that has no escapes.
 #[inline]
-pub(super) fn within_quotes(json: &str) -> &str {
+pub(in crate::codec) fn within_quotes(json: &str) -> &str {
     json.get(1..json.len().saturating_sub(1)).unwrap_or_default()
 }
 
 /// The content of a string whose escapes were checked, so the decoder can only agree.
 #[cold]
-pub(super) fn unescaped(json: &str) -> String {
+pub(in crate::codec) fn unescaped(json: &str) -> String {
     serde_json::from_str(json).unwrap_or_default()
 }
 
@@ -75,7 +75,7 @@ pub(super) fn unescaped(json: &str) -> String {
 const KEPT: usize = 64;
 
 /// How many keys the host itself looks at.
-pub(super) const KEYS: usize = 7;
+pub(in crate::codec) const KEYS: usize = 7;
 
 /// No place.
 const NONE: u8 = u8::MAX;
@@ -98,7 +98,7 @@ impl Default for Outline {
 
 impl Outline {
     #[inline]
-    pub(super) fn clear(&mut self) {
+    pub(in crate::codec) fn clear(&mut self) {
         self.members.clear();
         self.own = [NONE; KEYS];
         self.is_whole = true;
@@ -106,7 +106,7 @@ impl Outline {
 
     /// Keeps a member; `own` is its place among the keys of the host, if it is one.
     #[inline]
-    pub(super) fn push(&mut self, member: Member, own: Option<usize>) {
+    pub(in crate::codec) fn push(&mut self, member: Member, own: Option<usize>) {
         let at = self.members.len();
         let own = own.and_then(|own| self.own.get_mut(own));
         if at < KEPT {
@@ -130,13 +130,13 @@ impl Outline {
 
     /// The member under one of the keys of the host.
     #[inline]
-    pub(super) fn own(&self, own: usize) -> Option<&Member> {
+    pub(in crate::codec) fn own(&self, own: usize) -> Option<&Member> {
         self.members.get(usize::from(*self.own.get(own)?))
     }
 
     /// All members, or none when there are more than are kept.
     #[inline]
-    pub(super) fn all(&self) -> &[Member] {
+    pub(in crate::codec) fn all(&self) -> &[Member] {
         if self.is_whole { &self.members } else { &[] }
     }
 }
