@@ -211,3 +211,32 @@ async fn r22_a_session_too_many_is_refused_and_the_others_stay() {
     three.finish().await;
     end(host).await;
 }
+
+/// Answers of short work are sent together, and a batch of it is begun together. Neither may hold
+/// anything up when the next piece of work takes long.
+#[tokio::test(flavor = "multi_thread")]
+async fn r26_an_answer_does_not_wait_for_what_comes_behind_it_and_hangs() {
+    for behind in ["pool", "inline"] {
+        let second = script("second", behind, "hang").with_setting("own_type", "second/req");
+        let mut config = with([script("first", "pool", "reply"), second]);
+        config.limits.max_workers = 1;
+        let host = TestHost::start(config).await;
+        let switch = Switch::new();
+        let mut session = host.session();
+        // From these the host learns that its work is short.
+        for _ in 0..10 {
+            assert_eq!(session.call("script/first/req", json!({})).await["by"], "first");
+        }
+        let line = |kind: &str, id: &str| {
+            json!({ "type": kind, "id": id, "probe": switch.key() }).to_string() + "\n"
+        };
+        let batch = line("script/first/req", "short") + &line("second/req", "long");
+        session.send_bytes(batch.as_bytes()).await;
+        assert_eq!(session.reply_to("short").await["by"], "first", "{behind}");
+        switch.entered(1).await;
+        switch.open();
+        assert_eq!(session.reply_to("long").await["type"], "script/resp", "{behind}");
+        session.finish().await;
+        end(host).await;
+    }
+}
