@@ -209,8 +209,8 @@ fn push_option(out: &mut Vec<u8>, text: Option<&str>) {
 #[inline]
 fn push_text(out: &mut Vec<u8>, text: &str) {
     // For people who page through it, DEL is no plain character either.
-    let has_del = text.bytes().fold(false, |any, byte| any | (byte == 0x7f));
-    if text.len() <= MAX_TEXT && is_plain_ascii(text) && !has_del {
+    let dels = text.bytes().fold(0, |dels, byte| dels | u8::from(byte == 0x7f));
+    if text.len() <= MAX_TEXT && is_plain_ascii(text) && dels == 0 {
         out.push(b'"');
         push(out, text);
         return out.push(b'"');

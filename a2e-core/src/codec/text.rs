@@ -19,8 +19,9 @@ pub(crate) fn is_plain_ascii(text: &str) -> bool {
         return !any && !stops(u64::from_le_bytes(*last));
     }
     match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        (Some([a, b, c, d]), Some([e, f, g, h])) => {
-            !stops(u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]))
+        (Some(first), Some(last)) => {
+            let last = u64::from(u32::from_le_bytes(*last));
+            !stops(u64::from(u32::from_le_bytes(*first)) | (last << 32))
         }
         _ => tail(bytes, true) == bytes.len(),
     }
@@ -52,28 +53,32 @@ pub(super) fn short_plain_run(bytes: &[u8], at: usize) -> Option<usize> {
 
 fn run(bytes: &[u8], at: usize, ascii_only: bool) -> usize {
     let bytes = bytes.get(at..).unwrap_or_default();
-    // Whole blocks in loops of wide instructions, then the one with the end of the run.
-    let (blocks, _) = bytes.as_chunks::<32>();
-    let is_plain = |block: &&[u8; 32]| {
-        let stops = block.iter().fold(0, |stops, byte| {
-            let stop = u8::from(*byte < 0x20) | u8::from(*byte == b'"') | u8::from(*byte == b'\\');
-            stops | stop | if ascii_only { byte & 0x80 } else { 0 }
-        });
-        stops == 0
-    };
-    let plain = 32 * blocks.iter().take_while(is_plain).count();
-    let rest = bytes.get(plain..).unwrap_or_default();
+    if !ascii_only && bytes.len() > LONG {
+        return long_run(bytes);
+    }
     let mut length = 0;
-    for word in rest.as_chunks::<8>().0 {
+    for word in bytes.as_chunks::<8>().0 {
         let word = u64::from_le_bytes(*word);
         let stops = stops_in(word) | if ascii_only { word & HIGHS } else { 0 };
         if stops != 0 {
             // The lowest marked byte is exact: borrows only spread upwards from a true hit.
-            return plain + length + stops.trailing_zeros() as usize / 8;
+            return length + stops.trailing_zeros() as usize / 8;
         }
         length += 8;
     }
-    plain + length + tail(rest.get(length..).unwrap_or_default(), ascii_only)
+    length + tail(bytes.get(length..).unwrap_or_default(), ascii_only)
+}
+
+/// Where more than this follows, a string may be long.
+const LONG: usize = 256;
+
+/// As [`plain_run`]: the end of the string at memory speed, then a look at what lies before it.
+fn long_run(bytes: &[u8]) -> usize {
+    let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
+    let run = bytes.get(..end).unwrap_or_default();
+    // A loop of wide instructions, as it does not stop early.
+    let lowest = run.iter().fold(u8::MAX, |lowest, byte| lowest.min(*byte));
+    if lowest >= 0x20 { end } else { run.iter().take_while(|byte| **byte >= 0x20).count() }
 }
 
 /// As [`run`], for what is shorter than a word.
@@ -101,7 +106,7 @@ mod tests {
     fn runs_agree_with_a_byte_loop() {
         let all: Vec<u8> = (0..=255).collect();
         for stop in &all {
-            for lead in (0..20).chain(50..150) {
+            for lead in (0..20).chain(250..290) {
                 let mut bytes = vec![b'x'; lead];
                 bytes.extend([0xc3, 0xa9, *stop, b'"', b'y', b'z', 0x7f, b'q', b'q', b'q']);
                 for ascii_only in [false, true] {

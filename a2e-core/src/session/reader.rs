@@ -113,9 +113,10 @@ impl Reader {
             let there = (session.phase() == Phase::Ready)
                 .then(|| self.source.read_buf(&mut into).now_or_never())
                 .flatten();
-            let read = match there {
-                Some(read) => read,
-                None => tokio::select! {
+            let read = if let Some(read) = there {
+                read
+            } else {
+                tokio::select! {
                     read = self.source.read_buf(&mut into) => read,
                     () = &mut overdue => {
                         tracing::info!(peer = %session.peer.name, "no handshake within 10 s; closed");
@@ -123,7 +124,7 @@ impl Reader {
                     }
                     () = session.sink.death() => return End::Lost,
                     () = drained(&session) => return End::Drain,
-                },
+                }
             };
             match read {
                 Ok(0) => {

@@ -7,11 +7,15 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use tokio::net::unix::pipe;
 
 use super::memory::{Pipe, PipeReader, PipeWriter};
 use super::streams::Closable;
 use super::{ByteSink, ByteSource, Connection, Gone, Peer, Readiness};
+
+/// What a pipe may hold: as much as every user may ask for.
+const PIPE: usize = 1024 * 1024;
 
 /// How much a thread reads at once.
 const BLOCK: usize = 64 * 1024;
@@ -33,7 +37,10 @@ pub(crate) fn connection(source: ByteSource, sink: Arc<dyn ByteSink>) -> Connect
 /// Standard input; the tokio that runs here tells when there is more.
 pub(crate) fn source() -> io::Result<ByteSource> {
     match pipe::OpenOptions::new().open_receiver("/proc/self/fd/0") {
-        Ok(receiver) => Ok(Box::new(receiver)),
+        Ok(receiver) => {
+            widen(&receiver);
+            Ok(Box::new(receiver))
+        }
         Err(_) => thread_source(),
     }
 }
@@ -41,8 +48,20 @@ pub(crate) fn source() -> io::Result<ByteSource> {
 /// Standard output; the tokio that runs here tells when it takes more.
 pub(crate) fn sink() -> io::Result<Arc<dyn ByteSink>> {
     match pipe::OpenOptions::new().open_sender("/proc/self/fd/1") {
-        Ok(sender) => Ok(Arc::new(Closable::new(sender))),
+        Ok(sender) => {
+            widen(&sender);
+            Ok(Arc::new(Closable::new(sender)))
+        }
         Err(_) => thread_sink(),
+    }
+}
+
+/// Lets a pipe hold several long messages: with the 64 KiB that it has by itself, both sides sleep and
+/// are woken for each one. What the system allows each user in all may not suffice; then it stays.
+fn widen(pipe: &impl std::os::fd::AsFd) {
+    let size = nix::libc::c_int::try_from(PIPE).unwrap_or(0);
+    if let Err(error) = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(size)) {
+        tracing::debug!(%error, "a pipe of the usual size");
     }
 }
 

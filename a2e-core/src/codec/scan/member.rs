@@ -118,13 +118,12 @@ impl Outline {
         }
         self.is_whole = false;
         let Some(own) = own else { return };
-        match self.members.get_mut(usize::from(*own)) {
+        if let Some(earlier) = self.members.get_mut(usize::from(*own)) {
             // Of two the last counts, so there are never more than the keys of the host.
-            Some(earlier) => *earlier = member,
-            None => {
-                *own = u8::try_from(at).unwrap_or(NONE);
-                self.members.push(member);
-            }
+            *earlier = member;
+        } else {
+            *own = u8::try_from(at).unwrap_or(NONE);
+            self.members.push(member);
         }
     }
 

@@ -141,7 +141,7 @@ pub fn scan_into<'a>(line: &'a [u8], outline: &'a mut Outline) -> Result<Scanned
 type Read<'a> = (&'a str, Option<&'static str>, u8);
 
 fn read<'a>(line: &'a [u8], outline: &mut Outline) -> Result<Read<'a>, ScanError> {
-    let text = std::str::from_utf8(line)
+    let text = simdutf8::compat::from_utf8(line)
         .map_err(|error| ScanError { problem: Problem::Utf8, offset: error.valid_up_to() })?;
     let mut scanner = Scanner::new(text);
     scanner.skip_space();
