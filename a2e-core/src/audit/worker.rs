@@ -169,10 +169,10 @@ impl Due {
 }
 
 impl Due {
-    /// Hashes what is there and seals when that is due; false when there is more to look at right now.
+    /// Seals when that is due; false when there is more to look at right now.
     ///
     /// A full block is sealed by whoever writes next, see [`Queue::commit`]: then no writer ever waits for
-    /// this thread to get its turn while it holds the file. Hashing is the part done here.
+    /// this thread to get its turn while it holds the file.
     fn seal(&mut self, queue: &Queue, sealer: &Sealer, now: Duration) -> bool {
         let unsealed = sealer.unsealed();
         match self.seal {

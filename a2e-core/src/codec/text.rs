@@ -3,16 +3,17 @@
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-/// Whether a text goes into a JSON string as it is: ASCII without quotes, backslashes and control
-/// characters.
+/// Whether a text goes into a JSON string as it is: ASCII that can be printed, without quotes and
+/// backslashes.
 #[inline]
 pub(crate) fn is_plain_ascii(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let stops = |word: u64| (stops_in(word) | word & HIGHS) != 0;
+    // One more makes DEL, the last of ASCII, look like what is beyond it.
+    let stops = |word: u64| stops_in(word) | ((word | word.wrapping_add(ONES)) & HIGHS) != 0;
     // The last word overlaps the one before: that is cheaper than single bytes.
     if let Some(last) = bytes.last_chunk::<8>() {
         if bytes.len() > 64 {
-            return run(bytes, 0, true) == bytes.len();
+            return bytes.iter().fold(0, |stops, byte| stops | is_unprintable(*byte)) == 0;
         }
         let (words, _) = bytes.as_chunks::<8>();
         let any = words.iter().any(|word| stops(u64::from_le_bytes(*word)));
@@ -23,8 +24,14 @@ pub(crate) fn is_plain_ascii(text: &str) -> bool {
             let last = u64::from(u32::from_le_bytes(*last));
             !stops(u64::from(u32::from_le_bytes(*first)) | (last << 32))
         }
-        _ => tail(bytes, true) == bytes.len(),
+        _ => bytes.iter().all(|byte| is_unprintable(*byte) == 0),
     }
+}
+
+/// 1 for what [`is_plain_ascii`] finds.
+#[inline]
+fn is_unprintable(byte: u8) -> u8 {
+    u8::from(byte.wrapping_sub(0x20) >= 0x5f) | u8::from(byte == b'"') | u8::from(byte == b'\\')
 }
 
 /// How many bytes from `at` on are neither a quote, a backslash nor below 0x20.
@@ -118,7 +125,7 @@ mod tests {
                 let mut text = "x".repeat(lead);
                 text.push(char::from(*stop));
                 for after in 0..9 {
-                    let is_plain = !matches!(*stop, b'"' | b'\\' | 0..=0x1f | 0x80..);
+                    let is_plain = !matches!(*stop, b'"' | b'\\' | 0..=0x1f | 0x7f..);
                     assert_eq!(
                         is_plain_ascii(&text),
                         is_plain,
