@@ -76,7 +76,8 @@ impl Executor {
     /// cost a third of the throughput.
     ///
     /// # Errors
-    /// When the thread cannot be started, or has no access to the descriptors.
+    /// When the thread cannot be started, or standard output cannot be written. What is wrong with
+    /// standard input is logged, and the session ends.
     pub fn serve_stdio(&self) -> std::io::Result<impl Future<Output = ()> + use<>> {
         let sink = {
             // While the session's thread is busy, the host's threads see when the peer has read.
@@ -84,15 +85,19 @@ impl Executor {
             stdio::sink()?
         };
         let kernel = Arc::clone(&self.kernel);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (ended, end) = tokio::sync::oneshot::channel::<()>();
-        std::thread::Builder::new().name("a2e-stdio".into()).spawn(move || {
+        let session = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                match stdio::source() {
-                    Ok(source) => serve::serve(kernel, stdio::connection(source, sink)).await,
-                    Err(error) => tracing::error!(%error, "standard input cannot be read"),
-                }
-            });
+                let source = stdio::source()?;
+                serve::serve(kernel, stdio::connection(source, sink)).await;
+                Ok::<(), std::io::Error>(())
+            })
+        };
+        std::thread::Builder::new().name("a2e-stdio".into()).spawn(move || {
+            if let Err(error) = session() {
+                tracing::error!(%error, "standard input cannot be read");
+            }
             drop(ended);
         })?;
         Ok(async move {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::contain::catch;
 use crate::session::ReplySink;
 use crate::{Error, Result};
 use queue::{Call, Queue, Turn};
@@ -163,7 +164,10 @@ impl WorkerPool {
                     if !work.is_quick {
                         send_batch();
                     }
-                    (work.run)();
+                    // Plugin code is contained where it is called. This keeps the count of threads right.
+                    if let Err(panic) = catch(work.run) {
+                        tracing::error!(panic, "a worker thread panicked");
+                    }
                 }
                 Turn::Pause => {
                     send_batch();
