@@ -140,7 +140,7 @@ impl WorkerPool {
             Call::Nobody => {}
             Call::Waiting => self.0.queue.wake(),
             Call::Another(generation) => {
-                // Asked for now: a pool that was replaced meanwhile may have no free thread.
+                // Looked up only here: a pool that was replaced meanwhile may have no free thread.
                 let pool = self.pool().map_err(|error| (error, generation))?;
                 let this = self.clone();
                 pool.spawn(move || this.take(generation));
