@@ -304,8 +304,8 @@ impl Reader {
         let call = Call(session.begin_inline(self.spare.take(), route, &accepted));
         start(&call, Incoming::of(scanned), Place::Reader);
         session.end_inline();
-        // The end of one is the start of the next.
-        self.now = call.0.ended_at().unwrap_or_else(|| session.now());
+        // Not when it ended: its handler, or a hook after the answer, may have gone on since.
+        self.now = session.now();
     }
 }
 

@@ -181,3 +181,31 @@ async fn a_cancelled_call_frees_its_place_in_the_queue() {
     session.finish().await;
     end(host).await;
 }
+
+/// A request behind an inline one that goes on after its own time has all of its time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_behind_a_late_inline_one_has_its_whole_time() {
+    let (host, clock) = clocked(with([script("a", "inline", "reply")])).await;
+    let (late, next) = (Switch::new(), Switch::new());
+    let mut session = host.session();
+    let line = |id: &str, act: &str, probe: &str| {
+        let acts = json!({ "a": act });
+        json!({ "type": "script/soon/req", "id": id, "acts": acts, "probe": probe }).to_string()
+            + "\n"
+    };
+    let batch = line("late", "hang", late.key()) + &line("next", "future hang", next.key());
+    session.send_bytes(batch.as_bytes()).await;
+    late.entered(1).await;
+    clock.advance(SOON);
+    assert_eq!(session.reply_to("late").await["code"], "timeout");
+    // Less than what counts as a hang, which would cut the session.
+    clock.advance(SOON * 3);
+    late.open();
+    next.entered(1).await;
+    // Several looks of the watchdog, which goes by real time.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    next.open();
+    assert_eq!(session.reply_to("next").await["by"], "a");
+    session.finish().await;
+    end(host).await;
+}
