@@ -47,7 +47,7 @@ pub(super) struct Task {
     pub(super) max_waiting: usize,
     /// Keeps the session until the exit is told.
     pub(super) hold: Hold,
-    /// Counts as a running process of the session.
+    /// Counts as a running process of the session until all of its output was taken.
     pub(super) slot: OwnedSemaphorePermit,
 }
 
@@ -73,10 +73,12 @@ pub(super) async fn run(task: Task) {
         process: Arc::clone(&process),
     };
     let (exit, forwarded) = tokio::join!(process.live(limit, grace), pump.forward());
+    // Before the end is told: who hears of it finds the place free.
+    drop(slot);
     if forwarded.is_ok() {
         pump.tell_end(exit).await;
     }
-    drop((told, slot, hold));
+    drop((told, hold));
 }
 
 struct Told(Arc<Process>);
