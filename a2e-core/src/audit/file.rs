@@ -201,7 +201,14 @@ impl AuditFile {
         }
         let is_taken = |index: &u32| rotated(&self.path, *index).exists();
         let last = (1..self.backups).take_while(is_taken).count();
-        for index in (1..=u32::try_from(last).unwrap_or(0)).rev() {
+        let last = u32::try_from(last).unwrap_or(0);
+        let oldest = rotated(&self.path, last.saturating_add(1));
+        if oldest.exists() {
+            // Not left to the rename: ext4 then writes the whole file that takes the name to the disk
+            // first, for 15 to 25 ms in which nobody is answered.
+            fs::remove_file(oldest)?;
+        }
+        for index in (1..=last).rev() {
             fs::rename(rotated(&self.path, index), rotated(&self.path, index + 1))?;
         }
         let aside = rotated(&self.path, 1);

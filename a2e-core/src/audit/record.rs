@@ -1,6 +1,7 @@
 //! One audit record and the bytes it becomes: formatted by hand, for this is on the way of every message.
 
 use crate::Time;
+use crate::codec::digits::{hex8, write_seconds};
 use crate::codec::is_plain_ascii;
 
 /// How a request ended.
@@ -113,7 +114,7 @@ pub(super) fn push_record(out: &mut Vec<u8>, record: &AuditRecord<'_>, session_i
     // Room for all but long texts and escapes.
     out.reserve(1024);
     push(out, "{\"ts\":");
-    push_seconds(out, record.ended);
+    write_seconds(out, record.ended.wall_us());
     push(out, ",\"session_id\":");
     push_text(out, session_id);
     push(out, ",\"req_id\":");
@@ -125,11 +126,10 @@ pub(super) fn push_record(out: &mut Vec<u8>, record: &AuditRecord<'_>, session_i
         Some(own) => push_text(out, own),
         None => out.extend_from_within(req_id),
     }
-    push(
-        out,
-        if record.outcome == Outcome::Ok { ",\"success\":true" } else { ",\"success\":false" },
-    );
-    push(out, ",\"duration_ms\":");
+    match record.outcome {
+        Outcome::Ok => push(out, ",\"success\":true,\"duration_ms\":"),
+        _ => push(out, ",\"success\":false,\"duration_ms\":"),
+    }
     push_number(out, micros(record.accepted, record.ended) / 1000);
     push(out, ",\"error_code\":");
     push_option(out, record.error_code);
@@ -147,9 +147,14 @@ pub(super) fn push_record(out: &mut Vec<u8>, record: &AuditRecord<'_>, session_i
     push_text(out, record.kind);
     push(out, ",\"agent_id\":");
     push_option(out, record.agent_id);
-    push(out, ",\"outcome\":\"");
-    push(out, record.outcome.as_str());
-    push(out, "\",\"queue_us\":");
+    match record.outcome {
+        Outcome::Ok => push(out, ",\"outcome\":\"ok\",\"queue_us\":"),
+        other => {
+            push(out, ",\"outcome\":\"");
+            push(out, other.as_str());
+            push(out, "\",\"queue_us\":");
+        }
+    }
     push_number(out, micros(record.accepted, record.started));
     push(out, ",\"run_us\":");
     push_number(out, micros(record.started, record.ended));
@@ -179,7 +184,7 @@ pub(super) fn push_gap(out: &mut Vec<u8>, gap: &Gap, session_id: &str, reason: &
     push(out, ",\"reason\":");
     push_text(out, reason);
     push(out, "},\"ts\":");
-    push_seconds(out, gap.ended);
+    write_seconds(out, gap.ended.wall_us());
     push(out, ",\"session_id\":");
     push_text(out, session_id);
     push(out, ",\"seq\":");
@@ -192,11 +197,6 @@ pub(super) fn push_gap(out: &mut Vec<u8>, gap: &Gap, session_id: &str, reason: &
 #[inline]
 fn push(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
-}
-
-/// Unix seconds with six digits after the point.
-fn push_seconds(out: &mut Vec<u8>, time: Time) {
-    crate::codec::envelope::write_seconds(out, time.wall_us());
 }
 
 /// Most of them have one digit.
@@ -252,9 +252,8 @@ fn push_escaped(out: &mut Vec<u8>, text: &str) {
             ' '..='~' => out.extend(u8::try_from(character)),
             _ => {
                 for unit in character.encode_utf16(&mut units) {
-                    push(out, "\\u");
-                    let [high, low] = unit.to_be_bytes();
-                    out.extend(hex(high).into_iter().chain(hex(low)));
+                    let [_, _, _, _, a, b, c, d] = hex8(u32::from(*unit));
+                    out.extend_from_slice(&[b'\\', b'u', a, b, c, d]);
                 }
             }
         }
@@ -265,18 +264,6 @@ fn push_escaped(out: &mut Vec<u8>, text: &str) {
 pub(super) fn push_crc(out: &mut Vec<u8>, line: usize) {
     let crc = crc32c::crc32c(out.get(line..).unwrap_or_default());
     push(out, ",\"crc\":\"");
-    out.extend_from_slice(&crc_hex(crc));
+    out.extend_from_slice(&hex8(crc));
     push(out, "\"}\n");
-}
-
-/// Eight lower-case hex digits.
-pub(super) fn crc_hex(crc: u32) -> [u8; 8] {
-    let [a, b, c, d] = crc.to_be_bytes().map(hex);
-    let ([a1, a2], [b1, b2], [c1, c2], [d1, d2]) = (a, b, c, d);
-    [a1, a2, b1, b2, c1, c2, d1, d2]
-}
-
-fn hex(byte: u8) -> [u8; 2] {
-    [byte >> 4, byte & 0xf]
-        .map(|nibble| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 })
 }

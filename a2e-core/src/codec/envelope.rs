@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::digits::write_seconds;
 use super::encode::{EncodeError, encode_fields, encode_str};
 use super::scan::{Key, Scanned, Slot};
 use crate::protocol::{ErrorCode, IdSource, VERSION};
@@ -168,24 +169,6 @@ fn close_envelope(out: &mut Vec<u8>, now: Time, req_id: Option<&str>) {
         out.extend_from_slice(br#","req_id":"#);
         encode_str(req_id, out);
     }
-}
-
-/// Appends microseconds as seconds with six decimals.
-pub(crate) fn write_seconds(out: &mut Vec<u8>, micros: u64) {
-    let mut digits = itoa::Buffer::new();
-    let digits = digits.format(micros).as_bytes();
-    if let Some((seconds, fraction)) = digits.split_last_chunk::<6>()
-        && !seconds.is_empty()
-    {
-        out.extend_from_slice(seconds);
-        out.push(b'.');
-        out.extend_from_slice(fraction);
-        return;
-    }
-    // Less than a second, which the wall clock never is.
-    out.extend_from_slice(b"0.");
-    out.resize(out.len() + 6 - digits.len().min(6), b'0');
-    out.extend_from_slice(digits);
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! The handler's typed decode ([`decode()`]) and the encoder ([`mod@encode`]) do the rest.
 
 pub mod decode;
+pub(crate) mod digits;
 pub mod encode;
 pub mod envelope;
 pub mod line;

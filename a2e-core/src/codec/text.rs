@@ -1,86 +1,94 @@
-//! Runs of plain text in JSON strings, several bytes at a time.
+//! Runs of plain text in JSON strings, sixteen bytes at a time.
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
+use wide::u8x16;
+
+/// How many bytes one word of marks stands for.
+pub(super) const BLOCK: usize = 64;
 
 /// Whether a text goes into a JSON string as it is: ASCII that can be printed, without quotes and
 /// backslashes.
-#[inline]
+#[allow(clippy::inline_always, reason = "of a literal, the compiler then knows the answer")]
+#[inline(always)]
 pub(crate) fn is_plain_ascii(text: &str) -> bool {
     let bytes = text.as_bytes();
-    // One more makes DEL, the last of ASCII, look like what is beyond it.
-    let stops = |word: u64| stops_in(word) | ((word | word.wrapping_add(ONES)) & HIGHS) != 0;
-    // The last word overlaps the one before: that is cheaper than single bytes.
-    if let Some(last) = bytes.last_chunk::<8>() {
-        if bytes.len() > 64 {
-            return bytes.iter().fold(0, |stops, byte| stops | is_unprintable(*byte)) == 0;
+    // The last part overlaps the one before: that is cheaper than single bytes.
+    if let Some(last) = bytes.last_chunk::<16>() {
+        let mut escaped = is_escaped(*last);
+        for part in bytes.as_chunks::<16>().0 {
+            escaped |= is_escaped(*part);
         }
-        let (words, _) = bytes.as_chunks::<8>();
-        let any = words.iter().any(|word| stops(u64::from_le_bytes(*word)));
-        return !any && !stops(u64::from_le_bytes(*last));
+        return !escaped.any();
     }
+    let (first, last) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => (short(bytes), SPACES),
+    };
+    !is_escaped((u128::from(first) | u128::from(last) << 64).to_le_bytes()).any()
+}
+
+const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
+
+/// Less than eight bytes as a word, spaces where there are none.
+#[inline]
+fn short(bytes: &[u8]) -> u64 {
     match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         (Some(first), Some(last)) => {
-            let last = u64::from(u32::from_le_bytes(*last));
-            !stops(u64::from(u32::from_le_bytes(*first)) | (last << 32))
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
         }
-        _ => bytes.iter().all(|byte| is_unprintable(*byte) == 0),
+        _ => bytes.iter().fold(SPACES, |word, byte| (word << 8) | u64::from(*byte)),
     }
 }
 
-/// 1 for what [`is_plain_ascii`] finds.
+/// Marks what [`is_plain_ascii`] finds.
 #[inline]
-fn is_unprintable(byte: u8) -> u8 {
-    u8::from(byte.wrapping_sub(0x20) >= 0x5f) | u8::from(byte == b'"') | u8::from(byte == b'\\')
+fn is_escaped(part: [u8; 16]) -> u8x16 {
+    let bytes = u8x16::new(part);
+    // Also DEL: it looks like what is beyond ASCII, and nobody misses it.
+    is_stop(part) | bytes.max(u8x16::splat(0x7f)).simd_eq(bytes)
 }
 
-/// How many bytes from `at` on are neither a quote, a backslash nor below 0x20.
+/// Marks bytes that are a quote, a backslash or below 0x20.
 #[inline]
-pub(super) fn plain_run(bytes: &[u8], at: usize) -> usize {
-    run(bytes, at, false)
+fn is_stop(part: [u8; 16]) -> u8x16 {
+    let bytes = u8x16::new(part);
+    bytes.simd_eq(u8x16::splat(b'"'))
+        | bytes.simd_eq(u8x16::splat(b'\\'))
+        | bytes.min(u8x16::splat(0x1f)).simd_eq(bytes)
 }
 
-/// As [`plain_run`], and ASCII.
+/// Whether a text is ASCII without control characters.
 #[inline]
-pub(super) fn plain_ascii_run(bytes: &[u8], at: usize) -> usize {
-    run(bytes, at, true)
-}
-
-/// As [`plain_run`] where it ends within sixteen bytes, as most strings do.
-#[inline]
-pub(super) fn short_plain_run(bytes: &[u8], at: usize) -> Option<usize> {
-    let [low, high] = bytes.get(at..)?.first_chunk::<16>()?.as_chunks::<8>().0 else { return None };
-    let low = stops_in(u64::from_le_bytes(*low));
-    if low != 0 {
-        return Some(low.trailing_zeros() as usize / 8);
+pub(super) fn is_ascii_line(bytes: &[u8]) -> bool {
+    // The highest bit is that of what is beyond ASCII, and set for control characters.
+    let marks = |part: [u8; 16]| {
+        let bytes = u8x16::new(part);
+        bytes | bytes.min(u8x16::splat(0x1f)).simd_eq(bytes)
+    };
+    let Some(last) = bytes.last_chunk::<16>() else {
+        return bytes.iter().all(|byte| matches!(byte, 0x20..=0x7f));
+    };
+    let mut seen = marks(*last);
+    for part in bytes.as_chunks::<16>().0 {
+        seen |= marks(*part);
     }
-    let high = stops_in(u64::from_le_bytes(*high));
-    (high != 0).then(|| 8 + high.trailing_zeros() as usize / 8)
+    !seen.any()
 }
 
-fn run(bytes: &[u8], at: usize, ascii_only: bool) -> usize {
+/// A bit for each byte that is a quote, a backslash or below 0x20; the lowest is the first byte.
+#[inline]
+pub(super) fn stops(block: &[u8; BLOCK]) -> u64 {
+    block
+        .as_chunks::<16>()
+        .0
+        .iter()
+        .rev()
+        .fold(0, |stops, part| (stops << 16) | u64::from(is_stop(*part).to_bitmask()))
+}
+
+/// How many bytes from `at` on are neither a quote, a backslash nor below 0x20: the end of the string
+/// at memory speed, then a look at what lies before it.
+pub(super) fn long_plain_run(bytes: &[u8], at: usize) -> usize {
     let bytes = bytes.get(at..).unwrap_or_default();
-    if !ascii_only && bytes.len() > LONG {
-        return long_run(bytes);
-    }
-    let mut length = 0;
-    for word in bytes.as_chunks::<8>().0 {
-        let word = u64::from_le_bytes(*word);
-        let stops = stops_in(word) | if ascii_only { word & HIGHS } else { 0 };
-        if stops != 0 {
-            // The lowest marked byte is exact: borrows only spread upwards from a true hit.
-            return length + stops.trailing_zeros() as usize / 8;
-        }
-        length += 8;
-    }
-    length + tail(bytes.get(length..).unwrap_or_default(), ascii_only)
-}
-
-/// Where more than this follows, a string may be long.
-const LONG: usize = 256;
-
-/// As [`plain_run`]: the end of the string at memory speed, then a look at what lies before it.
-fn long_run(bytes: &[u8]) -> usize {
     let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
     let run = bytes.get(..end).unwrap_or_default();
     // A loop of wide instructions, as it does not stop early.
@@ -88,21 +96,19 @@ fn long_run(bytes: &[u8]) -> usize {
     if lowest >= 0x20 { end } else { run.iter().take_while(|byte| **byte >= 0x20).count() }
 }
 
-/// As [`run`], for what is shorter than a word.
-fn tail(bytes: &[u8], ascii_only: bool) -> usize {
-    let stops = |byte: u8| matches!(byte, b'"' | b'\\' | 0..=0x1f) || (ascii_only && byte >= 0x80);
-    bytes.iter().take_while(|byte| !stops(**byte)).count()
-}
-
-/// Marks (with the high bit) bytes that are a quote, a backslash or below 0x20.
-#[inline]
-fn stops_in(word: u64) -> u64 {
-    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-    let quote = word ^ (ONES * u64::from(b'"'));
-    let backslash = word ^ (ONES * u64::from(b'\\'));
-    let is_quote = quote.wrapping_sub(ONES) & !quote;
-    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
-    (below_space | is_quote | is_backslash) & HIGHS
+/// As [`long_plain_run`], and ASCII.
+pub(super) fn plain_ascii_run(bytes: &[u8], at: usize) -> usize {
+    let bytes = bytes.get(at..).unwrap_or_default();
+    let mut length = 0;
+    for part in bytes.as_chunks::<16>().0 {
+        let stops = (is_stop(*part) | u8x16::new(*part)).to_bitmask();
+        if stops != 0 {
+            return length + stops.trailing_zeros() as usize;
+        }
+        length += 16;
+    }
+    let is_plain = |byte: &u8| matches!(byte, 0x20..=0x7f) && !matches!(byte, b'"' | b'\\');
+    length + bytes.iter().skip(length).take_while(|byte| is_plain(byte)).count()
 }
 
 #[cfg(test)]
@@ -110,27 +116,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_agree_with_a_byte_loop() {
+    fn runs_and_marks_agree_with_a_byte_loop() {
         let all: Vec<u8> = (0..=255).collect();
         for stop in &all {
-            for lead in (0..20).chain(250..290) {
+            for lead in (0..70).chain(250..290) {
                 let mut bytes = vec![b'x'; lead];
                 bytes.extend([0xc3, 0xa9, *stop, b'"', b'y', b'z', 0x7f, b'q', b'q', b'q']);
-                for ascii_only in [false, true] {
-                    let plain = bytes.iter().take_while(|b| {
-                        !(matches!(b, b'"' | b'\\' | 0..=0x1f) || ascii_only && **b >= 0x80)
-                    });
-                    assert_eq!(run(&bytes, 0, ascii_only), plain.count(), "{stop} after {lead}");
+                let is_stop = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+                let plain = bytes.iter().take_while(|byte| !is_stop(byte)).count();
+                assert_eq!(long_plain_run(&bytes, 0), plain, "{stop} after {lead}");
+                let ascii = bytes.iter().take_while(|byte| !is_stop(byte) && byte.is_ascii());
+                assert_eq!(plain_ascii_run(&bytes, 0), ascii.count(), "{stop} after {lead}");
+                if let Some(block) = bytes.first_chunk::<BLOCK>() {
+                    let marks = block
+                        .iter()
+                        .rev()
+                        .fold(0, |marks: u64, byte| (marks << 1) | u64::from(is_stop(byte)));
+                    assert_eq!(stops(block), marks, "{stop} after {lead}");
                 }
                 let mut text = "x".repeat(lead);
                 text.push(char::from(*stop));
                 for after in 0..9 {
+                    let case = format!("{stop} after {lead}, {after} more");
                     let is_plain = !matches!(*stop, b'"' | b'\\' | 0..=0x1f | 0x7f..);
-                    assert_eq!(
-                        is_plain_ascii(&text),
-                        is_plain,
-                        "{stop} after {lead}, {after} more"
-                    );
+                    assert_eq!(is_plain_ascii(&text), is_plain, "{case}");
+                    let is_line = matches!(*stop, 0x20..=0x7f);
+                    assert_eq!(is_ascii_line(text.as_bytes()), is_line, "{case}");
                     text.push('y');
                 }
             }

@@ -109,6 +109,7 @@ impl Watchdog {
         };
         if !sessions.is_empty() {
             kernel.pool.call_waiting();
+            kernel.outgoing.send_waiting();
         }
         let mut busy = Vec::with_capacity(sessions.len());
         let mut has_ended_some = false;

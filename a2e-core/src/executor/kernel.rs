@@ -15,7 +15,7 @@ use crate::config::{AuditMode, HostConfig};
 use crate::dispatch::{Gate, PluginSlot, RouteTable, Watchdog, WorkerPool};
 use crate::plugin::{Contributions, Interception, Registry};
 use crate::protocol::{CapabilityName, IdSource, PluginName, SessionId};
-use crate::session::{ReplySink, Resumable, Resumables, Session, WrongTokens};
+use crate::session::{Outgoing, ReplySink, Resumable, Resumables, Session, WrongTokens};
 use crate::snapshot::{MemoryStore, SnapshotStore};
 use crate::transport::{ByteSink, Peer};
 use crate::{Error, Result, Time};
@@ -89,6 +89,8 @@ pub(crate) struct Kernel {
     pub(crate) counters: Counters,
     pub(crate) wrong_tokens: WrongTokens,
     pub(crate) resumables: Resumables,
+    /// Answers that are sent together.
+    pub(crate) outgoing: Arc<Outgoing>,
     /// Keeps states of sessions that wait to be resumed, in a host without a store.
     pub(super) session_memory: Option<Arc<dyn SnapshotStore>>,
     /// Handlers that run beyond readers, in all sessions.
@@ -160,6 +162,7 @@ impl Kernel {
             counters: Counters::default(),
             wrong_tokens: WrongTokens::default(),
             resumables: Resumables::default(),
+            outgoing: Arc::default(),
             running: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             audit,
@@ -347,6 +350,7 @@ impl Kernel {
         );
         let session = Session::new(self, id.clone(), peer, sink);
         self.sessions.insert(id, Arc::clone(&session));
+        self.outgoing.note_sessions(self.sessions.len());
         if self.is_draining.load(Ordering::SeqCst) {
             // The drain may have looked at the sessions just before.
             session.drain(self.clock.now().mono);
@@ -356,6 +360,7 @@ impl Kernel {
 
     pub(crate) fn remove_session(&self, session: &Session) {
         self.sessions.remove_if(session.id(), |_, it| std::ptr::eq(Arc::as_ptr(it), session));
+        self.outgoing.note_sessions(self.sessions.len());
     }
 
     /// The connection of `session` goes on with an earlier session, under its id.

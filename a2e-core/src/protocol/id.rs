@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::digits::hex16;
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -139,23 +141,6 @@ impl Default for IdSource {
     }
 }
 
-/// Sixteen lower-case hex digits, all at once: each nibble in a byte of its own, then as a digit.
-fn hex16(word: u64) -> [u8; 16] {
-    const ONES: u128 = u128::from_ne_bytes([1; 16]);
-    let mut spread = u128::from(word);
-    for (shift, mask) in [
-        (32, 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff),
-        (16, 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff),
-        (8, 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff),
-        (4, 0x0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f),
-    ] {
-        spread = (spread | (spread << shift)) & mask;
-    }
-    // 1 in each byte that is above nine.
-    let is_letter = ((spread + ONES * 6) >> 4) & ONES;
-    (spread + ONES * u128::from(b'0') + is_letter * u128::from(b'a' - b'0' - 10)).to_be_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,10 +157,5 @@ mod tests {
         assert_eq!(a.as_str()[..16], b.as_str()[..16], "one process, one prefix");
         assert!(source.is_own(a.as_str()) && !source.is_own(&a.as_str()[..31]));
         assert!(!source.is_own(&random_hex().unwrap()));
-    }
-
-    #[test]
-    fn hex_has_the_usual_digits() {
-        assert_eq!(&hex16(0x0123_4567_89ab_cdef), b"0123456789abcdef");
     }
 }

@@ -224,7 +224,12 @@ impl Reader {
         // A request holds its session, so it may not stay there.
         self.spare = session.take_inline();
         session.is_reading.store(false, Ordering::Release);
-        session.sink.flush();
+        if session.peer.is_stdio {
+            // On a thread of its own nobody else answers.
+            return session.sink.flush();
+        }
+        let kernel = &session.kernel;
+        kernel.outgoing.send(&session.sink, &kernel.runtime);
     }
 
     fn refresh_table(&mut self) {

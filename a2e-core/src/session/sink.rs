@@ -44,6 +44,8 @@ pub(crate) struct ReplySink {
     /// A reader that takes nothing for this long is cut; `None` on stdio, where it is only held back.
     stall: Option<Duration>,
     is_dead: AtomicBool,
+    /// Whether it is to be sent together with others.
+    pub(super) is_waiting: AtomicBool,
     /// Wakes whoever waits for room, for the end of all output, or for the connection's loss.
     changed: Notify,
 }
@@ -86,6 +88,7 @@ impl ReplySink {
             flush_at,
             stall,
             is_dead: AtomicBool::new(false),
+            is_waiting: AtomicBool::new(false),
             changed: Notify::new(),
         })
     }

@@ -216,6 +216,8 @@ macro_rules! fields {
             type Ok = ();
             type Error = EncodeError;
 
+            #[allow(clippy::inline_always, reason = "see `Compound::key`")]
+            #[inline(always)]
             fn serialize_field<T: Serialize + ?Sized>(
                 &mut self,
                 key: &'static str,

@@ -54,6 +54,15 @@ impl Member {
     }
 }
 
+impl Member {
+    /// The content of its value, which is a string without escapes.
+    #[inline]
+    pub(in crate::codec) fn text<'a>(&self, line: &'a str) -> &'a str {
+        let (start, end) = self.value;
+        part(line, (start.saturating_add(1), end.saturating_sub(1)))
+    }
+}
+
 #[inline]
 fn part(line: &str, (start, end): (u32, u32)) -> &str {
     line.get(start as usize..end as usize).unwrap_or_default()

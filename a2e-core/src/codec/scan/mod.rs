@@ -7,9 +7,9 @@ mod scanner;
 
 use std::borrow::Cow;
 
-use super::text::plain_run;
+use super::text::long_plain_run;
 pub use member::Outline;
-use member::{Member, Shape, unescaped, within_quotes};
+use member::{Member, Shape, unescaped};
 pub use problem::{Problem, ScanError};
 use scanner::Scanner;
 
@@ -58,15 +58,15 @@ pub enum Key {
 
 impl Key {
     #[inline]
-    fn of(name: &str) -> Option<Self> {
+    fn of(name: &[u8]) -> Option<Self> {
         Some(match name {
-            "type" => Self::Kind,
-            "id" => Self::Id,
-            "req_id" => Self::ReqId,
-            "version" => Self::Version,
-            "a2e" => Self::A2e,
-            "timeout" => Self::Timeout,
-            "correlation_id" => Self::CorrelationId,
+            b"type" => Self::Kind,
+            b"id" => Self::Id,
+            b"req_id" => Self::ReqId,
+            b"version" => Self::Version,
+            b"a2e" => Self::A2e,
+            b"timeout" => Self::Timeout,
+            b"correlation_id" => Self::CorrelationId,
             _ => return None,
         })
     }
@@ -101,11 +101,10 @@ impl<'a> Scanned<'a> {
     #[inline]
     pub fn get(&self, key: Key) -> Slot<'a> {
         let Some(member) = self.outline.own(key as usize) else { return Slot::Absent };
-        let value = member.value(self.text);
         match member.shape {
-            Shape::Plain => Slot::Text(Cow::Borrowed(within_quotes(value))),
-            Shape::Escaped => Slot::Text(Cow::Owned(unescaped(value))),
-            Shape::Number => value.parse().map_or(Slot::Other, Slot::Number),
+            Shape::Plain => Slot::Text(Cow::Borrowed(member.text(self.text))),
+            Shape::Escaped => Slot::Text(Cow::Owned(unescaped(member.value(self.text)))),
+            Shape::Number => member.value(self.text).parse().map_or(Slot::Other, Slot::Number),
             Shape::Other => Slot::Other,
         }
     }
@@ -145,7 +144,7 @@ fn read<'a>(line: &'a [u8], outline: &mut Outline) -> Result<Read<'a>, ScanError
         .map_err(|error| ScanError { problem: Problem::Utf8, offset: error.valid_up_to() })?;
     let mut scanner = Scanner::new(text);
     scanner.skip_space();
-    if scanner.peek() != Some(b'{') {
+    if scanner.here() != b'{' {
         return Err(scanner.error(Problem::NotAnObject));
     }
     let repeated = scanner.outermost(outline)?;
@@ -169,7 +168,7 @@ pub(super) fn depth_of(json: &str) -> u8 {
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
             b'"' => loop {
-                at += plain_run(bytes, at);
+                at += long_plain_run(bytes, at);
                 match bytes.get(at) {
                     Some(b'\\') => at += 2,
                     Some(b'"') | None => {

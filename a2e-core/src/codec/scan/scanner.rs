@@ -1,30 +1,58 @@
 //! The pass over a line: without recursion, each byte once, most of them several at a time.
 
+use std::ops::Range;
+
 use super::Key;
-use super::member::{Member, Outline, Shape, unescaped, within_quotes};
+use super::member::{Member, Outline, Shape, unescaped};
 use super::problem::{Problem, ScanError};
 use crate::codec::MAX_DEPTH;
-use crate::codec::text::{plain_run, short_plain_run};
+use crate::codec::text::{BLOCK, long_plain_run, stops};
 
 pub(super) struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     pub(super) at: usize,
+    /// Where strings may end, in the block that was looked at last.
+    stops: u64,
+    /// The number of that block.
+    block: usize,
     /// Open containers; the lowest bit is the innermost, 1 for an object.
     open: u128,
     depth: u8,
     pub(super) deepest: u8,
 }
 
+/// A string that goes on for so many blocks may be long.
+const FAR: usize = 4;
+
+/// The last block of a line: behind its end stands what ends every string.
+fn padded(rest: &[u8]) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    if let Some(start) = block.get_mut(..rest.len()) {
+        start.copy_from_slice(rest);
+    }
+    block
+}
+
 impl<'a> Scanner<'a> {
     /// At the start of a line; `bytes` are those of `text`.
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0, open: 0, depth: 0, deepest: 1 }
+        Self {
+            text,
+            bytes: text.as_bytes(),
+            at: 0,
+            stops: 0,
+            block: usize::MAX,
+            open: 0,
+            depth: 0,
+            deepest: 1,
+        }
     }
 
+    /// The byte that stands here; 0, which stands nowhere in JSON, at the end.
     #[inline]
-    pub(super) fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+    pub(super) fn here(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or(0)
     }
 
     pub(super) fn error(&self, problem: Problem) -> ScanError {
@@ -34,12 +62,18 @@ impl<'a> Scanner<'a> {
     /// The error for whatever stands here when something else was due.
     #[cold]
     fn unexpected(&self) -> ScanError {
-        self.error(if self.at < self.bytes.len() { Problem::Unexpected } else { Problem::End })
+        self.end_or(Problem::Unexpected)
+    }
+
+    /// This problem, unless the line ends here.
+    #[cold]
+    fn end_or(&self, problem: Problem) -> ScanError {
+        self.error(if self.at < self.bytes.len() { problem } else { Problem::End })
     }
 
     #[inline]
     pub(super) fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+        while matches!(self.here(), b' ' | b'\t' | b'\r' | b'\n') {
             self.at += 1;
         }
     }
@@ -53,7 +87,7 @@ impl<'a> Scanner<'a> {
         let mut repeated = None;
         self.enter(1)?;
         self.skip_space();
-        if self.peek() == Some(b'}') {
+        if self.here() == b'}' {
             self.leave();
             return Ok(None);
         }
@@ -63,8 +97,8 @@ impl<'a> Scanner<'a> {
             let end_of_key = self.colon()?;
             let value = self.at;
             let shape = self.value()?;
+            let own = self.own_key(key..end_of_key, is_escaped);
             let member = Member::new(key..end_of_key, is_escaped, value..self.at, shape);
-            let own = self.own_key(&member);
             if let Some(name) = own.and_then(Key::must_be_single)
                 && own.is_some_and(|own| outline.own(own as usize).is_some())
                 && repeated != Some("id")
@@ -73,9 +107,9 @@ impl<'a> Scanner<'a> {
             }
             outline.push(member, own.map(|own| own as usize));
             self.skip_space();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b'}') => {
+            match self.here() {
+                b',' => self.at += 1,
+                b'}' => {
                     self.leave();
                     return Ok(repeated);
                 }
@@ -88,12 +122,12 @@ impl<'a> Scanner<'a> {
     /// Reads one value whole.
     #[inline]
     fn value(&mut self) -> Result<Shape, ScanError> {
-        match self.peek() {
-            Some(b'"') => {
+        match self.here() {
+            b'"' => {
                 let is_escaped = self.string()?;
                 Ok(if is_escaped { Shape::Escaped } else { Shape::Plain })
             }
-            Some(b'-' | b'0'..=b'9') => self.number().map(|()| Shape::Number),
+            b'-' | b'0'..=b'9' => self.number().map(|()| Shape::Number),
             _ => self.nested().map(|()| Shape::Other),
         }
     }
@@ -102,14 +136,14 @@ impl<'a> Scanner<'a> {
     fn nested(&mut self) -> Result<(), ScanError> {
         let outside = self.depth;
         loop {
-            let opened = match self.peek() {
-                Some(b'"') => self.string().map(|_| false)?,
-                Some(b'{') => self.enter(1).map(|()| true)?,
-                Some(b'[') => self.enter(0).map(|()| true)?,
-                Some(b'-' | b'0'..=b'9') => self.number().map(|()| false)?,
-                Some(b't') => self.literal(b"true").map(|()| false)?,
-                Some(b'f') => self.literal(b"false").map(|()| false)?,
-                Some(b'n') => self.literal(b"null").map(|()| false)?,
+            let opened = match self.here() {
+                b'"' => self.string().map(|_| false)?,
+                b'{' => self.enter(1).map(|()| true)?,
+                b'[' => self.enter(0).map(|()| true)?,
+                b'-' | b'0'..=b'9' => self.number().map(|()| false)?,
+                b't' => self.literal(b"true").map(|()| false)?,
+                b'f' => self.literal(b"false").map(|()| false)?,
+                b'n' => self.literal(b"null").map(|()| false)?,
                 _ => return Err(self.unexpected()),
             };
             let is_inside = opened && self.first_member()?;
@@ -143,8 +177,8 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn first_member(&mut self) -> Result<bool, ScanError> {
         self.skip_space();
-        match (self.open & 1, self.peek()) {
-            (1, Some(b'}')) | (0, Some(b']')) => {
+        match (self.open & 1, self.here()) {
+            (1, b'}') | (0, b']') => {
                 self.leave();
                 Ok(false)
             }
@@ -165,19 +199,19 @@ impl<'a> Scanner<'a> {
                 return Ok(false);
             }
             self.skip_space();
-            match (self.open & 1, self.peek()) {
-                (1, Some(b',')) => {
+            match (self.open & 1, self.here()) {
+                (1, b',') => {
                     self.at += 1;
                     self.skip_space();
                     self.key()?;
                     self.colon()?;
                     return Ok(true);
                 }
-                (0, Some(b',')) => {
+                (0, b',') => {
                     self.at += 1;
                     return Ok(true);
                 }
-                (1, Some(b'}')) | (0, Some(b']')) => self.leave(),
+                (1, b'}') | (0, b']') => self.leave(),
                 _ => return Err(self.unexpected()),
             }
         }
@@ -186,7 +220,7 @@ impl<'a> Scanner<'a> {
     /// Reads a key; true when it holds escapes.
     #[inline]
     fn key(&mut self) -> Result<bool, ScanError> {
-        if self.peek() != Some(b'"') {
+        if self.here() != b'"' {
             return Err(self.unexpected());
         }
         self.string()
@@ -197,7 +231,7 @@ impl<'a> Scanner<'a> {
     fn colon(&mut self) -> Result<usize, ScanError> {
         let end_of_key = self.at;
         self.skip_space();
-        if self.peek() != Some(b':') {
+        if self.here() != b':' {
             return Err(self.unexpected());
         }
         self.at += 1;
@@ -205,60 +239,94 @@ impl<'a> Scanner<'a> {
         Ok(end_of_key)
     }
 
-    /// Which of the host's own keys a member has.
+    /// Which of the host's own keys stands here, quotes included.
     #[inline]
-    fn own_key(&self, member: &Member) -> Option<Key> {
-        let key = member.key(self.text);
-        if member.has_escaped_key {
-            return Key::of(&unescaped(key));
+    fn own_key(&self, key: Range<usize>, is_escaped: bool) -> Option<Key> {
+        if is_escaped {
+            return Key::of(unescaped(self.text.get(key)?).as_bytes());
         }
-        Key::of(within_quotes(key))
+        Key::of(self.bytes.get(key.start + 1..key.end - 1)?)
     }
 
     /// Reads a string; true when it holds escapes.
     #[inline]
     fn string(&mut self) -> Result<bool, ScanError> {
         self.at += 1;
-        if let Some(run) = short_plain_run(self.bytes, self.at) {
-            self.at += run;
-            if self.peek() == Some(b'"') {
-                self.at += 1;
-                return Ok(false);
-            }
+        self.skip_plain();
+        if self.here() == b'"' {
+            self.at += 1;
+            return Ok(false);
         }
         self.rest_of_string()
     }
 
-    /// Reads a string on.
+    /// Reads a string on that has not ended at its first stop.
     #[inline(never)]
     fn rest_of_string(&mut self) -> Result<bool, ScanError> {
         let mut escaped = false;
         loop {
-            self.at += plain_run(self.bytes, self.at);
-            match self.peek() {
-                Some(b'"') => {
+            match self.here() {
+                b'"' => {
                     self.at += 1;
                     return Ok(escaped);
                 }
-                Some(b'\\') => {
+                b'\\' => {
                     escaped = true;
                     self.escape()?;
                 }
-                Some(0..=0x1f) => return Err(self.error(Problem::Control)),
-                Some(_) => self.at += 1,
-                None => return Err(self.error(Problem::End)),
+                0..=0x1f => return Err(self.end_or(Problem::Control)),
+                _ => {}
             }
+            self.skip_plain();
         }
+    }
+
+    /// Goes on to the next byte that is a quote, a backslash or below 0x20, or to the end.
+    #[inline]
+    fn skip_plain(&mut self) {
+        let block = self.at / BLOCK;
+        if block != self.block {
+            self.look_at(block);
+        }
+        let rest = self.stops >> (self.at % BLOCK);
+        if rest == 0 {
+            return self.skip_far();
+        }
+        self.at += rest.trailing_zeros() as usize;
+    }
+
+    /// As [`skip_plain`](Self::skip_plain), for one that is not in this block.
+    fn skip_far(&mut self) {
+        self.at = (self.block + 1) * BLOCK;
+        for _ in 0..FAR {
+            self.look_at(self.block + 1);
+            if self.stops != 0 {
+                self.at += self.stops.trailing_zeros() as usize;
+                return;
+            }
+            self.at += BLOCK;
+        }
+        self.at += long_plain_run(self.bytes, self.at);
+    }
+
+    #[inline]
+    fn look_at(&mut self, block: usize) {
+        self.block = block;
+        let rest = self.bytes.get(block * BLOCK..).unwrap_or_default();
+        self.stops = match rest.first_chunk() {
+            Some(block) => stops(block),
+            None => stops(&padded(rest)),
+        };
     }
 
     fn escape(&mut self) -> Result<(), ScanError> {
         self.at += 1;
-        match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+        match self.here() {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {
                 self.at += 1;
                 Ok(())
             }
-            Some(b'u') => {
+            b'u' => {
                 self.at += 1;
                 match self.hex4()? {
                     0xd800..=0xdbff if self.bytes.get(self.at..self.at + 2) == Some(br"\u") => {
@@ -272,8 +340,7 @@ impl<'a> Scanner<'a> {
                     _ => Ok(()),
                 }
             }
-            Some(_) => Err(self.error(Problem::Escape)),
-            None => Err(self.error(Problem::End)),
+            _ => Err(self.end_or(Problem::Escape)),
         }
     }
 
@@ -300,23 +367,23 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn number(&mut self) -> Result<(), ScanError> {
         let start = self.at;
-        if self.peek() == Some(b'-') {
+        if self.here() == b'-' {
             self.at += 1;
         }
-        match self.peek() {
-            Some(b'0') => self.at += 1,
-            Some(b'1'..=b'9') => self.digits(),
+        match self.here() {
+            b'0' => self.at += 1,
+            b'1'..=b'9' => self.digits(),
             _ => return Err(self.error(Problem::Number)),
         }
-        if self.peek() == Some(b'.') {
+        if self.here() == b'.' {
             self.at += 1;
             self.some_digits()?;
         }
         let mut can_overflow = self.at - start > 300;
-        if matches!(self.peek(), Some(b'e' | b'E')) {
+        if matches!(self.here(), b'e' | b'E') {
             can_overflow = true;
             self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
+            if matches!(self.here(), b'+' | b'-') {
                 self.at += 1;
             }
             self.some_digits()?;
@@ -338,7 +405,7 @@ impl<'a> Scanner<'a> {
 
     #[inline]
     fn digits(&mut self) {
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
+        while self.here().is_ascii_digit() {
             self.at += 1;
         }
     }
