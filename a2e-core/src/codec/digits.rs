@@ -18,6 +18,7 @@ pub(crate) fn hex16(word: u64) -> [u8; 16] {
 }
 
 /// Eight lower-case hex digits.
+#[cfg(any(test, feature = "host"))]
 pub(crate) fn hex8(word: u32) -> [u8; 8] {
     hex16(u64::from(word)).last_chunk().copied().unwrap_or_default()
 }

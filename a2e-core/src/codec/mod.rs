@@ -18,6 +18,7 @@ pub use encode::{EncodeError, encode_fields, encode_value};
 pub use envelope::{Envelope, EnvelopeError};
 pub use line::{LineBuffer, LineItem};
 pub use raw::RawJson;
+#[cfg(feature = "host")]
 pub(crate) use text::is_plain_ascii;
 
 /// Deepest nesting of objects and arrays that is read or written.

@@ -162,7 +162,7 @@ impl Kernel {
             counters: Counters::default(),
             wrong_tokens: WrongTokens::default(),
             resumables: Resumables::default(),
-            outgoing: Arc::default(),
+            outgoing: Arc::new(Outgoing::new(&audit)),
             running: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             audit,

@@ -5,6 +5,7 @@
 
 mod control;
 mod handshake;
+mod inline;
 mod instances;
 mod operator;
 mod outgoing;
@@ -26,7 +27,7 @@ use tokio::sync::Notify;
 use crate::audit::AuditRecord;
 use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;
-use crate::dispatch::{Accepted, Active, CancelReason, EmitError, Route, discard};
+use crate::dispatch::{Active, CancelReason, EmitError, discard};
 use crate::executor::Kernel;
 use crate::protocol::{CapabilityName, SessionId};
 use crate::transport::Peer;
@@ -90,7 +91,11 @@ pub(crate) struct Session {
     is_told: AtomicBool,
     /// When the session was told to end; the earliest deadline wins.
     drain_until: Mutex<Option<Duration>>,
+    /// Wakes whoever waits for requests, runs or holds to end.
     changed: Notify,
+    /// Wakes whoever waits for a later phase alone: a reader that waits for input is not to be woken by
+    /// each request that ends.
+    advanced: Notify,
     /// Hashes lines, to tell a repeat from another request; seeded anew for each session.
     hasher: std::hash::RandomState,
 }
@@ -126,6 +131,7 @@ impl Session {
             is_told: AtomicBool::new(false),
             drain_until: Mutex::new(None),
             changed: Notify::new(),
+            advanced: Notify::new(),
             hasher: std::hash::RandomState::new(),
         })
     }
@@ -156,6 +162,7 @@ impl Session {
     /// Goes on to a later phase; never back.
     fn advance(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        self.advanced.notify_waiters();
         self.changed.notify_waiters();
     }
 
@@ -322,58 +329,6 @@ impl Session {
         is_busy(self) && !self.is_watched.swap(true, Ordering::SeqCst)
     }
 
-    /// The request whose handler runs on the reader now.
-    pub(crate) fn inline(&self) -> Option<Arc<Active>> {
-        if !self.is_inline.load(Ordering::SeqCst) {
-            return None;
-        }
-        self.lock_inline().clone()
-    }
-
-    /// Guards the place of the inline request; held to look at it, or to put another one there.
-    fn lock_inline(&self) -> std::sync::MutexGuard<'_, Option<Arc<Active>>> {
-        self.inline.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins a request on the reader. Its object is that of an earlier one (the last, or `spare`) if
-    /// nobody else holds that any more: making one anew costs as much as a third of the dispatch.
-    fn begin_inline(
-        self: &Arc<Self>,
-        spare: Option<Arc<Active>>,
-        route: &Arc<Route>,
-        accepted: &Accepted<'_>,
-    ) -> Arc<Active> {
-        let mut place = self.lock_inline();
-        let mut earlier = place.take().or(spare);
-        let active = match earlier.as_mut().and_then(Arc::get_mut) {
-            Some(unused) => {
-                unused.renew(route, accepted);
-                earlier.take()
-            }
-            None => None,
-        };
-        let active =
-            active.unwrap_or_else(|| Arc::new(Active::new(&self.kernel, self, route, accepted)));
-        *place = Some(Arc::clone(&active));
-        // Said before the handler's plugin is looked at: who pauses that looks for this afterwards.
-        self.is_inline.store(true, Ordering::SeqCst);
-        drop(place);
-        // Not under the lock: it may be the last that holds it.
-        drop(earlier);
-        active
-    }
-
-    /// Its handler has returned, or goes on elsewhere.
-    fn end_inline(&self) {
-        self.is_inline.store(false, Ordering::Release);
-    }
-
-    /// Takes the object of the last inline request out of its place.
-    fn take_inline(&self) -> Option<Arc<Active>> {
-        self.is_inline.store(false, Ordering::Release);
-        self.lock_inline().take()
-    }
-
     /// The reader of this session hangs in a handler: the session is cut.
     pub(crate) fn note_hung_reader(self: &Arc<Self>, active: &Active) {
         let plugin = active.slot().map(|slot| slot.name.to_string()).unwrap_or_default();
@@ -431,8 +386,16 @@ impl Session {
     }
 
     async fn wait_changed(&self, done: impl Fn(&Self) -> bool) {
+        self.wait_on(&self.changed, done).await;
+    }
+
+    async fn wait_phase(&self, phase: Phase) {
+        self.wait_on(&self.advanced, |it| it.phase() >= phase).await;
+    }
+
+    async fn wait_on(&self, told: &Notify, done: impl Fn(&Self) -> bool) {
         loop {
-            let changed = self.changed.notified();
+            let changed = told.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if done(self) {

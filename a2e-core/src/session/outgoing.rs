@@ -8,21 +8,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ReplySink;
+use crate::audit::AuditLog;
 
 /// From so many sessions on. With fewer, to wait for others costs more than it saves.
 const MANY: usize = 32;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outgoing {
+    /// Whether a commit costs a write to the file; else there is nothing to share.
+    is_worth_it: bool,
     /// Guards the sinks that wait to be sent, each once; held to add one or to take all.
     waiting: Mutex<Vec<Arc<ReplySink>>>,
     has_many: AtomicBool,
 }
 
 impl Outgoing {
+    pub(crate) fn new(audit: &AuditLog) -> Self {
+        Self {
+            is_worth_it: audit.writes_first(),
+            waiting: Mutex::default(),
+            has_many: AtomicBool::new(false),
+        }
+    }
+
     /// Notes how many sessions there are.
     pub(crate) fn note_sessions(&self, count: usize) {
-        self.has_many.store(count >= MANY, Ordering::Relaxed);
+        self.has_many.store(self.is_worth_it && count >= MANY, Ordering::Relaxed);
     }
 
     /// Sends what was answered: at once, or with what other sessions answer just now.

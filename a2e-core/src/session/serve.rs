@@ -81,7 +81,7 @@ pub(super) async fn unless_draining(session: &Session, room: impl Future<Output 
 
 /// Waits until a session that drains is idle or past its deadline.
 pub(super) async fn drained(session: &Session) {
-    session.wait_changed(|it| it.phase() >= Phase::Draining).await;
+    session.wait_phase(Phase::Draining).await;
     loop {
         let now = session.now().mono;
         let left =

@@ -46,8 +46,11 @@ pub(crate) struct ReplySink {
     is_dead: AtomicBool,
     /// Whether it is to be sent together with others.
     pub(super) is_waiting: AtomicBool,
-    /// Wakes whoever waits for room, for the end of all output, or for the connection's loss.
+    /// Wakes whoever waits for room, or for the end of all output.
     changed: Notify,
+    /// Wakes whoever waits for the connection's loss alone: a reader that waits for input is not to be
+    /// woken by each batch that is sent.
+    died: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +93,7 @@ impl ReplySink {
             is_dead: AtomicBool::new(false),
             is_waiting: AtomicBool::new(false),
             changed: Notify::new(),
+            died: Notify::new(),
         })
     }
 
@@ -349,6 +353,7 @@ impl ReplySink {
         drop(state);
         self.unsent.store(0, Ordering::Relaxed);
         self.out.close();
+        self.died.notify_waiters();
         self.changed.notify_waiters();
     }
 
@@ -396,12 +401,16 @@ impl ReplySink {
 
     /// Waits until the connection is lost.
     pub(crate) async fn death(&self) {
-        self.wait(|| false).await;
+        self.wait_on(&self.died, || false).await;
     }
 
     async fn wait(&self, done: impl Fn() -> bool) -> bool {
+        self.wait_on(&self.changed, done).await
+    }
+
+    async fn wait_on(&self, told: &Notify, done: impl Fn() -> bool) -> bool {
         loop {
-            let changed = self.changed.notified();
+            let changed = told.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if self.is_dead() {
