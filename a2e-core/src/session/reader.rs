@@ -67,8 +67,10 @@ impl Reader {
     pub(super) async fn run(&mut self) -> End {
         let session = Arc::clone(&self.session);
         let (mut last_read, mut turns) = (0, 0_u32);
-        let overdue = handshake_overdue(&session);
-        tokio::pin!(overdue);
+        // Begun once: to begin to wait anew for each line costs as much as to look for its route.
+        let (overdue, death) = (handshake_overdue(&session), session.sink.death());
+        let drained = drained(&session);
+        tokio::pin!(overdue, death, drained);
         loop {
             let is_done = self.take_lines();
             self.resume_if_asked().await;
@@ -122,8 +124,8 @@ impl Reader {
                         tracing::info!(peer = %session.peer.name, "no handshake within 10 s; closed");
                         return End::Drain;
                     }
-                    () = session.sink.death() => return End::Lost,
-                    () = drained(&session) => return End::Drain,
+                    () = &mut death => return End::Lost,
+                    () = &mut drained => return End::Drain,
                 }
             };
             match read {
