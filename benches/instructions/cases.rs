@@ -3,11 +3,12 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use a2e_core::Executor;
+use a2e_core::audit::{AuditConfig, AuditLog, AuditRecord};
 use a2e_core::codec::scan::scan;
 use a2e_core::codec::{RawJson, encode_fields};
 use a2e_core::config::{HostConfig, PluginConfig};
 use a2e_core::transport::Connection;
+use a2e_core::{Clock, Executor, SystemClock};
 use benches::Requests;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
@@ -19,11 +20,12 @@ pub struct Case {
     pub count: u64,
 }
 
-pub const ALL: [Case; 8] = [
+pub const ALL: [Case; 9] = [
     Case { name: "codec: check 200 B", count: 2_000 },
     Case { name: "codec: check 64 KiB rows", count: 20 },
     Case { name: "codec: encode 200 B", count: 2_000 },
     Case { name: "codec: encode 64 KiB rows", count: 20 },
+    Case { name: "audit: record", count: 4_000 },
     Case { name: "control: ping", count: 500 },
     Case { name: "route: no handler", count: 500 },
     Case { name: "dispatch: inline 200 B", count: 500 },
@@ -40,6 +42,7 @@ pub fn run(case: &str, count: u64) -> Result<(), String> {
         "codec: check 64 KiB rows" => check(&line(&rows()), count),
         "codec: encode 200 B" => encode(&json!({ "text": "x".repeat(120) }), count),
         "codec: encode 64 KiB rows" => encode(&rows(), count),
+        "audit: record" => audit(count),
         "control: ping" => exchange(1, Some(r#"{"type":"ping","id":"#), count),
         "route: no handler" => exchange(1, Some(r#"{"type":"not/there/req","id":"#), count),
         "dispatch: inline 200 B" => exchange(1, None, count),
@@ -73,6 +76,32 @@ fn encode(body: &serde_json::Value, count: u64) -> Result<(), String> {
     for _ in 0..count {
         out.clear();
         encode_fields(black_box(&fields), &mut out).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Records of small requests, as many to a write as a busy session has answers in a batch.
+fn audit(count: u64) -> Result<(), String> {
+    const BATCH: u64 = 25;
+
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let config = AuditConfig::new(folder.path().join("audit.jsonl"));
+    let log = AuditLog::open(config).map_err(|error| error.to_string())?;
+    let clock = SystemClock::new();
+    for number in 0..count {
+        let record = AuditRecord {
+            session_id: "3f2a9c5b7d1e4860a1b2c3d4e5f60718",
+            req_id: "00000042",
+            kind: "tool/call/req",
+            plugin: Some("demo"),
+            input_bytes: 200,
+            output_bytes: 400,
+            ..AuditRecord::at(clock.now())
+        };
+        log.append(black_box(&record));
+        if number % BATCH == 0 && !log.commit() {
+            return Err("the audit file cannot be written".to_owned());
+        }
     }
     Ok(())
 }

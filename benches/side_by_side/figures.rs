@@ -88,7 +88,7 @@ pub fn measure(
 }
 
 fn start_of(entry: &'static Entry, starter: &Starter<'_>, rounds: u32) -> Result<Start, String> {
-    let cell = Cell { wire: Wire::Pipe, shape: Shape::Small, window: 1, links: 1 };
+    let cell = Cell::new(Wire::Pipe, Shape::Small, 1, 1);
     let (mut millis, mut rss) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let is_default = entry.name == DEFAULT.name;

@@ -69,7 +69,7 @@ fn host(wire: Wire) -> Result<&'static Entry, String> {
 }
 
 fn plugins(starter: &Starter<'_>, options: &Options) -> Result<Vec<Point>, String> {
-    let cell = Cell { wire: Wire::Pipe, shape: Shape::Small, window: 64, links: 1 };
+    let cell = Cell::new(Wire::Pipe, Shape::Small, 64, 1);
     let entry = host(Wire::Pipe)?;
     let mut contenders = Vec::new();
     for size in [1, 20, 200] {
@@ -97,7 +97,7 @@ fn of_sessions(
     starter: &Starter<'_>,
     options: &Options,
 ) -> Result<Vec<Point>, String> {
-    let cell = Cell { wire: Wire::Unix, shape: Shape::Small, window: 8, links: BUSY };
+    let cell = Cell::new(Wire::Unix, Shape::Small, 8, BUSY);
     let entry = host(Wire::Unix)?;
     let mut contenders = Vec::new();
     // The idle ones stay open until all is measured.
@@ -140,7 +140,7 @@ fn of_messages(
     starter: &Starter<'_>,
     options: &Options,
 ) -> Result<Vec<Point>, String> {
-    let cell = Cell { wire: Wire::Pipe, shape: Shape::Small, window: 64, links: 1 };
+    let cell = Cell::new(Wire::Pipe, Shape::Small, 64, 1);
     let mut old = Contender::start(host(Wire::Pipe)?, cell, starter)?;
     old.exchange(Goal::Messages(most as u64))?;
     let mut samples = (Vec::new(), Vec::new());

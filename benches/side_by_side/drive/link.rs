@@ -5,9 +5,10 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Counter, Framing, Ring, now};
 
@@ -86,6 +87,16 @@ impl Link {
             answer.extend_from_slice(block.get(..read).unwrap_or_default());
         }
         Ok(answer)
+    }
+
+    /// Looks for something to read, again and again without sleeping, until there is or time is up.
+    pub(super) fn watch(&self, limit: Duration) -> io::Result<()> {
+        let until = now() + limit;
+        let mut asked = [PollFd::new(self.output.as_fd(), PollFlags::POLLIN)];
+        while poll(&mut asked, PollTimeout::ZERO)? == 0 && now() < until {
+            std::hint::spin_loop();
+        }
+        Ok(())
     }
 
     /// Sends what is wanted, as much as goes without waiting.

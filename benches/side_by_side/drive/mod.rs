@@ -35,6 +35,8 @@ pub struct Work<'a> {
     pub ring: &'a mut Ring,
     /// Requests in flight on each link.
     pub window: usize,
+    /// Whether to wait without sleeping, on a single link.
+    pub is_awake: bool,
     /// What stands before the id in a reply.
     pub mark: &'a [u8],
     /// What each reply must hold.

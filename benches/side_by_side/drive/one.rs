@@ -1,9 +1,13 @@
 //! The tightest loop: one link, and a whole window fits into it, so that writes never wait for long.
 
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use super::link::ended;
 use super::{BLOCK, Link, Measured, Meter, Work, now};
+
+/// For so long a driver that stays awake watches for a reply before it sleeps after all.
+const AWAKE: Duration = Duration::from_millis(1);
 
 /// Writes what is free, waits for some replies, and so on; one write and one read for each batch.
 pub fn exchange_one(link: &mut Link, work: &mut Work<'_>) -> io::Result<Measured> {
@@ -20,6 +24,9 @@ pub fn exchange_one(link: &mut Link, work: &mut Work<'_>) -> io::Result<Measured
         }
         if link.in_flight == 0 {
             return Ok(measured);
+        }
+        if work.is_awake {
+            link.watch(AWAKE)?;
         }
         let read = (&*link.output).read(&mut block)?;
         if read == 0 {

@@ -81,10 +81,10 @@ impl Contender {
             }
             Drive::Links(links, ring) => {
                 let mark = self.entry.talk.mark(self.entry.kind == Kind::Raw);
-                let window = self.cell.window;
+                let Cell { window, is_awake, .. } = self.cell;
                 let is_small = ring.length() * window <= FITS;
                 let payload = self.payload.as_bytes();
-                let mut work = Work { ring, window, mark, payload, goal };
+                let mut work = Work { ring, window, is_awake, mark, payload, goal };
                 let measured = or_end(pid, HANG, || match links.as_mut_slice() {
                     [link] if is_small => exchange_one(link, &mut work),
                     links => exchange_many(links, &mut work),

@@ -1,10 +1,16 @@
 //! Limits of what is in flight, and what is answered whatever hangs (R22, R26).
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use a2e_core::testing::TestHost;
+use a2e_core::testing::{TestHost, TestSession};
+use a2e_core::transport::{ByteSource, Connection, memory_pair};
 use serde_json::json;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::plugins::echo;
 use crate::probe::Switch;
@@ -239,4 +245,44 @@ async fn r26_an_answer_does_not_wait_for_what_comes_behind_it_and_hangs() {
         session.finish().await;
         end(host).await;
     }
+}
+
+/// Counts how often the host asks for input.
+struct Counted(ByteSource, Arc<AtomicUsize>);
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.0).poll_read(context, into)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_waits_is_not_woken_by_what_its_session_answers() {
+    const CALLS: usize = 50;
+
+    let host = TestHost::start(with([plugin("echo", "Echo")])).await;
+    for kind in echo::TYPES {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (client, end) = memory_pair();
+        let source = Box::new(Counted(end.source, Arc::clone(&asked)));
+        host.executor().spawn(Connection { source, ..end });
+        let mut session = TestSession::over(client);
+        serves(&mut session).await;
+        let before = asked.load(Ordering::Relaxed);
+        for _ in 0..CALLS {
+            session.call(kind, json!({})).await;
+            // Else the next line would wake it as well.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let asked = asked.load(Ordering::Relaxed) - before;
+        // Once when there is input, once whether there is more, once to be told of more.
+        assert!(asked <= 3 * CALLS + 10, "{kind}: asked {asked} times");
+        session.finish().await;
+    }
+    end(host).await;
 }
