@@ -1,5 +1,6 @@
 //! The reader of a session: takes lines from the transport, checks them, and starts their requests.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -22,12 +23,15 @@ use crate::{Error, Time};
 /// Reads between two voluntary pauses.
 const YIELD_EVERY: u32 = 16;
 
+thread_local! {
+    /// What is found in a line; kept for its memory. That of the session before is still in the cache.
+    static OUTLINE: RefCell<Outline> = RefCell::default();
+}
+
 pub(super) struct Reader {
     session: Arc<Session>,
     source: ByteSource,
     lines: LineBuffer,
-    /// What is found in a line; kept for its memory.
-    outline: Outline,
     table: Arc<RouteTable>,
     table_generation: u64,
     /// The route of the line before.
@@ -48,7 +52,6 @@ impl Reader {
         Self {
             source,
             lines: LineBuffer::new(kernel.config.limits.max_line_bytes),
-            outline: Outline::default(),
             table: kernel.table(),
             table_generation: kernel.table_generation(),
             last_route: None,
@@ -168,7 +171,7 @@ impl Reader {
 
     fn take_items(&mut self, first: LineItem, lines: &mut LineBuffer) -> bool {
         let session = Arc::clone(&self.session);
-        let mut outline = std::mem::take(&mut self.outline);
+        let mut outline = OUTLINE.take();
         let batch = session.kernel.pool.batch();
         self.begin(&session);
         let mut item = first;
@@ -198,7 +201,7 @@ impl Reader {
         };
         drop(batch);
         self.end(&session);
-        self.outline = outline;
+        OUTLINE.set(outline);
         is_done
     }
 

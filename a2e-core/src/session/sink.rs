@@ -4,6 +4,7 @@
 //! without the lock, and repeats until the buffer is empty. When the transport takes no more, a task
 //! goes on in its place. Early flushing (at [`FLUSH_AT`]) lets both sides of a pipe work at once.
 
+use std::cell::RefCell;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,6 +29,15 @@ const FLUSH_AUDITED_AT: usize = 8 * 1024;
 
 /// A batch buffer that grew beyond this is not kept.
 const KEEP: usize = 16 * 1024;
+
+/// So many are kept by each thread.
+const SPARES: usize = 4;
+
+thread_local! {
+    /// Buffers of batches that were sent, for whichever session is next: an idle one needs none, and these
+    /// are still in the cache.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 #[derive(Debug)]
 pub(crate) struct ReplySink {
@@ -56,7 +66,6 @@ pub(crate) struct ReplySink {
 #[derive(Debug, Default)]
 struct State {
     pending: Batch,
-    spare: Vec<u8>,
     is_writing: bool,
     /// Of a resumable session: what was sent last, also once the connection is lost.
     ring: Option<Box<Ring>>,
@@ -176,6 +185,9 @@ impl ReplySink {
         write: impl FnOnce(&mut Vec<u8>),
         is_kept: bool,
     ) -> bool {
+        if state.pending.lines.capacity() == 0 {
+            state.pending.lines = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        }
         let before = state.pending.lines.len();
         write(&mut state.pending.lines);
         let State { pending, ring, .. } = &mut *state;
@@ -211,8 +223,7 @@ impl ReplySink {
                 return;
             }
             state.is_writing = true;
-            let spare = Batch { lines: std::mem::take(&mut state.spare), ..Batch::default() };
-            let mut batch = std::mem::replace(&mut state.pending, spare);
+            let mut batch = std::mem::take(&mut state.pending);
             drop(state);
             // What a reply acknowledges is in the audit before the reply is out.
             match self.audit.begin_commit() {
@@ -285,14 +296,15 @@ impl ReplySink {
     }
 
     fn written(&self, mut batch: Vec<u8>) {
+        self.lock().is_writing = false;
         batch.clear();
-        if batch.capacity() > KEEP {
-            batch = Vec::new();
+        if batch.capacity() <= KEEP {
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < SPARES {
+                    spare.push(batch);
+                }
+            });
         }
-        let mut state = self.lock();
-        state.spare = batch;
-        state.is_writing = false;
-        drop(state);
         self.changed.notify_waiters();
     }
 
