@@ -13,9 +13,9 @@ use super::record;
 /// [`SEAL_AFTER`]: super::worker::SEAL_AFTER
 const SEAL_BYTES: u64 = 64 * 1024;
 
-/// So much is hashed at a time, by whoever writes (15 to 25 us): the ends of what is added are hashed by
-/// narrow instructions, so a whole block at once costs half of what four parts do. To wake a thread for it
-/// would cost as much on a virtual machine.
+/// So much is hashed at a time, by whoever writes (15 to 25 us). The ends of what is added are hashed by
+/// narrow instructions, so nearly a whole block at once costs a quarter less than four parts. To wake a
+/// thread for it would cost as much on a virtual machine.
 const HASH_AT: usize = 60 * 1024;
 
 /// Bytes that may wait while another hashes. Beyond it whoever writes waits for that one.

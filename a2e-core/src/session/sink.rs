@@ -27,11 +27,12 @@ pub(crate) const FLUSH_AT: usize = 2 * 1024;
 /// a second (200 B, 64 in flight, two processors, means of three); on one processor 8 and 16 are alike.
 const FLUSH_AUDITED_AT: usize = 8 * 1024;
 
-/// A batch buffer that grew beyond this is not kept.
-const KEEP: usize = 16 * 1024;
+/// A batch buffer that grew beyond this is not kept. One that is less than that is: to give the memory of
+/// a long message back and take it anew can cost more than all else that is done with it.
+const KEEP: usize = 256 * 1024;
 
 /// So many are kept by each thread.
-const SPARES: usize = 4;
+const SPARES: usize = 2;
 
 thread_local! {
     /// Buffers of batches that were sent, for whichever session is next: an idle one needs none, and these

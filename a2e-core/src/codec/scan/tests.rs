@@ -28,6 +28,32 @@ fn r11_good_lines_pass() {
 }
 
 #[test]
+fn r11_a_string_ends_where_it_does_wherever_that_is() {
+    // Beyond the blocks that are looked at one by one, and back.
+    for lead in (0..200).chain(300..460) {
+        let text = "x".repeat(lead);
+        for (rest, expected, at) in [
+            (r#"","b":1}"#, None, 0),
+            (r#"\n","b":"y"}"#, None, 0),
+            ("\u{e9}\\u00e9\u{20ac}\",\"b\":[\"\",\"z\"]}", None, 0),
+            ("\u{1}\"}", Some(Problem::Control), 0),
+            ("\0\"}", Some(Problem::Control), 0),
+            (r#"\x"}"#, Some(Problem::Escape), 1),
+            (r"\", Some(Problem::End), 1),
+            ("", Some(Problem::End), 0),
+            (r#"" "b"}"#, Some(Problem::Unexpected), 2),
+        ] {
+            let line = format!(r#"{{"a":"{text}{rest}"#);
+            let error = scan(line.as_bytes()).err();
+            assert_eq!(error.as_ref().map(|it| it.problem), expected, "{line}");
+            if let Some(error) = error {
+                assert_eq!(error.offset, r#"{"a":""#.len() + lead + at, "{line}");
+            }
+        }
+    }
+}
+
+#[test]
 fn r11_bad_lines_are_refused() {
     use Problem::{Control, End, Escape, NotAnObject, Number, Trailing, Unexpected};
     for (line, expected) in [
