@@ -282,7 +282,11 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes on to the next byte that is a quote, a backslash or below 0x20, or to the end.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "ten instructions; what they lead to rarely is elsewhere"
+    )]
+    #[inline(always)]
     fn skip_plain(&mut self) {
         let block = self.at / BLOCK;
         if block != self.block {
@@ -296,6 +300,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// As [`skip_plain`](Self::skip_plain), for one that is not in this block.
+    #[inline(never)]
     fn skip_far(&mut self) {
         self.at = (self.block + 1) * BLOCK;
         for _ in 0..FAR {
@@ -309,7 +314,7 @@ impl<'a> Scanner<'a> {
         self.at += long_plain_run(self.bytes, self.at);
     }
 
-    #[inline]
+    #[inline(never)]
     fn look_at(&mut self, block: usize) {
         self.block = block;
         let rest = self.bytes.get(block * BLOCK..).unwrap_or_default();
