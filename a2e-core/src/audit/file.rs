@@ -188,7 +188,8 @@ impl AuditFile {
     /// Puts the file aside as `.1` and begins a new one.
     ///
     /// The new file is opened before anything moves, so a failure leaves us with the old one. Older
-    /// files move up only as far as the first free number: a rotation that was interrupted costs nothing.
+    /// files move up only as far as the first free number: a rotation that was interrupted costs nothing but
+    /// the oldest file, whose time had come.
     fn rotate(&mut self) -> io::Result<()> {
         let next = with_suffix(&self.path, "rotating");
         if next.exists() {

@@ -52,9 +52,7 @@ impl Member {
     pub(in crate::codec) fn value<'a>(&self, line: &'a str) -> &'a str {
         part(line, self.value)
     }
-}
 
-impl Member {
     /// The content of its value, which is a string without escapes.
     #[inline]
     pub(in crate::codec) fn text<'a>(&self, line: &'a str) -> &'a str {
