@@ -21,13 +21,18 @@ impl Time {
 
     /// Microseconds on the monotonic scale.
     pub fn mono_us(self) -> u64 {
-        u64::try_from(self.mono.as_micros()).unwrap_or(u64::MAX)
+        micros(self.mono)
     }
 
     /// Microseconds since the Unix epoch.
     pub fn wall_us(self) -> u64 {
-        u64::try_from(self.wall.as_micros()).unwrap_or(u64::MAX)
+        micros(self.wall)
     }
+}
+
+/// Without the wide numbers of [`Duration::as_micros`]; what does not fit is the largest number.
+fn micros(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(time.subsec_micros()))
 }
 
 /// Where the kernel and plugins read the time.

@@ -10,8 +10,8 @@ use crate::{Error, Result};
 
 /// Where the host's audit records go. Shared by reference; all calls are safe from any thread.
 ///
-/// What cannot be written stays in memory, up to 1 MiB; beyond that records are dropped and
-/// counted. Writing is tried again every 100 ms; the dropped
+/// What cannot be written stays in memory, up to about 1 MiB of lines; beyond that records are
+/// dropped and counted. Writing is tried again every 100 ms; the dropped
 /// ones are then named by a line `{"gap":{"first":…,"last":…,"lost":…,"reason":"…"},…}` in their
 /// place. A line that was written in part is cut off again, so the file always ends with a whole one.
 ///

@@ -62,8 +62,6 @@ mod record;
 mod scan;
 mod seal;
 mod sync;
-#[cfg(test)]
-mod tests;
 mod verify;
 mod worker;
 

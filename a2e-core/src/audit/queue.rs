@@ -6,7 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::file::AuditFile;
 use super::place::Found;
-use super::record::{self, AuditRecord, Gap, MAX_LINE};
+use super::record::{
+    AuditRecord, Forms, Gap, MAX_LINE, MAX_PACKED, Unpacked, pack, push_gap, push_record,
+};
 use super::scan::verify_line;
 use super::seal::{Block, Sealer};
 use super::sync::Durable;
@@ -15,12 +17,15 @@ use super::{AuditConfig, AuditMode, AuditStatus, OnError, SessionIdSource};
 use crate::protocol::SessionId;
 use crate::{Result, Time};
 
-/// Bytes of records that wait in memory; beyond it they are dropped and named by a gap record.
-/// As much again may be on its way to the file.
-const MAX_BUFFER: usize = 1024 * 1024;
+/// Bytes of packed records that wait in memory, which make two to three times as many in the file; beyond
+/// it records are dropped and named by a gap record. As much again may be on its way to the file.
+const MAX_BUFFER: usize = 384 * 1024;
 
 /// Mode `buffered`: at a quarter of that the timer is not waited for, so that no request meets a full buffer.
 const FILLING: usize = MAX_BUFFER / 4;
+
+/// Bytes of lines that are made and written at once.
+const BATCH: usize = 128 * 1024;
 
 /// After a failed write, how long no other is tried.
 pub(super) const RETRY_US: u64 = 100_000;
@@ -38,7 +43,7 @@ pub(super) struct Queue {
     /// Stands for the session where a record has none.
     own_id: String,
     found: Vec<String>,
-    /// Guards the records not yet taken by a writer. Held for one line or one swap, never over I/O.
+    /// Guards the records not yet taken by a writer. Held for one record or one swap, never over I/O.
     front: Mutex<Front>,
     /// Guards the file; whoever holds it writes everything that waits.
     writer: Mutex<Writer>,
@@ -48,7 +53,7 @@ pub(super) struct Queue {
     pub(super) durable: Durable,
     /// Wakes the thread of the audit.
     pub(super) bell: Bell,
-    /// Bytes of records in the front.
+    /// Bytes of packed records in the front.
     waiting: AtomicUsize,
     /// The last `seq` given.
     appended: AtomicU64,
@@ -73,15 +78,21 @@ pub(super) struct Queue {
 
 #[derive(Debug)]
 struct Front {
-    lines: Vec<u8>,
-    records: u64,
+    packed: Vec<u8>,
+    /// Those that were dropped after them.
     gap: Option<Gap>,
 }
 
 #[derive(Debug)]
 struct Writer {
     file: AuditFile,
-    /// Lines taken from the front that are not yet all in the file.
+    /// What was taken from the front.
+    packed: Vec<u8>,
+    gap: Option<Gap>,
+    /// How much of the packed records has been made into lines.
+    unpacked: usize,
+    forms: Forms,
+    /// Lines that are not yet all in the file.
     batch: Vec<u8>,
     /// How much of the batch is.
     done: usize,
@@ -98,7 +109,7 @@ struct Writer {
 impl Queue {
     pub(super) fn new(config: &AuditConfig, file: AuditFile, found: Found) -> Result<Self> {
         let last = found.next_seq.saturating_sub(1);
-        let buffer = || Vec::with_capacity(8 * MAX_LINE);
+        let buffer = || Vec::with_capacity(4 * MAX_LINE);
         Ok(Self {
             mode: config.mode,
             on_error: config.on_error(),
@@ -107,9 +118,13 @@ impl Queue {
             session: config.session_id_source.clone(),
             own_id: random_uuid()?,
             found: found.problems,
-            front: Mutex::new(Front { lines: buffer(), records: 0, gap: None }),
+            front: Mutex::new(Front { packed: buffer(), gap: None }),
             writer: Mutex::new(Writer {
                 file,
+                packed: buffer(),
+                gap: None,
+                unpacked: 0,
+                forms: Forms::default(),
                 batch: buffer(),
                 done: 0,
                 noted: 0,
@@ -156,9 +171,8 @@ impl Queue {
             self.lost.fetch_add(1, Ordering::Relaxed);
             front.lose(seq, record.ended);
         } else {
-            record::push_record(&mut front.lines, record, self.session_of(record), seq);
-            front.records += 1;
-            self.waiting.store(front.lines.len(), Ordering::Relaxed);
+            pack(&mut front.packed, record, self.session_of(record));
+            self.waiting.store(front.packed.len(), Ordering::Relaxed);
         }
     }
 
@@ -222,20 +236,34 @@ impl Queue {
         true
     }
 
-    /// Swaps the waiting lines out, with the gap that follows them.
+    /// Makes lines of the records that wait, as many as are written at once.
     fn take(&self, writer: &mut Writer) {
+        if writer.unpacked == writer.packed.len() && writer.gap.is_none() {
+            writer.packed.clear();
+            writer.unpacked = 0;
+            let mut front = lock(&self.front);
+            std::mem::swap(&mut front.packed, &mut writer.packed);
+            writer.gap = front.gap.take();
+            self.waiting.store(0, Ordering::Relaxed);
+        }
         writer.first = writer.last.saturating_add(1);
-        let mut front = lock(&self.front);
-        std::mem::swap(&mut front.lines, &mut writer.batch);
-        writer.records = std::mem::take(&mut front.records);
-        writer.last = self.appended.load(Ordering::Relaxed);
-        let gap = front.gap.take();
-        self.waiting.store(0, Ordering::Relaxed);
-        drop(front);
-        if let Some(gap) = gap {
+        let mut rest = writer.packed.get(writer.unpacked..).unwrap_or_default();
+        while writer.batch.len() < BATCH
+            && let Some(record) = Unpacked::take(&mut rest)
+        {
+            // Every record from the last on has its number; what was dropped came after all of them.
+            writer.last = writer.last.saturating_add(1);
+            push_record(&mut writer.batch, &record, writer.last, &mut writer.forms);
+            writer.records += 1;
+        }
+        writer.unpacked = writer.packed.len() - rest.len();
+        if rest.is_empty()
+            && let Some(gap) = writer.gap.take()
+        {
             let failure = lock(&self.failure);
             let reason = failure.as_deref().unwrap_or("buffer full");
-            record::push_gap(&mut writer.batch, &gap, &self.own_id, reason);
+            push_gap(&mut writer.batch, &gap, &self.own_id, reason);
+            writer.last = gap.last;
         }
     }
 
@@ -358,7 +386,10 @@ impl Queue {
 
     fn succeeded(&self, writer: &Writer) {
         // A gap that opened meanwhile still wants the reason; it is taken with the next batch.
-        if self.is_failing.load(Ordering::Relaxed) && lock(&self.front).gap.is_none() {
+        if self.is_failing.load(Ordering::Relaxed)
+            && writer.gap.is_none()
+            && lock(&self.front).gap.is_none()
+        {
             *lock(&self.failure) = None;
             self.is_failing.store(false, Ordering::Release);
             let lost = self.lost.load(Ordering::Relaxed);
@@ -422,7 +453,7 @@ fn last_seq(lines: &[u8]) -> u64 {
 
 impl Front {
     fn is_full(&self) -> bool {
-        self.gap.is_some() || self.lines.len() + MAX_LINE > MAX_BUFFER
+        self.gap.is_some() || self.packed.len() + MAX_PACKED > MAX_BUFFER
     }
 
     fn lose(&mut self, seq: u64, ended: Time) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use super::queue::lock;
-use super::record;
+use super::record::push_crc;
 
 /// A block is sealed when it has this many bytes, or when its first record is [`SEAL_AFTER`] old.
 ///
@@ -82,7 +82,7 @@ impl Seal {
         out.extend_from_slice(b"\",\"prev\":\"");
         out.extend_from_slice(self.prev.to_string().as_bytes());
         out.extend_from_slice(b"\"}");
-        record::push_crc(out, line);
+        push_crc(out, line);
     }
 
     /// Reads the part of a seal line that its checksum covers.

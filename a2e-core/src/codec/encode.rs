@@ -64,7 +64,7 @@ pub fn encode_value<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeE
 /// Appends a JSON string, quotes included.
 #[inline]
 pub fn encode_str(text: &str, out: &mut Vec<u8>) {
-    if !is_plain_ascii(text) {
+    if !is_plain_ascii(text.as_bytes()) {
         return encode_escaped(text, out);
     }
     out.reserve(text.len() + 2);
@@ -265,7 +265,7 @@ impl<'e, 'o> Compound<'e, 'o> {
         if !std::mem::take(&mut self.is_first) {
             out.push(b',');
         }
-        if is_plain_ascii(key) {
+        if is_plain_ascii(key.as_bytes()) {
             out.push(b'"');
             out.extend_from_slice(key.as_bytes());
             out.extend_from_slice(b"\":");

@@ -9,8 +9,7 @@ pub(super) const BLOCK: usize = 64;
 /// backslashes.
 #[allow(clippy::inline_always, reason = "of a literal, the compiler then knows the answer")]
 #[inline(always)]
-pub(crate) fn is_plain_ascii(text: &str) -> bool {
-    let bytes = text.as_bytes();
+pub(crate) fn is_plain_ascii(bytes: &[u8]) -> bool {
     // The last part overlaps the one before: that is cheaper than single bytes.
     if let Some(last) = bytes.last_chunk::<16>() {
         let mut escaped = is_escaped(*last);
@@ -139,7 +138,7 @@ mod tests {
                 for after in 0..9 {
                     let case = format!("{stop} after {lead}, {after} more");
                     let is_plain = !matches!(*stop, b'"' | b'\\' | 0..=0x1f | 0x7f..);
-                    assert_eq!(is_plain_ascii(&text), is_plain, "{case}");
+                    assert_eq!(is_plain_ascii(text.as_bytes()), is_plain, "{case}");
                     let is_line = matches!(*stop, 0x20..=0x7f);
                     assert_eq!(is_ascii_line(text.as_bytes()), is_line, "{case}");
                     text.push('y');

@@ -5,9 +5,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::record::{Gap, MAX_LINE, push_gap, push_record};
 use super::*;
 use crate::Time;
+use crate::audit::scan::{LineProblem, Verified, verify_line};
 
 fn time(mono_us: u64) -> Time {
     Time {
@@ -35,8 +35,13 @@ fn sample() -> AuditRecord<'static> {
 }
 
 fn line(record: &AuditRecord<'_>, seq: u64) -> Vec<u8> {
-    let mut out = Vec::new();
-    push_record(&mut out, record, record.session_id, seq);
+    let (mut out, mut packed) = (Vec::new(), Vec::new());
+    pack(&mut packed, record, record.session_id);
+    assert!(packed.len() <= MAX_PACKED);
+    let mut rest = packed.as_slice();
+    let unpacked = Unpacked::take(&mut rest).unwrap();
+    assert!(rest.is_empty());
+    push_record(&mut out, &unpacked, seq, &mut Forms::default());
     assert_eq!(out.pop(), Some(b'\n'));
     out
 }
