@@ -104,6 +104,17 @@ impl LineBuffer {
         }
     }
 
+    /// The line that begins at `at`, if it is whole, within the limit and not blank. The first is best
+    /// asked for with [`next_item`](Self::next_item), which does not search twice.
+    pub fn line_at(&self, at: usize) -> Option<&[u8]> {
+        if self.is_discarding {
+            return None;
+        }
+        let rest = self.buffer.get(at..)?;
+        let line = rest.get(..memchr::memchr(b'\n', rest)?)?;
+        (line.len() <= self.limit && !is_blank(line)).then_some(line)
+    }
+
     fn note_unfinished(&mut self) -> Option<LineItem> {
         if self.is_discarding {
             self.buffer.clear();
@@ -133,7 +144,12 @@ impl LineBuffer {
 
     /// Drops a line of `length` bytes and its LF.
     pub fn consume(&mut self, length: usize) {
-        self.buffer.advance((length + 1).min(self.buffer.len()));
+        self.consume_bytes(length + 1);
+    }
+
+    /// Drops whole lines with their LFs, of so many bytes together.
+    pub fn consume_bytes(&mut self, bytes: usize) {
+        self.buffer.advance(bytes.min(self.buffer.len()));
         self.searched = 0;
     }
 

@@ -13,7 +13,7 @@ use super::refuse::unhandled;
 use super::resume::Asked;
 use super::serve::{End, drained, handshake_overdue, peer_left, unless_draining};
 use super::{Phase, Session};
-use crate::codec::scan::{Key, Outline, Scanned, scan_into};
+use crate::codec::scan::{Key, Outline, ScanError, Scanned, scan_into};
 use crate::codec::{Envelope, EnvelopeError, Incoming, LineBuffer, LineItem};
 use crate::dispatch::{Accepted, Active, Call, Place, Route, RouteTable, start};
 use crate::protocol::ErrorCode;
@@ -23,9 +23,15 @@ use crate::{Error, Time};
 /// Reads between two voluntary pauses.
 const YIELD_EVERY: u32 = 16;
 
+/// So many lines are checked before the first of them is worked on, unless they have so many bytes. What
+/// a message needs of code is more than the processor's cache for it holds (32 KiB); of the check alone
+/// and the work alone each stays there from one line to the next.
+const AHEAD: usize = 32;
+const AHEAD_BYTES: usize = 16 * 1024;
+
 thread_local! {
-    /// What is found in a line; kept for its memory. That of the session before is still in the cache.
-    static OUTLINE: RefCell<Outline> = RefCell::default();
+    /// What is found in lines; kept for its memory. That of the session before is still in the cache.
+    static OUTLINES: RefCell<Vec<Outline>> = const { RefCell::new(Vec::new()) };
 }
 
 pub(super) struct Reader {
@@ -171,15 +177,16 @@ impl Reader {
 
     fn take_items(&mut self, first: LineItem, lines: &mut LineBuffer) -> bool {
         let session = Arc::clone(&self.session);
-        let mut outline = OUTLINE.take();
+        let mut outlines = OUTLINES.take();
+        outlines.resize_with(AHEAD, Outline::default);
         let batch = session.kernel.pool.batch();
         self.begin(&session);
         let mut item = first;
         let is_done = loop {
             match item {
-                LineItem::Line(length) => {
-                    self.take_line(&session, lines.front(length), &mut outline);
-                    lines.consume(length);
+                LineItem::Line(_) => {
+                    let taken = self.take_run(&session, lines, &mut outlines);
+                    lines.consume_bytes(taken);
                 }
                 LineItem::TooLong => {
                     let limit = session.kernel.config.limits.max_line_bytes;
@@ -190,8 +197,7 @@ impl Reader {
                     session.refuse("", "", &refusal, limit);
                 }
             }
-            let is_cut = session.phase() == Phase::Closed || self.asked.is_some();
-            if is_cut || session.sink.is_full() || session.has_too_many_bytes() {
+            if self.has_to_stop(&session) {
                 break false;
             }
             match lines.next_item() {
@@ -201,8 +207,39 @@ impl Reader {
         };
         drop(batch);
         self.end(&session);
-        OUTLINE.set(outline);
+        OUTLINES.set(outlines);
         is_done
+    }
+
+    /// Checks the lines at the front of the buffer, then works on them. Returns how many bytes it is done with.
+    fn take_run(
+        &mut self,
+        session: &Arc<Session>,
+        lines: &LineBuffer,
+        outlines: &mut [Outline],
+    ) -> usize {
+        let mut run = Vec::with_capacity(outlines.len());
+        let mut end = 0;
+        for outline in outlines {
+            let Some(line) = lines.line_at(end).filter(|_| end < AHEAD_BYTES) else { break };
+            end += line.len() + 1;
+            run.push((line, scan_into(line, outline)));
+        }
+        let mut taken = 0;
+        for (line, scanned) in run {
+            taken += line.len() + 1;
+            self.take_line(session, line, scanned);
+            if self.has_to_stop(session) {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// Whether the next line has to wait.
+    fn has_to_stop(&self, session: &Session) -> bool {
+        let is_cut = session.phase() == Phase::Closed || self.asked.is_some();
+        is_cut || session.sink.is_full() || session.has_too_many_bytes()
     }
 
     /// At the end of input, what stands there without a newline counts as a line.
@@ -211,7 +248,8 @@ impl Reader {
         if !tail.iter().all(u8::is_ascii_whitespace) {
             let session = Arc::clone(&self.session);
             self.begin(&session);
-            self.take_line(&session, &tail, &mut Outline::default());
+            let mut outline = Outline::default();
+            self.take_line(&session, &tail, scan_into(&tail, &mut outline));
             self.end(&session);
         }
     }
@@ -254,8 +292,13 @@ impl Reader {
         self.last_route.is_some()
     }
 
-    fn take_line(&mut self, session: &Arc<Session>, line: &[u8], outline: &mut Outline) {
-        let scanned = match scan_into(line, outline) {
+    fn take_line(
+        &mut self,
+        session: &Arc<Session>,
+        line: &[u8],
+        scanned: Result<Scanned<'_>, ScanError>,
+    ) {
+        let scanned = match scanned {
             Ok(scanned) => scanned,
             Err(error) => {
                 let refusal = Error::new(ErrorCode::ParseError, error.to_string())
