@@ -3,6 +3,7 @@
 use serde::ser::{self, Serialize};
 
 use super::MAX_DEPTH;
+use super::long::append;
 use super::raw::RAW_TOKEN;
 use super::scan::depth_of;
 use super::text::{is_ascii_line, is_plain_ascii, plain_ascii_run};
@@ -69,7 +70,7 @@ pub fn encode_str(text: &str, out: &mut Vec<u8>) {
     }
     out.reserve(text.len() + 2);
     out.push(b'"');
-    out.extend_from_slice(text.as_bytes());
+    append(out, text.as_bytes());
     out.push(b'"');
 }
 
@@ -81,7 +82,7 @@ fn encode_escaped(text: &str, out: &mut Vec<u8>) {
     let mut at = 0;
     loop {
         let run = plain_ascii_run(bytes, at);
-        out.extend_from_slice(bytes.get(at..at + run).unwrap_or_default());
+        append(out, bytes.get(at..at + run).unwrap_or_default());
         at += run;
         let Some(&byte) = bytes.get(at) else { break };
         at += match byte {
@@ -123,8 +124,7 @@ fn escape_char(character: char, out: &mut Vec<u8>) {
 /// Appends checked JSON text: copied when it is ASCII on one line, else escaped on the way.
 fn encode_raw(json: &str, out: &mut Vec<u8>) {
     if is_ascii_line(json.as_bytes()) {
-        out.extend_from_slice(json.as_bytes());
-        return;
+        return append(out, json.as_bytes());
     }
     for character in json.chars() {
         match character {

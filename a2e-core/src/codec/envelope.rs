@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::digits::write_seconds;
 use super::encode::{EncodeError, encode_fields, encode_str};
+use super::long::append;
 use super::scan::{Key, Scanned, Slot};
 use crate::protocol::{ErrorCode, IdSource, VERSION};
 use crate::{Error, Time};
@@ -111,7 +112,7 @@ pub fn write_message(
     close_envelope(out, now, req_id);
     if !fields.is_empty() {
         out.push(b',');
-        out.extend_from_slice(fields);
+        append(out, fields);
     }
     out.extend_from_slice(b"}\n");
 }

@@ -8,6 +8,7 @@ pub(crate) mod digits;
 pub mod encode;
 pub mod envelope;
 pub mod line;
+mod long;
 pub mod raw;
 pub mod scan;
 mod text;

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::de::{Error as _, MapAccess, Unexpected, Visitor};
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::decode::line_depth;
+use super::long::Text;
 use super::scan::depth_of;
 
 /// The struct name under which `serde_json` passes raw JSON to serializers that know it.
@@ -23,7 +25,7 @@ pub(super) const RAW_TOKEN: &str = "$serde_json::private::RawValue";
 /// ```
 #[derive(Clone)]
 pub struct RawJson {
-    raw: Box<RawValue>,
+    text: Text,
     /// An upper bound of its nesting, so that the encoder need not look.
     depth: u8,
 }
@@ -49,14 +51,15 @@ impl RawJson {
     fn checked(raw: Box<RawValue>) -> Result<Self, serde_json::Error> {
         let depth = depth_of(raw.get());
         if depth > super::MAX_DEPTH {
-            return Err(serde::de::Error::custom("nested too deep"));
+            return Err(serde_json::Error::custom("nested too deep"));
         }
-        Ok(Self { raw, depth })
+        let text: Box<str> = raw.into();
+        Ok(Self { text: Text::from(String::from(text)), depth })
     }
 
     /// The text, as it was written.
     pub fn get(&self) -> &str {
-        self.raw.get()
+        self.text.as_str()
     }
 
     /// Decodes it after all.
@@ -64,7 +67,7 @@ impl RawJson {
     /// # Errors
     /// When it has not the shape of `T`.
     pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(self.raw.get())
+        serde_json::from_str(self.text.as_str())
     }
 }
 
@@ -82,9 +85,48 @@ impl PartialEq for RawJson {
 
 impl<'de> Deserialize<'de> for RawJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        let depth = line_depth().unwrap_or_else(|| depth_of(raw.get()));
-        Ok(Self { raw, depth })
+        let text = deserializer.deserialize_newtype_struct(RAW_TOKEN, RawVisitor)?;
+        let depth = line_depth().unwrap_or_else(|| depth_of(text.as_str()));
+        Ok(Self { text, depth })
+    }
+}
+
+/// Takes raw JSON as `serde_json` gives it to its own type: the text in a map, under a key of its own.
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any valid JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text, A::Error> {
+        match map.next_key::<Token>()? {
+            Some(Token) => map.next_value(),
+            None => Err(A::Error::invalid_type(Unexpected::Map, &self)),
+        }
+    }
+}
+
+/// That key.
+struct Token;
+
+impl<'de> Deserialize<'de> for Token {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_identifier(Self)
+    }
+}
+
+impl Visitor<'_> for Token {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("raw JSON")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Self, E> {
+        if key == RAW_TOKEN { Ok(self) } else { Err(E::invalid_value(Unexpected::Str(key), &self)) }
     }
 }
 
@@ -92,7 +134,25 @@ impl Serialize for RawJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // The length hint carries the depth bound to our encoder; serde_json ignores it here.
         let mut state = serializer.serialize_struct(RAW_TOKEN, 2 + usize::from(self.depth))?;
-        state.serialize_field(RAW_TOKEN, self.raw.get())?;
+        state.serialize_field(RAW_TOKEN, self.text.as_str())?;
         state.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_json_is_read_from_text_streams_and_values() {
+        let (text, plain) = (r#"{"a":[1.50,"\u00e9"]}"#, r#"{"a":[1.5,"é"]}"#);
+        let read = |it: Result<RawJson, serde_json::Error>| it.unwrap().get().to_owned();
+        assert_eq!(read(serde_json::from_str(text)), text);
+        assert_eq!(read(serde_json::from_reader(text.as_bytes())), text);
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(read(serde_json::from_value(value.clone())), plain);
+        assert_eq!(read(RawJson::parse(text.to_owned())), text);
+        assert_eq!(read(RawJson::of(&value)), plain);
+        assert_eq!(RawJson::parse("[".repeat(128) + &"]".repeat(128)).is_err(), true);
     }
 }
