@@ -72,19 +72,21 @@ impl DemoToolPlugin {
         };
         let arguments = request.arguments;
         let started = call.accepted_at();
-        let clock = Arc::clone(&self.clock);
         match tool {
             Tool::Echo => Ok(self.echo(arguments, started)),
-            Tool::Sleep => Ok(Outcome::on_future(async move {
-                let data = tools::sleep(arguments).await?;
-                Ok(reply(tool, data, started, clock.now()).into())
-            })),
+            Tool::Sleep => {
+                let clock = Arc::clone(&self.clock);
+                Ok(Outcome::on_future(async move {
+                    let data = tools::sleep(arguments).await?;
+                    Ok(reply(tool, data, started, clock.now()).into())
+                }))
+            }
             Tool::Fail => Err(tools::fail(&arguments)),
             Tool::Stream => {
                 if !request.streaming {
                     call.mute();
                 }
-                let call = call.clone();
+                let (call, clock) = (call.clone(), Arc::clone(&self.clock));
                 Ok(Outcome::on_future(async move {
                     let data = tools::stream(arguments, &call).await?;
                     Ok(reply(tool, data, started, clock.now()).into())

@@ -91,6 +91,40 @@ async fn r11_line_ends_blanks_and_byte_order_marks() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_come_together_are_answered_as_if_each_came_by_itself() {
+    let kinds = |number: usize| match number {
+        0 | 1 => line_of(200) + "\n",
+        2 => line_of(LIMIT) + "\n",
+        3 => line_of(LIMIT + 1) + "\n",
+        4 => "\n".to_owned(),
+        5 => " \t\r\n".to_owned(),
+        6 => "{\"type\":\"ping\"\n".to_owned(),
+        7 => "{\"type\":\"nobody/req\",\"id\":\"n\"}\n".to_owned(),
+        8 => "{\"type\":\"error\",\"id\":\"e\"}\r\n".to_owned(),
+        _ => "{\"type\":\"ping\",\"id\":\"p\"}\n".to_owned(),
+    };
+    // Each kind follows each other one, in runs longer than what is checked at once.
+    for step in [1, 3, 7, 9] {
+        let mut lines: Vec<String> = (0..150).map(|at| kinds(at * step % 10)).collect();
+        lines.extend((0..100).map(|_| kinds(0)));
+        let host = small_host().await;
+        let answers = |messages: Vec<serde_json::Value>| -> Vec<_> {
+            messages.iter().map(|it| (brief(it), it["req_id"].to_string())).collect()
+        };
+        let mut together = host.session();
+        together.send_bytes(lines.concat().as_bytes()).await;
+        let mut apart = host.session();
+        for line in &lines {
+            apart.send_bytes(line.as_bytes()).await;
+        }
+        let (together, apart) = (answers(together.finish().await), answers(apart.finish().await));
+        assert!(together.len() > 150, "{together:?}");
+        assert_eq!(together, apart, "step {step}");
+        end(host).await;
+    }
+}
+
 /// The type, or the code of an error.
 fn brief(message: &serde_json::Value) -> String {
     let key = if message["type"] == "error" { "code" } else { "type" };

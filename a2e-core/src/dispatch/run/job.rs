@@ -172,7 +172,7 @@ impl Job {
             });
             match result {
                 Ok(Ok(Ended::Later(work))) if run == Run::Inline => Inline::Later(work),
-                Ok(result) => Inline::Said(said(result, scratch)),
+                Ok(result) => Inline::Said(said(result, || scratch.clone())),
                 Err(broken) => Inline::Said(broken),
             }
         });
@@ -243,7 +243,7 @@ impl Job {
             Some(Ok(result)) => {
                 note_end(&call, &slot, result.as_ref().err());
                 match result {
-                    Ok((ended, fields)) => said(Ok(ended), &fields),
+                    Ok((ended, fields)) => said(Ok(ended), || fields),
                     Err(error) => Said::Error(error),
                 }
             }

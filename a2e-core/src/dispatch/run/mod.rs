@@ -225,7 +225,7 @@ fn run_inline(
                 Inline::Ended
             }
             Ok(Ok(Ended::Later(work))) => Inline::Later(work),
-            Ok(result) => Inline::Said(said(result, scratch)),
+            Ok(result) => Inline::Said(said(result, || scratch.clone())),
             Err(broken) => Inline::Said(broken),
         }
     })
@@ -268,9 +268,9 @@ fn panicked(call: &Call, slot: &Arc<PluginSlot>, panic: &str) -> Said {
     Said::Broken(Error::internal(format!("plugin `{}` panicked", slot.name)))
 }
 
-fn said(result: Result<Ended>, fields: &[u8]) -> Said {
+fn said(result: Result<Ended>, fields: impl FnOnce() -> Vec<u8>) -> Said {
     match result {
-        Ok(Ended::Reply(wire_type)) => Said::Reply(wire_type, fields.to_vec()),
+        Ok(Ended::Reply(wire_type)) => Said::Reply(wire_type, fields()),
         Ok(Ended::Pass(error)) => Said::Pass(error),
         Ok(Ended::Nothing) => Said::Nothing,
         Ok(Ended::Later(_)) => {
