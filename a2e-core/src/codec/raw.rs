@@ -153,6 +153,6 @@ mod tests {
         assert_eq!(read(serde_json::from_value(value.clone())), plain);
         assert_eq!(read(RawJson::parse(text.to_owned())), text);
         assert_eq!(read(RawJson::of(&value)), plain);
-        assert_eq!(RawJson::parse("[".repeat(128) + &"]".repeat(128)).is_err(), true);
+        assert!(RawJson::parse("[".repeat(128) + &"]".repeat(128)).is_err());
     }
 }

@@ -61,8 +61,8 @@ pub(in crate::audit) fn pack(out: &mut Vec<u8>, record: &AuditRecord<'_>, sessio
         *word = number.to_le_bytes();
     }
     let length =
-        |text: &Option<&[u8]>| text.map_or(ABSENT, |it| u16::try_from(it.len()).unwrap_or(0));
-    let lengths = texts.iter().map(length).chain([u16::from(record.outcome as u8)]);
+        |text: Option<&[u8]>| text.map_or(ABSENT, |it| u16::try_from(it.len()).unwrap_or(0));
+    let lengths = texts.into_iter().map(length).chain([u16::from(record.outcome as u8)]);
     for (pair, length) in pairs.as_chunks_mut::<2>().0.iter_mut().zip(lengths) {
         *pair = length.to_le_bytes();
     }
