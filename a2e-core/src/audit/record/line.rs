@@ -1,7 +1,7 @@
 //! The lines of the audit file: formatted by hand, for each message has one.
 
 use super::Outcome;
-use super::packed::{PLACE_HEAD, Place, Unpacked};
+use super::packed::{Place, Unpacked};
 use crate::Time;
 use crate::codec::digits::{hex8, write_seconds};
 use crate::codec::is_plain_ascii;
@@ -56,7 +56,7 @@ pub(in crate::audit) fn push_record(
 pub(in crate::audit) struct Forms {
     /// Session and place of the line before, as they are packed.
     of_session: Option<Vec<u8>>,
-    of_place: Option<([u8; PLACE_HEAD], Vec<u8>)>,
+    of_place: Vec<u8>,
     /// From the session to the request.
     session: Vec<u8>,
     /// From the success to the duration.
@@ -73,12 +73,8 @@ impl Forms {
         if self.of_session.as_deref() != Some(record.session_id) {
             self.fit_session(record.session_id);
         }
-        let place = &record.place;
-        let is_same = |(head, texts): &([u8; PLACE_HEAD], Vec<u8>)| {
-            *head == place.head && texts.as_slice() == place.texts
-        };
-        if !self.of_place.as_ref().is_some_and(is_same) {
-            self.fit_place(place);
+        if self.of_place != record.place.0 {
+            self.fit_place(record.place);
         }
     }
 
@@ -94,7 +90,7 @@ impl Forms {
     }
 
     #[cold]
-    fn fit_place(&mut self, place: &Place<'_>) {
+    fn fit_place(&mut self, place: Place<'_>) {
         let said = place.said();
         self.success.clear();
         push(
@@ -119,10 +115,8 @@ impl Forms {
         push(out, ",\"outcome\":\"");
         push(out, said.outcome.as_str());
         push(out, "\",\"queue_us\":");
-        let (head, texts) = self.of_place.get_or_insert_default();
-        *head = place.head;
-        texts.clear();
-        texts.extend_from_slice(place.texts);
+        self.of_place.clear();
+        self.of_place.extend_from_slice(place.0);
     }
 }
 

@@ -15,23 +15,17 @@ const KEPT: usize = MAX_TEXT + 4;
 /// Times and sizes, in the order of [`Unpacked`].
 const NUMBERS: usize = 7;
 
-/// Session, request, correlation; then those of [`Place`].
-const TEXTS: usize = 3 + PLACE_TEXTS;
+/// Bytes of the numbers and of the length of all that follows them.
+const HEAD: usize = 8 * NUMBERS + 2;
 
-/// Type, plugin, agent, error code.
-const PLACE_TEXTS: usize = 4;
+/// Session, request, correlation; type, plugin, agent, error code.
+const TEXTS: usize = 7;
 
-/// Bytes of the lengths of a place's texts and of the outcome.
-pub(super) const PLACE_HEAD: usize = 2 * (PLACE_TEXTS + 1);
-
-/// Bytes before the texts: numbers, lengths, the outcome.
-const HEAD: usize = 8 * NUMBERS + 2 * (TEXTS + 1);
-
-/// The length of a text that is not there.
+/// What stands for the length of a text that is not there.
 const ABSENT: u16 = u16::MAX;
 
-/// No packed record is longer.
-pub(in crate::audit) const MAX_PACKED: usize = HEAD + TEXTS * KEPT;
+/// No packed record is longer: each text has its length before it, and the outcome is a byte.
+pub(in crate::audit) const MAX_PACKED: usize = HEAD + TEXTS * (2 + KEPT) + 1;
 
 /// Appends a record.
 pub(in crate::audit) fn pack(out: &mut Vec<u8>, record: &AuditRecord<'_>, session_id: &str) {
@@ -45,31 +39,35 @@ pub(in crate::audit) fn pack(out: &mut Vec<u8>, record: &AuditRecord<'_>, sessio
         record.input_bytes as u64,
         record.output_bytes as u64,
     ];
-    let texts: [Option<&[u8]>; TEXTS] = [
-        Some(session_id),
-        Some(record.req_id),
-        record.correlation_id,
-        Some(record.kind),
-        record.plugin,
-        record.agent_id,
-        record.error_code,
-    ]
-    .map(|text| text.map(kept));
     let mut head = [0; HEAD];
-    let (words, pairs) = head.split_at_mut(8 * NUMBERS);
-    for (word, number) in words.as_chunks_mut::<8>().0.iter_mut().zip(numbers) {
+    for (word, number) in head.as_chunks_mut::<8>().0.iter_mut().zip(numbers) {
         *word = number.to_le_bytes();
     }
-    let length =
-        |text: Option<&[u8]>| text.map_or(ABSENT, |it| u16::try_from(it.len()).unwrap_or(0));
-    let lengths = texts.into_iter().map(length).chain([u16::from(record.outcome as u8)]);
-    for (pair, length) in pairs.as_chunks_mut::<2>().0.iter_mut().zip(lengths) {
-        *pair = length.to_le_bytes();
-    }
     out.reserve(MAX_PACKED);
+    let start = out.len();
     out.extend_from_slice(&head);
-    for text in texts.into_iter().flatten() {
-        out.extend_from_slice(text);
+    push(out, Some(session_id));
+    push(out, Some(record.req_id));
+    push(out, record.correlation_id);
+    out.push(record.outcome as u8);
+    push(out, Some(record.kind));
+    push(out, record.plugin);
+    push(out, record.agent_id);
+    push(out, record.error_code);
+    let length = u16::try_from(out.len() - start - HEAD).unwrap_or(0);
+    if let Some(place) = out.get_mut(start..).and_then(|it| it.get_mut(8 * NUMBERS..HEAD)) {
+        place.copy_from_slice(&length.to_le_bytes());
+    }
+}
+
+#[inline]
+fn push(out: &mut Vec<u8>, text: Option<&str>) {
+    match text.map(kept) {
+        None => out.extend_from_slice(&ABSENT.to_le_bytes()),
+        Some(text) => {
+            out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_le_bytes());
+            out.extend_from_slice(text);
+        }
     }
 }
 
@@ -100,10 +98,7 @@ pub(in crate::audit) struct Unpacked<'a> {
 
 /// What most records have in common with the one before, as it is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place<'a> {
-    pub(super) head: [u8; PLACE_HEAD],
-    pub(super) texts: &'a [u8],
-}
+pub(super) struct Place<'a>(pub(super) &'a [u8]);
 
 /// What a [`Place`] says.
 pub(super) struct Said<'a> {
@@ -118,12 +113,9 @@ impl<'a> Unpacked<'a> {
     /// Takes the first record off; `None` at the end.
     pub(in crate::audit) fn take(packed: &mut &'a [u8]) -> Option<Self> {
         let (numbers, rest) = packed.split_first_chunk::<{ 8 * NUMBERS }>()?;
-        let (own, rest) = rest.split_first_chunk::<{ 2 * (TEXTS - PLACE_TEXTS) }>()?;
-        let (place, mut rest) = rest.split_first_chunk::<PLACE_HEAD>()?;
+        let (length, rest) = rest.split_first_chunk::<2>()?;
+        let (mut texts, rest) = rest.split_at_checked(u16::from_le_bytes(*length).into())?;
         let mut numbers = numbers.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
-        let mut own = lengths(own);
-        let all =
-            lengths(place).take(PLACE_TEXTS).filter(|it| *it != ABSENT).map(usize::from).sum();
         let record = Self {
             wall_us: numbers.next()?,
             mono_us: numbers.next()?,
@@ -132,10 +124,10 @@ impl<'a> Unpacked<'a> {
             run_us: numbers.next()?,
             input_bytes: numbers.next()?,
             output_bytes: numbers.next()?,
-            session_id: text(&mut rest, own.next()?)?,
-            req_id: text(&mut rest, own.next()?)?,
-            correlation_id: text(&mut rest, own.next()?),
-            place: Place { head: *place, texts: rest.split_off(..all)? },
+            session_id: text(&mut texts)?,
+            req_id: text(&mut texts)?,
+            correlation_id: text(&mut texts),
+            place: Place(texts),
         };
         *packed = rest;
         Some(record)
@@ -144,29 +136,20 @@ impl<'a> Unpacked<'a> {
 
 impl<'a> Place<'a> {
     pub(super) fn said(&self) -> Said<'a> {
-        let mut texts = self.texts;
-        let mut lengths = lengths(&self.head);
-        let mut next = || lengths.next().and_then(|length| text(&mut texts, length));
-        let (kind, plugin, agent_id, error_code) = (next(), next(), next(), next());
-        let outcome = lengths.next();
+        let (outcome, mut texts) = self.0.split_first().unwrap_or((&0, &[]));
+        let is_it = |it: &Outcome| *it as u8 == *outcome;
         Said {
-            kind: kind.unwrap_or_default(),
-            plugin,
-            agent_id,
-            error_code,
-            outcome: Outcome::ALL
-                .into_iter()
-                .find(|it| outcome == Some(u16::from(*it as u8)))
-                .unwrap_or_default(),
+            kind: text(&mut texts).unwrap_or_default(),
+            plugin: text(&mut texts),
+            agent_id: text(&mut texts),
+            error_code: text(&mut texts),
+            outcome: Outcome::ALL.into_iter().find(is_it).unwrap_or_default(),
         }
     }
 }
 
-fn lengths(bytes: &[u8]) -> impl Iterator<Item = u16> {
-    bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair))
-}
-
 /// Takes a text off, if it is there.
-fn text<'a>(rest: &mut &'a [u8], length: u16) -> Option<&'a [u8]> {
+fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = u16::from_le_bytes(*rest.split_off(..2)?.first_chunk()?);
     if length == ABSENT { None } else { rest.split_off(..usize::from(length)) }
 }

@@ -144,6 +144,36 @@ proptest! {
 }
 
 #[test]
+fn lines_made_one_after_the_other_are_those_of_each_record_by_itself() {
+    let long = "y".repeat(1_000);
+    let records = [
+        AuditRecord::at(time(1)),
+        sample(),
+        sample(),
+        AuditRecord { session_id: "", ..sample() },
+        AuditRecord { outcome: Outcome::Ok, error_code: None, ..sample() },
+        AuditRecord { outcome: Outcome::Panic, error_code: None, ..sample() },
+        AuditRecord { plugin: None, agent_id: Some("tools"), ..sample() },
+        AuditRecord { plugin: Some("tools"), agent_id: None, kind: &long, ..sample() },
+        AuditRecord { correlation_id: None, req_id: &long, ..sample() },
+    ];
+    let (mut packed, mut alone) = (Vec::new(), Vec::new());
+    let pairs = records.iter().flat_map(|first| records.iter().flat_map(move |it| [first, it]));
+    for (seq, record) in pairs.enumerate() {
+        pack(&mut packed, record, record.session_id);
+        alone.extend(line(record, seq as u64));
+        alone.push(b'\n');
+    }
+    let (mut together, mut forms, mut seq) = (Vec::new(), Forms::default(), 0);
+    let mut rest = packed.as_slice();
+    while let Some(record) = Unpacked::take(&mut rest) {
+        push_record(&mut together, &record, seq, &mut forms);
+        seq += 1;
+    }
+    assert_eq!(String::from_utf8(together).unwrap(), String::from_utf8(alone).unwrap());
+}
+
+#[test]
 fn the_longest_possible_line_fits() {
     let text = "\0".repeat(100_000);
     let record = AuditRecord {
