@@ -218,7 +218,8 @@ impl Reader {
         lines: &LineBuffer,
         outlines: &mut [Outline],
     ) -> usize {
-        let mut run = Vec::with_capacity(outlines.len());
+        // Most reads bring few lines; memory for all of them would be the dearest thing in such a read.
+        let mut run = Vec::with_capacity(8);
         let mut end = 0;
         for outline in outlines {
             let Some(line) = lines.line_at(end).filter(|_| end < AHEAD_BYTES) else { break };
