@@ -26,7 +26,7 @@ const YIELD_EVERY: u32 = 16;
 /// So many lines are checked before the first of them is worked on, unless they have so many bytes. What
 /// a message needs of code is more than the processor's cache for it holds (32 KiB); of the check alone
 /// and the work alone each stays there from one line to the next.
-const AHEAD: usize = 32;
+const AHEAD: usize = 16;
 const AHEAD_BYTES: usize = 16 * 1024;
 
 thread_local! {
@@ -218,16 +218,16 @@ impl Reader {
         lines: &LineBuffer,
         outlines: &mut [Outline],
     ) -> usize {
-        // Most reads bring few lines; memory for all of them would be the dearest thing in such a read.
-        let mut run = Vec::with_capacity(8);
+        let mut run = [const { None }; AHEAD];
         let mut end = 0;
-        for outline in outlines {
+        for (place, outline) in run.iter_mut().zip(outlines) {
             let Some(line) = lines.line_at(end).filter(|_| end < AHEAD_BYTES) else { break };
             end += line.len() + 1;
-            run.push((line, scan_into(line, outline)));
+            *place = Some((line, scan_into(line, outline)));
         }
         let mut taken = 0;
-        for (line, scanned) in run {
+        for place in &mut run {
+            let Some((line, scanned)) = place.take() else { break };
             taken += line.len() + 1;
             self.take_line(session, line, scanned);
             if self.has_to_stop(session) {
