@@ -184,10 +184,18 @@ impl Reader {
         let mut item = first;
         let is_done = loop {
             match item {
-                LineItem::Line(_) => {
-                    let taken = self.take_run(&session, lines, &mut outlines);
-                    lines.consume_bytes(taken);
-                }
+                LineItem::Line(length) => match outlines.first_mut() {
+                    // Most reads of a session among many bring one line.
+                    Some(outline) if !lines.has_line_after(length) => {
+                        let line = lines.front(length);
+                        self.take_line(&session, line, scan_into(line, outline));
+                        lines.consume(length);
+                    }
+                    _ => {
+                        let taken = self.take_run(&session, lines, &mut outlines);
+                        lines.consume_bytes(taken);
+                    }
+                },
                 LineItem::TooLong => {
                     let limit = session.kernel.config.limits.max_line_bytes;
                     let text = format!("a line is longer than {limit} bytes");
