@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use super::fold::Chain;
-use super::gate::Ticket;
+use super::ticket::Ticket;
 use super::{PluginSlot, Route};
 use crate::executor::Kernel;
 use crate::session::Session;

@@ -1,10 +1,9 @@
 //! A plugin's permits: how many of its handlers run at a time, and what waits for them.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::PluginSlot;
 use super::run::Job;
 use crate::executor::Kernel;
 use crate::plugin::Run;
@@ -36,23 +35,39 @@ pub(crate) struct Gate {
     max_queue: usize,
     state: Mutex<State>,
     /// Threads that hang in this plugin, beyond their permits.
-    stuck: AtomicUsize,
+    pub(super) stuck: AtomicUsize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    /// Running now, by lane: pool, blocking, future.
-    running: [usize; 3],
-    queue: VecDeque<Job>,
+    pool: Lane,
+    blocking: Lane,
+    future: Lane,
+    /// How many have come to wait; gives each its number.
+    came: u64,
     mode: Mode,
+}
+
+/// What runs in one kind of place, and what waits for it, oldest first.
+#[derive(Debug)]
+struct Lane {
+    permits: usize,
+    running: usize,
+    queue: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// Lower than that of whoever came later.
+    number: u64,
+    job: Job,
 }
 
 /// What the gate does with a job that has not begun. One that goes on with work that an inline
 /// handler began always runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     /// It runs when there is a permit.
-    #[default]
     Open,
     /// It waits.
     Paused,
@@ -60,26 +75,94 @@ enum Mode {
     Closed,
 }
 
+impl Mode {
+    fn lets(self, job: &Job) -> bool {
+        self == Self::Open || job.is_continuation()
+    }
+}
+
+impl Lane {
+    fn new(permits: usize) -> Self {
+        Self { permits, running: 0, queue: VecDeque::new() }
+    }
+
+    fn has_permit(&self) -> bool {
+        self.running < self.permits
+    }
+
+    /// Where the first stands that may run now or has ended, and its number. Without a permit nobody
+    /// is asked, and with one it is the first of all unless session or host have no room: who waits
+    /// costs those nothing that run.
+    fn next(&self, mode: Mode) -> Option<(u64, usize)> {
+        if !self.has_permit() {
+            return None;
+        }
+        let may_go = |job: &Job| job.call.0.has_ended() || (mode.lets(job) && job.may_run());
+        let at = self.queue.iter().position(|waiting| may_go(&waiting.job))?;
+        self.queue.get(at).map(|waiting| (waiting.number, at))
+    }
+}
+
 impl State {
-    fn lets(&self, job: &Job) -> bool {
-        self.mode == Mode::Open || job.is_continuation()
+    fn lane(&mut self, run: Run) -> &mut Lane {
+        match run {
+            Run::Inline | Run::Pool => &mut self.pool,
+            Run::Blocking => &mut self.blocking,
+            Run::Future => &mut self.future,
+        }
+    }
+
+    fn lanes(&self) -> [&Lane; 3] {
+        [&self.pool, &self.blocking, &self.future]
+    }
+
+    fn lanes_mut(&mut self) -> [&mut Lane; 3] {
+        [&mut self.pool, &mut self.blocking, &mut self.future]
+    }
+
+    fn queued(&self) -> usize {
+        self.lanes().iter().map(|lane| lane.queue.len()).sum()
     }
 
     /// Counts a run in.
     fn take(&mut self, job: &Job) {
-        if let Some(running) = self.running.get_mut(lane(job.run)) {
-            *running += 1;
-        }
+        self.lane(job.run).running += 1;
         job.call.0.session.note_running(1);
         job.call.0.kernel.running.fetch_add(1, Ordering::SeqCst);
     }
-}
 
-fn lane(run: Run) -> usize {
-    match run {
-        Run::Inline | Run::Pool => 0,
-        Run::Blocking => 1,
-        Run::Future => 2,
+    fn enqueue(&mut self, job: Job) {
+        job.call.0.kernel.waiting.fetch_add(1, Ordering::SeqCst);
+        let number = self.came;
+        self.came += 1;
+        self.lane(job.run).queue.push_back(Waiting { number, job });
+    }
+
+    /// Takes out who has waited longest of those that may run now or have ended.
+    fn dequeue(&mut self) -> Option<Job> {
+        let mode = self.mode;
+        let lanes = self.lanes_mut().into_iter();
+        let (_, at, lane) = lanes
+            .filter_map(|lane| lane.next(mode).map(|(number, at)| (number, at, lane)))
+            .min_by_key(|(number, ..)| *number)?;
+        let job = lane.queue.remove(at)?.job;
+        job.call.0.kernel.waiting.fetch_sub(1, Ordering::SeqCst);
+        Some(job)
+    }
+
+    /// Takes out all of this kind, oldest first in each lane.
+    fn take_out(&mut self, is_one: impl Fn(&Job) -> bool) -> Vec<Job> {
+        let mut out = Vec::new();
+        for lane in self.lanes_mut() {
+            let (taken, kept): (VecDeque<_>, VecDeque<_>) =
+                std::mem::take(&mut lane.queue).into_iter().partition(|it| is_one(&it.job));
+            lane.queue = kept;
+            out.extend(taken.into_iter().map(|waiting| waiting.job));
+        }
+        for job in &out {
+            job.call.0.kernel.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+        out
     }
 }
 
@@ -94,7 +177,14 @@ pub(crate) struct GateStatus {
 
 impl Gate {
     pub(crate) fn new(permits: Permits, max_queue: usize) -> Arc<Self> {
-        Arc::new(Self { permits, max_queue, state: Mutex::default(), stuck: AtomicUsize::new(0) })
+        let state = State {
+            pool: Lane::new(permits.pool),
+            blocking: Lane::new(permits.blocking),
+            future: Lane::new(permits.future),
+            came: 0,
+            mode: Mode::Open,
+        };
+        Arc::new(Self { permits, max_queue, state: Mutex::new(state), stuck: AtomicUsize::new(0) })
     }
 
     pub(crate) fn permits(&self) -> Permits {
@@ -115,8 +205,8 @@ impl Gate {
     pub(crate) fn status(&self) -> GateStatus {
         let state = self.lock();
         GateStatus {
-            running: state.running.iter().sum(),
-            queued: state.queue.len(),
+            running: state.lanes().iter().map(|lane| lane.running).sum(),
+            queued: state.queued(),
             stuck: self.stuck.load(Ordering::Acquire),
             is_quarantined: self.is_quarantined(),
         }
@@ -139,44 +229,32 @@ impl Gate {
         }
         // A request that another of the same plugin waits for must not wait for that one's permit.
         let is_awaited = job.call.0.ancestry_holds(job.slot.number);
-        let may_start = is_awaited || (self.has_permit(&state, job.run) && job.may_run());
-        if may_start && state.lets(&job) {
+        let has_permit = state.lane(job.run).has_permit();
+        if state.mode.lets(&job) && (is_awaited || (has_permit && job.may_run())) {
             state.take(&job);
             drop(state);
             job.launch();
             return Ok(());
         }
-        if state.queue.len() >= self.max_queue {
+        if state.queued() >= self.max_queue {
             job.call.0.kernel.counters.overloaded.add();
             let text = format!("{} requests wait for `{}` already", self.max_queue, job.slot.name);
             return Err(Error::new(ErrorCode::Overloaded, text));
         }
-        job.call.0.kernel.waiting.fetch_add(1, Ordering::SeqCst);
-        let waits_for_a_place = self.has_permit(&state, job.run);
-        state.queue.push_back(job);
+        state.enqueue(job);
         drop(state);
-        if waits_for_a_place {
+        if has_permit {
             // Session or host had no room; if that changed just now, nobody else starts this job.
             self.pump();
         }
         Ok(())
     }
 
-    fn has_permit(&self, state: &State, run: Run) -> bool {
-        let running = state.running.get(lane(run)).copied().unwrap_or(0);
-        running < self.permits.of(run)
-    }
-
     /// Starts what waits and may run now.
     pub(crate) fn pump(self: &Arc<Self>) {
         loop {
             let mut state = self.lock();
-            let next = state.queue.iter().position(|job| {
-                job.call.0.has_ended()
-                    || (state.lets(job) && self.has_permit(&state, job.run) && job.may_run())
-            });
-            let Some(job) = next.and_then(|at| state.queue.remove(at)) else { return };
-            job.call.0.kernel.waiting.fetch_sub(1, Ordering::SeqCst);
+            let Some(job) = state.dequeue() else { return };
             if job.call.0.has_ended() {
                 drop(state);
                 job.discard();
@@ -215,17 +293,12 @@ impl Gate {
     /// From now on jobs that have not begun go to whoever stands in the plugin's place, those that
     /// wait as well.
     pub(crate) fn close(&self) {
-        let fresh: Vec<Job> = {
+        let fresh = {
             let mut state = self.lock();
             state.mode = Mode::Closed;
-            let queue = std::mem::take(&mut state.queue);
-            let (begun, fresh): (VecDeque<Job>, VecDeque<Job>) =
-                queue.into_iter().partition(Job::is_continuation);
-            state.queue = begun;
-            fresh.into()
+            state.take_out(|job| !job.is_continuation())
         };
         for job in fresh {
-            job.call.0.kernel.waiting.fetch_sub(1, Ordering::SeqCst);
             job.forward();
         }
     }
@@ -234,135 +307,27 @@ impl Gate {
     /// `queue`, nothing at all waits.
     pub(crate) fn is_idle(&self, queue: bool) -> bool {
         let state = self.lock();
-        let waits = |job: &Job| queue || job.is_continuation();
-        state.running.iter().all(|running| *running == 0) && !state.queue.iter().any(waits)
+        let waits = |waiting: &Waiting| queue || waiting.job.is_continuation();
+        state.lanes().iter().all(|lane| lane.running == 0 && !lane.queue.iter().any(waits))
     }
 
     /// Takes out of the queue what nobody waits for any more.
     pub(crate) fn sweep(&self) {
-        let ended: Vec<Job> = {
-            let mut state = self.lock();
-            let queue = std::mem::take(&mut state.queue);
-            let (ended, waiting): (VecDeque<Job>, VecDeque<Job>) =
-                queue.into_iter().partition(|job| job.call.0.has_ended());
-            state.queue = waiting;
-            ended.into()
-        };
+        let ended = self.lock().take_out(|job| job.call.0.has_ended());
         for job in ended {
-            job.call.0.kernel.waiting.fetch_sub(1, Ordering::SeqCst);
             job.discard();
         }
     }
 
-    fn give_back(self: &Arc<Self>, ticket: &Ticket) {
+    /// A run gives its permit back, and its places in session and host; what waited may begin.
+    pub(super) fn give_back(self: &Arc<Self>, run: Run, session: &Session, kernel: &Kernel) {
         {
             let mut state = self.lock();
-            if let Some(running) = state.running.get_mut(lane(ticket.run)) {
-                *running = running.saturating_sub(1);
-            }
+            let lane = state.lane(run);
+            lane.running = lane.running.saturating_sub(1);
         }
-        ticket.session.note_running(-1);
-        ticket.kernel.running.fetch_sub(1, Ordering::SeqCst);
-        ticket.kernel.pump(self);
-    }
-}
-
-/// On its way to a thread.
-const LAUNCHED: u8 = 0;
-const RUNNING: u8 = 1;
-/// Given up while it ran: its thread counts as stuck.
-const ABANDONED: u8 = 2;
-/// Given up before it ran.
-const PASSED_OVER: u8 = 3;
-const DONE: u8 = 4;
-
-/// One run of one handler beyond the reader: holds its permit until it returns or is given up.
-pub(crate) struct Ticket {
-    gate: Arc<Gate>,
-    run: Run,
-    state: AtomicU8,
-    /// Which handler of the route it runs, and of which plugin.
-    pub(super) step: usize,
-    pub(super) slot: Arc<PluginSlot>,
-    /// Which worker pool was in use when it was launched.
-    pool: usize,
-    session: Arc<Session>,
-    kernel: Arc<Kernel>,
-}
-
-impl Ticket {
-    pub(crate) fn new(job: &Job) -> Arc<Self> {
-        Arc::new(Self {
-            gate: Arc::clone(&job.slot.gate),
-            run: job.run,
-            state: AtomicU8::new(LAUNCHED),
-            step: job.step,
-            slot: Arc::clone(&job.slot),
-            pool: job.call.0.kernel.pool.replacements(),
-            session: Arc::clone(&job.call.0.session),
-            kernel: Arc::clone(&job.call.0.kernel),
-        })
-    }
-
-    fn is_on_pool(&self) -> bool {
-        matches!(self.run, Run::Inline | Run::Pool)
-    }
-
-    /// The handler begins; false when the run was given up before, and must not begin.
-    pub(crate) fn begin(&self) -> bool {
-        self.state.compare_exchange(LAUNCHED, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    /// The handler has returned, or is not called at all.
-    pub(crate) fn done(&self) {
-        match self.state.swap(DONE, Ordering::AcqRel) {
-            LAUNCHED | RUNNING => self.gate.give_back(self),
-            ABANDONED => {
-                self.gate.stuck.fetch_sub(1, Ordering::AcqRel);
-                if self.is_on_pool() {
-                    self.kernel.pool.note_freed(self.pool);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether the run still has its permit.
-    pub(crate) fn is_running(&self) -> bool {
-        matches!(self.state.load(Ordering::Acquire), LAUNCHED | RUNNING)
-    }
-
-    /// Gives the run up: its permit goes back, its thread counts as stuck until it returns.
-    pub(crate) fn abandon(&self) {
-        let was_launched =
-            self.state.compare_exchange(LAUNCHED, PASSED_OVER, Ordering::AcqRel, Ordering::Acquire);
-        if was_launched.is_ok() {
-            // It waits for a thread; nothing of this plugin hangs.
-            self.gate.give_back(self);
-            return;
-        }
-        // Counted first: the run may return at this very moment and count itself out.
-        self.gate.stuck.fetch_add(1, Ordering::AcqRel);
-        let was_running =
-            self.state.compare_exchange(RUNNING, ABANDONED, Ordering::AcqRel, Ordering::Acquire);
-        if was_running.is_err() {
-            self.gate.stuck.fetch_sub(1, Ordering::AcqRel);
-            return;
-        }
-        self.kernel.counters.stuck_runs.add();
-        if self.is_on_pool() {
-            self.kernel.pool.note_stuck(self.pool);
-            if self.state.load(Ordering::Acquire) == DONE {
-                // It came back between the two counts and found nothing to take off.
-                self.kernel.pool.note_freed(self.pool);
-            }
-        }
-        self.gate.give_back(self);
-    }
-}
-
-impl std::fmt::Debug for Ticket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ticket").field("run", &self.run).finish_non_exhaustive()
+        session.note_running(-1);
+        kernel.running.fetch_sub(1, Ordering::SeqCst);
+        kernel.pump(self);
     }
 }

@@ -1,8 +1,8 @@
 //! From a checked line to its one answer: routes, runs, folds, deadlines, permits.
 //!
 //! `run` asks the handlers of a route in order, `fold` folds what they say, `finish` is the one
-//! place where a request ends. `gate` bounds what runs at a time, `pool` and tokio run it, and
-//! `watchdog` ends what hangs.
+//! place where a request ends. `gate` bounds what runs at a time, a `ticket` is one run's
+//! permit, `pool` and tokio run it, and `watchdog` ends what hangs.
 
 mod active;
 mod call;
@@ -15,6 +15,7 @@ mod pool;
 mod route;
 mod run;
 mod slot;
+mod ticket;
 mod watchdog;
 
 pub(crate) use active::{Accepted, Active, CancelReason};

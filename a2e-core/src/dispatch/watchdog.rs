@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::active::{CancelReason, NEVER};
 use super::contain::catch;
-use super::gate::Ticket;
+use super::ticket::Ticket;
 use crate::executor::Kernel;
 use crate::session::Session;
 use crate::{Result, Time};

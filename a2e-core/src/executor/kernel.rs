@@ -97,6 +97,8 @@ pub(crate) struct Kernel {
     pub(crate) running: AtomicUsize,
     /// Requests in the queues of all plugins.
     pub(crate) waiting: AtomicUsize,
+    /// Whether some of them wait for a place in session or host alone.
+    is_short_of_places: AtomicBool,
     audit: Arc<AuditLog>,
     audits_to_log: bool,
     sessions: DashMap<SessionId, Arc<Session>>,
@@ -165,6 +167,7 @@ impl Kernel {
             outgoing: Arc::new(Outgoing::new(&audit)),
             running: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            is_short_of_places: AtomicBool::new(false),
             audit,
             audits_to_log,
             sessions: DashMap::new(),
@@ -258,13 +261,19 @@ impl Kernel {
         self.running.load(Ordering::SeqCst) < self.config.limits.max_in_flight_host
     }
 
+    /// What waits has a permit of its plugin, but no place in its session or in the host.
+    pub(crate) fn note_short_of_places(&self) {
+        self.is_short_of_places.store(true, Ordering::SeqCst);
+    }
+
     /// A run has ended: starts what waits, in this plugin first.
     pub(crate) fn pump(&self, first: &Arc<Gate>) {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return;
         }
         first.pump();
-        if self.waiting.load(Ordering::SeqCst) > 0 {
+        // The places in session and host are of use to other plugins only when those lacked them.
+        if self.is_short_of_places.swap(false, Ordering::SeqCst) {
             for slot in self.plugins() {
                 slot.gate.pump();
             }

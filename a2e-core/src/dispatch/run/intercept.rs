@@ -14,7 +14,7 @@ use crate::dispatch::active::Active;
 use crate::dispatch::call::Call;
 use crate::dispatch::contain::{catch, discard, text_of};
 use crate::dispatch::finish::{Flush, Terminal};
-use crate::dispatch::gate::Ticket;
+use crate::dispatch::ticket::Ticket;
 use crate::plugin::{Answered, Before, BoxFuture, Exchange};
 use crate::{Error, Result};
 

@@ -14,8 +14,8 @@ use crate::dispatch::call::Call;
 use crate::dispatch::contain::{catch, discard, text_of};
 use crate::dispatch::finish::Flush;
 use crate::dispatch::fold::Said;
-use crate::dispatch::gate::Ticket;
 use crate::dispatch::slot::{Entry, PluginSlot};
+use crate::dispatch::ticket::Ticket;
 use crate::dispatch::{about_to_look, send_with_batch};
 use crate::plugin::{Before, BoxFuture, Door, EncodedWork, Ended, Handler, Run};
 use crate::{Error, Result};
@@ -114,7 +114,13 @@ impl Job {
             return true;
         }
         let kernel = &self.call.0.kernel;
-        self.call.0.session.may_run() && kernel.may_run()
+        let has_room = || self.call.0.session.may_run() && kernel.may_run();
+        if has_room() {
+            return true;
+        }
+        // Whoever ends from now on looks for us; one that ended just before has made room.
+        kernel.note_short_of_places();
+        has_room()
     }
 
     /// Drops it before it was started, on a thread where plugin code may take its time.
