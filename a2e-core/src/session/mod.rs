@@ -289,9 +289,14 @@ impl Session {
         }
     }
 
+    /// Whether handlers of this session run beyond the reader.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.load(Ordering::SeqCst) > 0
+    }
+
     /// Waits until no handler of this session runs beyond the reader.
     pub(crate) async fn quiet(&self) {
-        self.wait_changed(|it| it.running.load(Ordering::SeqCst) <= 0).await;
+        self.wait_changed(|it| !it.is_running()).await;
     }
 
     /// Whether one more handler of this session may run.

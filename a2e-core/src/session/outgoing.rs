@@ -41,6 +41,15 @@ impl Outgoing {
         if !self.has_many.load(Ordering::Relaxed) {
             return sink.flush();
         }
+        self.send_soon(sink, runtime);
+    }
+
+    /// Sends what was answered when the tasks that are ready have had their turn.
+    pub(crate) fn send_soon(
+        self: &Arc<Self>,
+        sink: &Arc<ReplySink>,
+        runtime: &tokio::runtime::Handle,
+    ) {
         if sink.is_waiting.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -51,7 +60,7 @@ impl Outgoing {
         if is_first {
             let this = Arc::clone(self);
             runtime.spawn(async move {
-                // The sessions that are ready have their turn first.
+                // What is ready has its turn first.
                 tokio::task::yield_now().await;
                 this.send_waiting();
             });

@@ -138,7 +138,7 @@ impl WorkerPool {
     fn call(&self, call: Call) -> std::result::Result<(), (Error, usize)> {
         match call {
             Call::Nobody => {}
-            Call::Waiting => self.0.queue.wake(),
+            Call::Waiting(waiter) => waiter.wake(),
             Call::Another(generation) => {
                 // Looked up only here: a pool that was replaced meanwhile may have no free thread.
                 let pool = self.pool().map_err(|error| (error, generation))?;
@@ -153,6 +153,7 @@ impl WorkerPool {
     fn take(&self, generation: usize) {
         let Shared { queue, threads, .. } = &*self.0;
         queue.arrive(generation);
+        let me = Arc::default();
         loop {
             match queue.next(generation, *threads) {
                 Turn::Work(work, call) => {
@@ -171,7 +172,7 @@ impl WorkerPool {
                 }
                 Turn::Pause => {
                     send_batch();
-                    if !queue.wait(generation, WAIT) {
+                    if !queue.wait(generation, WAIT, &me) {
                         return;
                     }
                 }

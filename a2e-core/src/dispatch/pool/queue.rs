@@ -4,8 +4,9 @@
 //! gets as many as there are.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// For less than this nobody is called while more is coming. A thread that is called at once takes the
 /// processor from the one that called it, where they share one.
@@ -21,11 +22,11 @@ pub(super) struct Work {
 }
 
 /// Who is to be called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Call {
     Nobody,
     /// One that waits.
-    Waiting,
+    Waiting(Arc<Waiter>),
     /// A further one, of the pool of this generation.
     Another(usize),
 }
@@ -39,11 +40,23 @@ pub(super) enum Turn {
     Leave,
 }
 
+/// A thread that has nothing to do. It waits under the lock of the queue.
+#[derive(Debug, Default)]
+pub(super) struct Waiter {
+    bell: Condvar,
+    is_called: AtomicBool,
+}
+
+impl Waiter {
+    pub(super) fn wake(&self) {
+        self.bell.notify_one();
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Queue {
     /// Guards the list and the counts; no work runs under it.
     state: Mutex<State>,
-    called: Condvar,
 }
 
 #[derive(Default)]
@@ -58,10 +71,9 @@ struct State {
     takers: usize,
     /// Those that were called and have not come yet.
     on_their_way: usize,
-    /// Those that wait.
-    waiting: usize,
-    /// Calls to those that wait, not yet heard.
-    calls: usize,
+    /// Those that wait. Who came last is called first: its memory is warm still, and the others may
+    /// leave.
+    waiting: Vec<Arc<Waiter>>,
 }
 
 impl State {
@@ -69,11 +81,10 @@ impl State {
         if self.work.is_empty() || self.on_their_way > 0 {
             return Call::Nobody;
         }
-        if self.waiting > 0 {
-            self.waiting -= 1;
-            self.calls += 1;
+        if let Some(waiter) = self.waiting.pop() {
+            waiter.is_called.store(true, Ordering::Relaxed);
             self.on_their_way += 1;
-            return Call::Waiting;
+            return Call::Waiting(waiter);
         }
         if self.takers < threads {
             self.takers += 1;
@@ -113,11 +124,6 @@ impl Queue {
         self.lock().call(threads)
     }
 
-    /// Wakes a thread that waits.
-    pub(super) fn wake(&self) {
-        self.called.notify_one();
-    }
-
     /// Work for which no thread could be started; `None` when another has taken it meanwhile.
     pub(super) fn take_back(&self, number: u64, generation: usize) -> Option<Work> {
         let mut state = self.lock();
@@ -153,26 +159,28 @@ impl Queue {
     }
 
     /// Waits for a call; false when none came in time, and the thread is to leave.
-    pub(super) fn wait(&self, generation: usize, time: Duration) -> bool {
+    pub(super) fn wait(&self, generation: usize, time: Duration, me: &Arc<Waiter>) -> bool {
         let mut state = self.lock();
         if state.generation != generation || !state.work.is_empty() {
             return true;
         }
-        state.waiting += 1;
+        me.is_called.store(false, Ordering::Relaxed);
+        state.waiting.push(Arc::clone(me));
+        let until = Instant::now() + time;
         loop {
-            let (woken, timeout) =
-                self.called.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner);
+            let left = until.saturating_duration_since(Instant::now());
+            let (woken, _) =
+                me.bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
             state = woken;
             if state.generation != generation {
                 return false;
             }
-            if state.calls > 0 {
-                state.calls -= 1;
+            if me.is_called.load(Ordering::Relaxed) {
                 state.on_their_way -= 1;
                 return true;
             }
-            if timeout.timed_out() {
-                state.waiting -= 1;
+            if Instant::now() >= until {
+                state.waiting.retain(|it| !Arc::ptr_eq(it, me));
                 state.takers -= 1;
                 return false;
             }
@@ -186,11 +194,12 @@ impl Queue {
         state.generation += 1;
         state.takers = 0;
         state.on_their_way = 0;
-        state.waiting = 0;
-        state.calls = 0;
+        let waiting = std::mem::take(&mut state.waiting);
         let call = state.call(threads);
         drop(state);
-        self.called.notify_all();
+        for waiter in waiting {
+            waiter.wake();
+        }
         call
     }
 }
@@ -206,9 +215,9 @@ mod tests {
     #[test]
     fn one_thread_is_called_at_a_time_and_calls_the_next() {
         let queue = Queue::default();
-        assert_eq!(queue.push(true, nothing(), 2, false).1, Call::Another(0));
-        assert_eq!(queue.push(true, nothing(), 2, false).1, Call::Nobody);
-        assert_eq!(queue.push(true, nothing(), 2, false).1, Call::Nobody);
+        assert!(matches!(queue.push(true, nothing(), 2, false).1, Call::Another(0)));
+        assert!(matches!(queue.push(true, nothing(), 2, false).1, Call::Nobody));
+        assert!(matches!(queue.push(true, nothing(), 2, false).1, Call::Nobody));
         queue.arrive(0);
         assert!(matches!(queue.next(0, 2), Turn::Work(_, Call::Another(0))));
         queue.arrive(0);
@@ -216,51 +225,63 @@ mod tests {
         assert!(matches!(queue.next(0, 2), Turn::Work(_, Call::Nobody)));
         assert!(matches!(queue.next(0, 2), Turn::Work(_, Call::Nobody)));
         assert!(matches!(queue.next(0, 2), Turn::Pause));
-        assert!(!queue.wait(0, Duration::from_millis(1)), "nobody calls");
+        assert!(!queue.wait(0, Duration::from_millis(1), &Arc::default()), "nobody calls");
         // It has left, so another is called in its place.
-        assert_eq!(queue.push(true, nothing(), 2, false).1, Call::Another(0));
+        assert!(matches!(queue.push(true, nothing(), 2, false).1, Call::Another(0)));
     }
 
     #[test]
     fn while_more_is_coming_nobody_is_called_for_a_little() {
         let queue = Queue::default();
         for _ in 1..LITTLE {
-            assert_eq!(queue.push(true, nothing(), 2, true).1, Call::Nobody);
+            assert!(matches!(queue.push(true, nothing(), 2, true).1, Call::Nobody));
         }
-        assert_eq!(queue.push(true, nothing(), 2, true).1, Call::Another(0));
-        assert_eq!(queue.call(2), Call::Nobody, "one is on its way");
+        assert!(matches!(queue.push(true, nothing(), 2, true).1, Call::Another(0)));
+        assert!(matches!(queue.call(2), Call::Nobody), "one is on its way");
         let queue = Queue::default();
         queue.push(true, nothing(), 2, true);
-        assert_eq!(queue.call(2), Call::Another(0));
+        assert!(matches!(queue.call(2), Call::Another(0)));
     }
 
     #[test]
-    fn who_waits_is_called_before_a_further_one_is() {
-        let queue = std::sync::Arc::new(Queue::default());
-        queue.push(true, nothing(), 4, false);
-        queue.arrive(0);
-        assert!(matches!(queue.next(0, 4), Turn::Work(..)));
-        let waits = {
-            let queue = std::sync::Arc::clone(&queue);
-            std::thread::spawn(move || queue.wait(0, Duration::from_secs(20)))
-        };
-        while queue.lock().waiting == 0 {
-            std::thread::yield_now();
+    fn who_waits_is_called_before_a_further_one_and_who_came_last_first() {
+        let queue = Arc::new(Queue::default());
+        let waits: Vec<Arc<Waiter>> = (0..2).map(|_| Arc::default()).collect();
+        let threads: Vec<_> = waits
+            .iter()
+            .enumerate()
+            .map(|(number, me)| {
+                let (queue, me) = (Arc::clone(&queue), Arc::clone(me));
+                let thread = std::thread::spawn({
+                    let queue = Arc::clone(&queue);
+                    move || queue.wait(0, Duration::from_secs(20), &me)
+                });
+                while queue.lock().waiting.len() == number {
+                    std::thread::yield_now();
+                }
+                thread
+            })
+            .collect();
+        for me in waits.iter().rev() {
+            let (_, call) = queue.push(true, nothing(), 4, false);
+            let Call::Waiting(waiter) = call else { panic!("{call:?}") };
+            assert!(Arc::ptr_eq(&waiter, me));
+            waiter.wake();
+            while queue.lock().on_their_way > 0 {
+                std::thread::yield_now();
+            }
         }
-        assert_eq!(queue.push(true, nothing(), 4, false).1, Call::Waiting);
-        queue.wake();
-        assert!(waits.join().unwrap());
-        assert!(matches!(queue.next(0, 4), Turn::Work(_, Call::Nobody)));
+        assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
     }
 
     #[test]
     fn the_threads_of_a_replaced_pool_leave_and_its_work_stays() {
         let queue = Queue::default();
         let (number, call) = queue.push(true, nothing(), 1, false);
-        assert_eq!((queue.replace(1), call), (Call::Another(1), Call::Another(0)));
+        assert!(matches!((queue.replace(1), call), (Call::Another(1), Call::Another(0))));
         queue.arrive(0);
         assert!(matches!(queue.next(0, 1), Turn::Leave));
         assert!(queue.take_back(number, 1).is_some());
-        assert_eq!(queue.push(true, nothing(), 1, false).1, Call::Another(1));
+        assert!(matches!(queue.push(true, nothing(), 1, false).1, Call::Another(1)));
     }
 }

@@ -256,6 +256,13 @@ impl Job {
             Some(Err(panic)) => panicked(&call, &slot, &panic),
             None => return,
         };
-        resume(&call, step, said, &slot, Flush::Now);
+        let session = Arc::clone(&call.0.session);
+        if !session.is_running() {
+            return resume(&call, step, said, &slot, Flush::Now);
+        }
+        // Others of this session may be ready as well: a send for each would cost more than the work.
+        let kernel = Arc::clone(&call.0.kernel);
+        resume(&call, step, said, &slot, Flush::WithBatch);
+        kernel.outgoing.send_soon(&session.sink, &kernel.runtime);
     }
 }
