@@ -53,7 +53,7 @@ pub(crate) struct Active {
     pub(crate) id: String,
     pub(crate) correlation_id: Option<Box<str>>,
     pub(crate) input_bytes: usize,
-    /// Hash of the line, to tell a repeat from another request under the same id.
+    /// Of the line, to tell a repeat from another request under the same id; 0 until it is noted.
     fingerprint: AtomicU64,
     /// Whether it has left the reader.
     was_listed: AtomicBool,
@@ -104,6 +104,12 @@ pub(crate) struct Accepted<'a> {
     pub(crate) input_bytes: usize,
     pub(crate) at: Time,
     pub(crate) deadline_us: u64,
+}
+
+/// Tells a line from others of its length; never 0. Only the sender of both can make two lines that
+/// it mixes up, and only in its own session.
+fn fingerprint(line: &str) -> u64 {
+    1 << 32 | u64::from(crc32c::crc32c(line.as_bytes()))
 }
 
 impl Active {
@@ -206,20 +212,23 @@ impl Active {
         self.chain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hash of the line, set when it leaves the reader.
-    pub(crate) fn fingerprint(&self) -> u64 {
-        self.fingerprint.load(Ordering::Acquire)
+    /// Notes the line as it came, before an interceptor changes it.
+    pub(crate) fn note_line(&self, line: &str) {
+        self.fingerprint.store(fingerprint(line), Ordering::Release);
     }
 
-    /// Notes the hash of the line as it came, before an interceptor changes it.
-    pub(crate) fn note_fingerprint(&self, fingerprint: u64) {
-        self.fingerprint.store(fingerprint, Ordering::Release);
-    }
-
-    /// Notes that the request leaves the reader, with the hash of its line.
-    pub(crate) fn note_leaving(&self, fingerprint: u64) {
-        self.fingerprint.store(fingerprint, Ordering::Release);
+    /// Notes that the request leaves the reader; `line` counts only if none was noted before.
+    pub(crate) fn note_leaving(&self, line: &str) {
+        if self.fingerprint.load(Ordering::Acquire) == 0 {
+            self.note_line(line);
+        }
         self.was_listed.store(true, Ordering::Release);
+    }
+
+    /// Whether this line is the one it came as, once more.
+    pub(crate) fn is_repeated_by(&self, line: &str) -> bool {
+        self.input_bytes == line.len()
+            && self.fingerprint.load(Ordering::Acquire) == fingerprint(line)
     }
 
     /// Whether it has left the reader.

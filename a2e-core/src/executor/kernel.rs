@@ -1,7 +1,7 @@
 //! What all parts of a running host share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -97,7 +97,10 @@ pub(crate) struct Kernel {
     pub(crate) running: AtomicUsize,
     /// Requests in the queues of all plugins.
     pub(crate) waiting: AtomicUsize,
-    /// Whether some of them wait for a place in session or host alone.
+    /// Gates where some of them wait for a place in session or host alone, each once; guarded while
+    /// one is added or all are taken.
+    short_of_places: Mutex<Vec<Arc<Gate>>>,
+    /// Whether there are any.
     is_short_of_places: AtomicBool,
     audit: Arc<AuditLog>,
     audits_to_log: bool,
@@ -167,6 +170,7 @@ impl Kernel {
             outgoing: Arc::new(Outgoing::new(&audit)),
             running: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            short_of_places: Mutex::default(),
             is_short_of_places: AtomicBool::new(false),
             audit,
             audits_to_log,
@@ -261,9 +265,18 @@ impl Kernel {
         self.running.load(Ordering::SeqCst) < self.config.limits.max_in_flight_host
     }
 
-    /// What waits has a permit of its plugin, but no place in its session or in the host.
-    pub(crate) fn note_short_of_places(&self) {
+    /// What waits at this gate has a permit, but no place in its session or in the host.
+    pub(crate) fn note_short_of_places(&self, gate: &Arc<Gate>) {
+        let mut gates = self.short_gates();
+        if !gates.iter().any(|known| Arc::ptr_eq(known, gate)) {
+            gates.push(Arc::clone(gate));
+        }
+        drop(gates);
         self.is_short_of_places.store(true, Ordering::SeqCst);
+    }
+
+    fn short_gates(&self) -> MutexGuard<'_, Vec<Arc<Gate>>> {
+        self.short_of_places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A run has ended: starts what waits, in this plugin first.
@@ -272,10 +285,10 @@ impl Kernel {
             return;
         }
         first.pump();
-        // The places in session and host are of use to other plugins only when those lacked them.
         if self.is_short_of_places.swap(false, Ordering::SeqCst) {
-            for slot in self.plugins() {
-                slot.gate.pump();
+            let gates = std::mem::take(&mut *self.short_gates());
+            for gate in gates {
+                gate.pump();
             }
         }
     }

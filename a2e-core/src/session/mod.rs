@@ -96,8 +96,6 @@ pub(crate) struct Session {
     /// Wakes whoever waits for a later phase alone: a reader that waits for input is not to be woken by
     /// each request that ends.
     advanced: Notify,
-    /// Hashes lines, to tell a repeat from another request; seeded anew for each session.
-    hasher: std::hash::RandomState,
 }
 
 impl Session {
@@ -132,7 +130,6 @@ impl Session {
             drain_until: Mutex::new(None),
             changed: Notify::new(),
             advanced: Notify::new(),
-            hasher: std::hash::RandomState::new(),
         })
     }
 
@@ -173,11 +170,6 @@ impl Session {
 
     fn has_operator_token(&self) -> bool {
         self.is_operator.load(Ordering::Acquire)
-    }
-
-    /// What tells a line from another one with the same id.
-    pub(crate) fn fingerprint(&self, line: &str) -> u64 {
-        std::hash::BuildHasher::hash_one(&self.hasher, line)
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -389,9 +389,7 @@ fn refuse_envelope(session: &Arc<Session>, scanned: &Scanned<'_>, refused: &Enve
 /// A line under the id of a request in flight: a repeat of it, or another request.
 #[cold]
 fn meet_again(session: &Arc<Session>, first: &Active, kind: &str, scanned: &Scanned<'_>) {
-    let is_repeat = first.input_bytes == scanned.text.len()
-        && first.fingerprint() == session.fingerprint(scanned.text);
-    if is_repeat {
+    if first.is_repeated_by(scanned.text) {
         return session.kernel.counters.repeated.add();
     }
     let text = "this id is in use by another request of the session";

@@ -101,6 +101,62 @@ async fn r22_one_session_at_its_limit_does_not_hold_up_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r22_sessions_that_wait_for_one_permit_have_it_in_turns() {
+    for run in ["pool", "blocking", "future"] {
+        let single = tuned(script("script", run, "hang"), |it| it.permits = Some(1));
+        let host = TestHost::start(with([single])).await;
+        let (mut greedy, mut other) = (host.session(), host.session());
+        let switches = [Switch::new(), Switch::new(), Switch::new()];
+        for switch in &switches {
+            greedy.send("script/all/req", json!({ "probe": switch.key() })).await;
+        }
+        let [first, second, third] = &switches;
+        first.entered(1).await;
+        host.until("two wait", |it| it.waiting == 2).await;
+        let quick = json!({ "acts": { "script": "reply" } });
+        let id = other.send("script/all/req", quick).await;
+        host.until("three wait", |it| it.waiting == 3).await;
+        first.open();
+        second.entered(1).await;
+        second.open();
+        assert_eq!(other.reply_to(&id).await["by"], "script", "{run}: before the third");
+        third.entered(1).await;
+        third.open();
+        assert_eq!(greedy.finish().await.len(), 3, "{run}");
+        other.finish().await;
+        end(host).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r22_a_place_that_is_given_back_is_of_use_to_another_plugin() {
+    let of_host: (usize, usize) = (256, 1);
+    let of_session: (usize, usize) = (1, 4096);
+    for (max_in_flight, max_in_flight_host) in [of_host, of_session] {
+        let mut config = with([script("script", "future", "hang"), plugin("echo", "Echo")]);
+        config.limits.max_in_flight = max_in_flight;
+        config.limits.max_in_flight_host = max_in_flight_host;
+        let host = TestHost::start(config).await;
+        let mut session = host.session();
+        let switch = Switch::new();
+        session.send("script/all/req", json!({ "probe": switch.key() })).await;
+        switch.entered(1).await;
+        let mut waiting = Vec::new();
+        let leaves = |kind: &&str| !["echo/inline/req", "echo/dynamic/req"].contains(kind);
+        for kind in echo::TYPES.into_iter().filter(leaves) {
+            waiting.push(session.send(kind, json!({})).await);
+        }
+        host.until("all wait", |it| it.waiting == waiting.len()).await;
+        switch.open();
+        for id in waiting {
+            assert_eq!(session.reply_to(&id).await["type"], "echo/resp");
+        }
+        session.finish().await;
+        end(host).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn r22_the_host_s_limit_holds_over_all_sessions() {
     let mut config = with([script("script", "future", "hang")]);
     config.limits.max_in_flight_host = 3;

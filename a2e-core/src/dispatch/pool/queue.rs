@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// For less than this nobody is called while more is coming. A thread that is called at once takes the
-/// processor from the one that called it, where they share one.
+/// For less than this nobody is called while more is coming, and for quick work nobody at all: a thread
+/// that is called at once takes the processor from the one that called it, where they share one, and
+/// where they do not, waking it costs more than the work.
 const LITTLE: usize = 16;
 
 /// One piece of work.
@@ -101,7 +102,7 @@ impl Queue {
     }
 
     /// Adds work; gives back its number, and who is to be called for it. `is_more_coming`: more is
-    /// about to come, and then [`call`](Self::call); nobody is called for a little.
+    /// about to come, and then [`call`](Self::call); nobody is called for a little, or what is quick.
     pub(super) fn push(
         &self,
         is_quick: bool,
@@ -113,7 +114,7 @@ impl Queue {
         let number = state.next_number;
         state.next_number += 1;
         state.work.push_back(Work { is_quick, run, number });
-        if is_more_coming && state.work.len() < LITTLE {
+        if is_more_coming && (is_quick || state.work.len() < LITTLE) {
             return (number, Call::Nobody);
         }
         (number, state.call(threads))
@@ -234,9 +235,10 @@ mod tests {
     fn while_more_is_coming_nobody_is_called_for_a_little() {
         let queue = Queue::default();
         for _ in 1..LITTLE {
-            assert!(matches!(queue.push(true, nothing(), 2, true).1, Call::Nobody));
+            assert!(matches!(queue.push(false, nothing(), 2, true).1, Call::Nobody));
         }
-        assert!(matches!(queue.push(true, nothing(), 2, true).1, Call::Another(0)));
+        assert!(matches!(queue.push(true, nothing(), 2, true).1, Call::Nobody), "quick");
+        assert!(matches!(queue.push(false, nothing(), 2, true).1, Call::Another(0)));
         assert!(matches!(queue.call(2), Call::Nobody), "one is on its way");
         let queue = Queue::default();
         queue.push(true, nothing(), 2, true);

@@ -45,7 +45,7 @@ pub(super) fn enter(call: &Call, mut input: Input<'_>, from: usize, place: Place
             Ok(Some(changed)) => {
                 if let Some(incoming) = input.incoming().filter(|_| place == Place::Reader) {
                     // A repeat of the request is told by the line as it came.
-                    call.0.note_fingerprint(call.0.session.fingerprint(incoming.text()));
+                    call.0.note_line(incoming.text());
                 }
                 input = Input::Body(Some(changed));
             }

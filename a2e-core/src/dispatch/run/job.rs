@@ -65,12 +65,7 @@ pub(super) fn leave(
     }
     if place == Place::Reader {
         if let Some(incoming) = input.incoming() {
-            // Known already where an interceptor has changed the line.
-            let fingerprint = match call.0.fingerprint() {
-                0 => call.0.session.fingerprint(incoming.text()),
-                known => known,
-            };
-            call.0.note_leaving(fingerprint);
+            call.0.note_leaving(incoming.text());
         }
         call.0.session.list(&call.0);
     }
@@ -107,19 +102,21 @@ impl Job {
         }
     }
 
+    /// Whether another request waits for it.
+    pub(crate) fn is_nested(&self) -> bool {
+        self.call.0.parent.is_some()
+    }
+
     /// Whether session and host have room for one more that runs. One that another waits for has:
     /// the other holds a place until this one is done.
     pub(crate) fn may_run(&self) -> bool {
-        if self.call.0.parent.is_some() {
-            return true;
-        }
         let kernel = &self.call.0.kernel;
         let has_room = || self.call.0.session.may_run() && kernel.may_run();
-        if has_room() {
+        if self.is_nested() || has_room() {
             return true;
         }
-        // Whoever ends from now on looks for us; one that ended just before has made room.
-        kernel.note_short_of_places();
+        // Whoever ends from now on looks here; one that ended just before has made room.
+        kernel.note_short_of_places(&self.slot.gate);
         has_room()
     }
 

@@ -1,6 +1,7 @@
 //! A plugin's permits: how many of its handlers run at a time, and what waits for them.
 
-use std::collections::VecDeque;
+mod backlog;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +11,7 @@ use crate::plugin::Run;
 use crate::protocol::ErrorCode;
 use crate::session::Session;
 use crate::{Error, Result};
+use backlog::Backlog;
 
 /// How many handlers of one plugin run at a time, by where they run.
 #[derive(Clone, Copy, Debug)]
@@ -38,29 +40,23 @@ pub(crate) struct Gate {
     pub(super) stuck: AtomicUsize,
 }
 
+/// Pool, blocking, future.
+const LANES: usize = 3;
+
 #[derive(Debug)]
 struct State {
-    pool: Lane,
-    blocking: Lane,
-    future: Lane,
-    /// How many have come to wait; gives each its number.
-    came: u64,
+    lanes: [Lane; LANES],
+    /// Which lane was asked last.
+    turn: usize,
     mode: Mode,
 }
 
-/// What runs in one kind of place, and what waits for it, oldest first.
-#[derive(Debug)]
+/// What runs in one kind of place, and what waits for it.
+#[derive(Debug, Default)]
 struct Lane {
     permits: usize,
     running: usize,
-    queue: VecDeque<Waiting>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    /// Lower than that of whoever came later.
-    number: u64,
-    job: Job,
+    backlog: Backlog,
 }
 
 /// What the gate does with a job that has not begun. One that goes on with work that an inline
@@ -82,46 +78,33 @@ impl Mode {
 }
 
 impl Lane {
-    fn new(permits: usize) -> Self {
-        Self { permits, running: 0, queue: VecDeque::new() }
-    }
-
     fn has_permit(&self) -> bool {
         self.running < self.permits
-    }
-
-    /// Where the first stands that may run now or has ended, and its number. Without a permit nobody
-    /// is asked, and with one it is the first of all unless session or host have no room: who waits
-    /// costs those nothing that run.
-    fn next(&self, mode: Mode) -> Option<(u64, usize)> {
-        if !self.has_permit() {
-            return None;
-        }
-        let may_go = |job: &Job| job.call.0.has_ended() || (mode.lets(job) && job.may_run());
-        let at = self.queue.iter().position(|waiting| may_go(&waiting.job))?;
-        self.queue.get(at).map(|waiting| (waiting.number, at))
     }
 }
 
 impl State {
+    fn new(permits: Permits) -> Self {
+        let lane = |permits| Lane { permits, ..Lane::default() };
+        let lanes = [permits.pool, permits.blocking, permits.future].map(lane);
+        Self { lanes, turn: 0, mode: Mode::Open }
+    }
+
     fn lane(&mut self, run: Run) -> &mut Lane {
+        let [pool, blocking, future] = &mut self.lanes;
         match run {
-            Run::Inline | Run::Pool => &mut self.pool,
-            Run::Blocking => &mut self.blocking,
-            Run::Future => &mut self.future,
+            Run::Inline | Run::Pool => pool,
+            Run::Blocking => blocking,
+            Run::Future => future,
         }
     }
 
-    fn lanes(&self) -> [&Lane; 3] {
-        [&self.pool, &self.blocking, &self.future]
-    }
-
-    fn lanes_mut(&mut self) -> [&mut Lane; 3] {
-        [&mut self.pool, &mut self.blocking, &mut self.future]
+    fn running(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.running).sum()
     }
 
     fn queued(&self) -> usize {
-        self.lanes().iter().map(|lane| lane.queue.len()).sum()
+        self.lanes.iter().map(|lane| lane.backlog.len()).sum()
     }
 
     /// Counts a run in.
@@ -133,31 +116,29 @@ impl State {
 
     fn enqueue(&mut self, job: Job) {
         job.call.0.kernel.waiting.fetch_add(1, Ordering::SeqCst);
-        let number = self.came;
-        self.came += 1;
-        self.lane(job.run).queue.push_back(Waiting { number, job });
+        self.lane(job.run).backlog.push(job);
     }
 
-    /// Takes out who has waited longest of those that may run now or have ended.
+    /// Takes out a job that may run now or has ended. Without a permit nobody is asked: who waits
+    /// costs those nothing that run.
     fn dequeue(&mut self) -> Option<Job> {
         let mode = self.mode;
-        let lanes = self.lanes_mut().into_iter();
-        let (_, at, lane) = lanes
-            .filter_map(|lane| lane.next(mode).map(|(number, at)| (number, at, lane)))
-            .min_by_key(|(number, ..)| *number)?;
-        let job = lane.queue.remove(at)?.job;
+        let may_go = |job: &Job| job.call.0.has_ended() || (mode.lets(job) && job.may_run());
+        let job = (0..LANES).find_map(|_| {
+            // Where places are scarce, each kind has its turn.
+            self.turn = (self.turn + 1) % LANES;
+            let lane = self.lanes.get_mut(self.turn).filter(|lane| lane.has_permit())?;
+            lane.backlog.pop(may_go)
+        })?;
         job.call.0.kernel.waiting.fetch_sub(1, Ordering::SeqCst);
         Some(job)
     }
 
-    /// Takes out all of this kind, oldest first in each lane.
+    /// Takes out all of this kind.
     fn take_out(&mut self, is_one: impl Fn(&Job) -> bool) -> Vec<Job> {
         let mut out = Vec::new();
-        for lane in self.lanes_mut() {
-            let (taken, kept): (VecDeque<_>, VecDeque<_>) =
-                std::mem::take(&mut lane.queue).into_iter().partition(|it| is_one(&it.job));
-            lane.queue = kept;
-            out.extend(taken.into_iter().map(|waiting| waiting.job));
+        for lane in &mut self.lanes {
+            lane.backlog.take_out(&is_one, &mut out);
         }
         for job in &out {
             job.call.0.kernel.waiting.fetch_sub(1, Ordering::SeqCst);
@@ -177,14 +158,12 @@ pub(crate) struct GateStatus {
 
 impl Gate {
     pub(crate) fn new(permits: Permits, max_queue: usize) -> Arc<Self> {
-        let state = State {
-            pool: Lane::new(permits.pool),
-            blocking: Lane::new(permits.blocking),
-            future: Lane::new(permits.future),
-            came: 0,
-            mode: Mode::Open,
-        };
-        Arc::new(Self { permits, max_queue, state: Mutex::new(state), stuck: AtomicUsize::new(0) })
+        Arc::new(Self {
+            permits,
+            max_queue,
+            state: Mutex::new(State::new(permits)),
+            stuck: AtomicUsize::new(0),
+        })
     }
 
     pub(crate) fn permits(&self) -> Permits {
@@ -205,7 +184,7 @@ impl Gate {
     pub(crate) fn status(&self) -> GateStatus {
         let state = self.lock();
         GateStatus {
-            running: state.lanes().iter().map(|lane| lane.running).sum(),
+            running: state.running(),
             queued: state.queued(),
             stuck: self.stuck.load(Ordering::Acquire),
             is_quarantined: self.is_quarantined(),
@@ -307,8 +286,8 @@ impl Gate {
     /// `queue`, nothing at all waits.
     pub(crate) fn is_idle(&self, queue: bool) -> bool {
         let state = self.lock();
-        let waits = |waiting: &Waiting| queue || waiting.job.is_continuation();
-        state.lanes().iter().all(|lane| lane.running == 0 && !lane.queue.iter().any(waits))
+        let waits = |job: &Job| queue || job.is_continuation();
+        state.running() == 0 && !state.lanes.iter().any(|lane| lane.backlog.any(waits))
     }
 
     /// Takes out of the queue what nobody waits for any more.
