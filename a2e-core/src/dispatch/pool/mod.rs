@@ -3,6 +3,7 @@
 mod queue;
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -66,7 +67,8 @@ pub(crate) struct Batch<'a>(&'a WorkerPool);
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
         IS_MORE_COMING.set(false);
-        self.0.call_waiting();
+        let shared = &self.0.0;
+        self.0.call_or_say(shared.queue.call_for_batch(shared.threads));
     }
 }
 
@@ -95,10 +97,11 @@ impl std::fmt::Debug for WorkerPool {
 
 impl WorkerPool {
     pub(crate) fn new(threads: usize) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self(Arc::new(Shared {
             threads,
             current: Mutex::new(None),
-            queue: Queue::default(),
+            queue: Queue::new(processors),
             stuck: AtomicUsize::new(0),
             replacements: AtomicUsize::new(0),
         }))
@@ -125,10 +128,14 @@ impl WorkerPool {
         Batch(self)
     }
 
-    /// Calls a thread if work waits for one. Also by the watchdog: in the midst of a batch an inline
-    /// handler may take its time.
+    /// Calls a thread if work waits for one, by the watchdog: in the midst of a batch an inline handler
+    /// may take its time, and so may work that was quick before.
     pub(crate) fn call_waiting(&self) {
-        if let Err((error, generation)) = self.call(self.0.queue.call(self.0.threads)) {
+        self.call_or_say(self.0.queue.call(self.0.threads));
+    }
+
+    fn call_or_say(&self, call: Call) {
+        if let Err((error, generation)) = self.call(call) {
             tracing::error!(%error, "no worker thread");
             self.0.queue.take_back(u64::MAX, generation);
         }
@@ -157,11 +164,8 @@ impl WorkerPool {
         loop {
             match queue.next(generation, *threads) {
                 Turn::Work(work, call) => {
-                    if let Err((error, generation)) = self.call(call) {
-                        tracing::error!(%error, "no further worker thread");
-                        // It is not on its way; the work that it was called for waits for us.
-                        queue.take_back(u64::MAX, generation);
-                    }
+                    // If nobody can be called, what waits has us.
+                    self.call_or_say(call);
                     if !work.is_quick {
                         send_batch();
                     }

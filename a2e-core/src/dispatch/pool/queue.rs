@@ -1,12 +1,12 @@
 //! Work that no thread has begun, and the threads that are to begin it. They are called one after
 //! the other: while one is on its way nobody else is called, and whoever comes calls the next if
-//! more waits. So short work keeps one thread busy instead of waking sixteen, and long work still
-//! gets as many as there are.
+//! more waits. So long work gets as many threads as there are, and quick work no more than there are
+//! processors: a further one could only take turns with them.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// For less than this nobody is called while more is coming, and for quick work nobody at all: a thread
 /// that is called at once takes the processor from the one that called it, where they share one, and
@@ -54,10 +54,11 @@ impl Waiter {
     }
 }
 
-#[derive(Default)]
 pub(super) struct Queue {
     /// Guards the list and the counts; no work runs under it.
     state: Mutex<State>,
+    /// So many threads are enough for quick work.
+    processors: usize,
 }
 
 #[derive(Default)]
@@ -65,6 +66,8 @@ struct State {
     /// Oldest first; bounded by the permits of all plugins. It belongs to no pool, so that it does not
     /// wait in one whose threads all hang.
     work: VecDeque<Work>,
+    /// How much of it is not known to be quick.
+    long: usize,
     next_number: u64,
     /// Which pool the counts are of.
     generation: usize,
@@ -78,6 +81,21 @@ struct State {
 }
 
 impl State {
+    fn pop(&mut self) -> Option<Work> {
+        let work = self.work.pop_front()?;
+        self.long -= usize::from(!work.is_quick);
+        Some(work)
+    }
+
+    /// Calls a thread unless those that are at work will be through soon.
+    fn call_if_worth_it(&mut self, processors: usize, threads: usize) -> Call {
+        let busy = self.takers - self.waiting.len();
+        if self.long == 0 && busy >= processors {
+            return Call::Nobody;
+        }
+        self.call(threads)
+    }
+
     fn call(&mut self, threads: usize) -> Call {
         if self.work.is_empty() || self.on_their_way > 0 {
             return Call::Nobody;
@@ -97,6 +115,10 @@ impl State {
 }
 
 impl Queue {
+    pub(super) fn new(processors: usize) -> Self {
+        Self { state: Mutex::default(), processors }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,13 +136,19 @@ impl Queue {
         let number = state.next_number;
         state.next_number += 1;
         state.work.push_back(Work { is_quick, run, number });
+        state.long += usize::from(!is_quick);
         if is_more_coming && (is_quick || state.work.len() < LITTLE) {
             return (number, Call::Nobody);
         }
-        (number, state.call(threads))
+        (number, state.call_if_worth_it(self.processors, threads))
     }
 
-    /// Who is to be called for what waits.
+    /// Who is to be called for what waits at the end of a batch.
+    pub(super) fn call_for_batch(&self, threads: usize) -> Call {
+        self.lock().call_if_worth_it(self.processors, threads)
+    }
+
+    /// Who is to be called for what waits still: quick work was not as quick as it should be.
     pub(super) fn call(&self, threads: usize) -> Call {
         self.lock().call(threads)
     }
@@ -133,7 +161,9 @@ impl Queue {
             state.on_their_way -= 1;
         }
         let place = state.work.iter().position(|work| work.number == number)?;
-        state.work.remove(place)
+        let work = state.work.remove(place)?;
+        state.long -= usize::from(!work.is_quick);
+        Some(work)
     }
 
     /// A thread that was called begins.
@@ -150,9 +180,9 @@ impl Queue {
         if state.generation != generation {
             return Turn::Leave;
         }
-        match state.work.pop_front() {
+        match state.pop() {
             Some(work) => {
-                let call = state.call(threads);
+                let call = state.call_if_worth_it(self.processors, threads);
                 Turn::Work(work, call)
             }
             None => Turn::Pause,
@@ -167,11 +197,9 @@ impl Queue {
         }
         me.is_called.store(false, Ordering::Relaxed);
         state.waiting.push(Arc::clone(me));
-        let until = Instant::now() + time;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let (woken, _) =
-                me.bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+            let (woken, timeout) =
+                me.bell.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner);
             state = woken;
             if state.generation != generation {
                 return false;
@@ -180,7 +208,7 @@ impl Queue {
                 state.on_their_way -= 1;
                 return true;
             }
-            if Instant::now() >= until {
+            if timeout.timed_out() {
                 state.waiting.retain(|it| !Arc::ptr_eq(it, me));
                 state.takers -= 1;
                 return false;
@@ -215,7 +243,7 @@ mod tests {
 
     #[test]
     fn one_thread_is_called_at_a_time_and_calls_the_next() {
-        let queue = Queue::default();
+        let queue = Queue::new(4);
         assert!(matches!(queue.push(true, nothing(), 2, false).1, Call::Another(0)));
         assert!(matches!(queue.push(true, nothing(), 2, false).1, Call::Nobody));
         assert!(matches!(queue.push(true, nothing(), 2, false).1, Call::Nobody));
@@ -233,21 +261,47 @@ mod tests {
 
     #[test]
     fn while_more_is_coming_nobody_is_called_for_a_little() {
-        let queue = Queue::default();
+        let queue = Queue::new(4);
         for _ in 1..LITTLE {
             assert!(matches!(queue.push(false, nothing(), 2, true).1, Call::Nobody));
         }
         assert!(matches!(queue.push(true, nothing(), 2, true).1, Call::Nobody), "quick");
         assert!(matches!(queue.push(false, nothing(), 2, true).1, Call::Another(0)));
         assert!(matches!(queue.call(2), Call::Nobody), "one is on its way");
-        let queue = Queue::default();
+        let queue = Queue::new(4);
         queue.push(true, nothing(), 2, true);
         assert!(matches!(queue.call(2), Call::Another(0)));
     }
 
     #[test]
+    fn quick_work_has_no_more_threads_than_processors_unless_it_takes_its_time() {
+        let queue = Queue::new(1);
+        assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Another(0)));
+        queue.arrive(0);
+        for _ in 0..2 {
+            assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Nobody));
+        }
+        assert!(matches!(queue.next(0, 4), Turn::Work(_, Call::Nobody)));
+        assert!(matches!(queue.call_for_batch(4), Call::Nobody));
+        assert!(matches!(queue.call(4), Call::Another(0)), "by the watchdog");
+        queue.arrive(0);
+        assert!(matches!(queue.push(false, nothing(), 4, false).1, Call::Another(0)), "long work");
+        queue.arrive(0);
+        assert!(matches!(queue.next(0, 4), Turn::Work(_, Call::Another(0))), "it waits still");
+        queue.arrive(0);
+        assert!(matches!(queue.next(0, 4), Turn::Work(_, Call::Nobody)));
+    }
+
+    #[test]
     fn who_waits_is_called_before_a_further_one_and_who_came_last_first() {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue::new(4));
+        for _ in 0..2 {
+            assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Another(0)));
+            queue.arrive(0);
+        }
+        for _ in 0..2 {
+            assert!(matches!(queue.next(0, 2), Turn::Work(..)));
+        }
         let waits: Vec<Arc<Waiter>> = (0..2).map(|_| Arc::default()).collect();
         let threads: Vec<_> = waits
             .iter()
@@ -278,7 +332,7 @@ mod tests {
 
     #[test]
     fn the_threads_of_a_replaced_pool_leave_and_its_work_stays() {
-        let queue = Queue::default();
+        let queue = Queue::new(4);
         let (number, call) = queue.push(true, nothing(), 1, false);
         assert!(matches!((queue.replace(1), call), (Call::Another(1), Call::Another(0))));
         queue.arrive(0);

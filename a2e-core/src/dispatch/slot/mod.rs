@@ -3,7 +3,7 @@
 mod breaker;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -89,9 +89,12 @@ pub(crate) struct PluginSlot {
     pub(crate) session_work: SessionWork,
 }
 
-/// Answers may wait for this much work before they are sent. If the work takes longer than it did the
-/// last time, the watchdog sends them.
+/// Answers may wait for this much work before they are sent, and other quick work for a thread. If the
+/// work takes longer than it did before, the watchdog sends them and calls another thread.
 const QUICK: Duration = Duration::from_micros(50);
+
+/// After so many quick calls the next is expected to be quick as well.
+const SURE: usize = 8;
 
 /// What happened to a plugin's calls.
 #[derive(Debug, Default)]
@@ -103,8 +106,8 @@ pub(crate) struct PluginStats {
     pub(crate) rebuilds: AtomicU64,
     /// When it panicked; guarded for a look.
     panic_times: Mutex<Panics>,
-    /// Whether its last call on a worker thread was over quickly.
-    was_quick: AtomicBool,
+    /// How sure it is that its next call on a worker thread is over quickly.
+    quickness: AtomicUsize,
 }
 
 impl PluginStats {
@@ -114,12 +117,20 @@ impl PluginStats {
 
     /// Notes how long a call took on a worker thread.
     pub(crate) fn note_run(&self, took: Duration) {
-        self.was_quick.store(took < QUICK, Ordering::Relaxed);
+        let before = self.quickness.load(Ordering::Relaxed);
+        // A single long one may have lost its processor on the way; a second soon after is no accident.
+        let after = match took < QUICK {
+            true => (before + 1).min(2 * SURE),
+            false => before.saturating_sub(SURE),
+        };
+        if after != before {
+            self.quickness.store(after, Ordering::Relaxed);
+        }
     }
 
     /// Whether its next call is likely to be over quickly.
     pub(crate) fn is_quick(&self) -> bool {
-        self.was_quick.load(Ordering::Relaxed)
+        self.quickness.load(Ordering::Relaxed) >= SURE
     }
 }
 
