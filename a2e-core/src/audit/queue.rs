@@ -413,6 +413,9 @@ impl Queue {
         }
         self.succeeded(&writer);
         self.follow(&mut writer);
+        let removed = writer.file.take_removed();
+        drop(writer);
+        drop(removed);
         true
     }
 
