@@ -43,7 +43,8 @@ pub(crate) struct ServeArgs {
     /// Serve at an address; may be repeated: tcp://127.0.0.1:8765 · unix:///run/a2e/a2e.sock
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<ListenAddr>,
-    /// How long accepted requests may go on after the end of input or SIGTERM
+    /// How long accepted requests may go on after the end of input or SIGTERM; the Python client
+    /// waits 3 s for the end before it sends SIGTERM
     #[arg(long, value_name = "SECS", default_value_t = 2.0, value_parser = seconds)]
     pub(crate) drain: f64,
 }

@@ -41,13 +41,7 @@ impl Programs {
             build(root, &args, &target.join("peers")).map(|()| peers)
         };
         let audit_modes = audit_modes(&a2e, scratch)?;
-        let a2e_python = match options.a2e_python.as_deref() {
-            None => Err("no checkout given (--a2e-python DIR)".to_owned()),
-            Some(folder) if folder.join("a2e/core/server/executor.py").is_file() => {
-                std::path::absolute(folder).map_err(|error| error.to_string())
-            }
-            Some(folder) => Err(format!("{} is no checkout of it", folder.display())),
-        };
+        let a2e_python = find_a2e_python(options.a2e_python.as_deref());
         Ok(Self { itself, a2e, peers, mcp_python: find_mcp(), a2e_python, audit_modes })
     }
 
@@ -103,6 +97,21 @@ fn audit_modes(a2e: &Path, scratch: &Path) -> Result<Vec<&'static str>, String> 
 fn find_mcp() -> Result<PathBuf, String> {
     let has_mcp = runs(Command::new("python3").args(["-c", "import mcp.server"]));
     if has_mcp { Ok("python3".into()) } else { Err("python3 has no package `mcp`".to_owned()) }
+}
+
+/// The checkout, if python can import its server.
+fn find_a2e_python(checkout: Option<&Path>) -> Result<PathBuf, String> {
+    let folder = checkout.ok_or("no checkout given (--a2e-python DIR)")?;
+    let folder = std::path::absolute(folder).map_err(|error| error.to_string())?;
+    let import = "import sys; sys.path.insert(0, sys.argv[1]); import a2e.core.server.executor";
+    let tried = Command::new("python3").args(["-c", import]).arg(&folder).output();
+    let tried = tried.map_err(|error| format!("python3: {error}"))?;
+    if tried.status.success() {
+        return Ok(folder);
+    }
+    let said = String::from_utf8_lossy(&tried.stderr);
+    let reason = said.lines().last().unwrap_or("python3 failed");
+    Err(format!("python3 cannot use {}: {reason}", folder.display()))
 }
 
 fn runs(command: &mut Command) -> bool {

@@ -119,10 +119,9 @@ impl PluginStats {
     pub(crate) fn note_run(&self, took: Duration) {
         let before = self.quickness.load(Ordering::Relaxed);
         // A single long one may have lost its processor on the way; a second soon after is no accident.
-        let after = match took < QUICK {
-            true => (before + 1).min(2 * SURE),
-            false => before.saturating_sub(SURE),
-        };
+        let was_quick = took < QUICK;
+        let after =
+            if was_quick { (before + 1).min(2 * SURE) } else { before.saturating_sub(SURE) };
         if after != before {
             self.quickness.store(after, Ordering::Relaxed);
         }
