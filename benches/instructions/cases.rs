@@ -20,7 +20,7 @@ pub struct Case {
     pub count: u64,
 }
 
-pub const ALL: [Case; 9] = [
+pub const ALL: [Case; 11] = [
     Case { name: "codec: check 200 B", count: 2_000 },
     Case { name: "codec: check 64 KiB rows", count: 20 },
     Case { name: "codec: encode 200 B", count: 2_000 },
@@ -31,10 +31,23 @@ pub const ALL: [Case; 9] = [
     Case { name: "dispatch: inline 200 B", count: 500 },
     // The start of so many differs by a million from run to run: it takes many messages to drown it.
     Case { name: "dispatch: inline 200 B, 200 plugins", count: 4_000 },
+    Case { name: "dispatch: future 200 B", count: 1_000 },
+    Case { name: "dispatch: future 200 B, 999 wait", count: 4_000 },
 ];
 
-/// Requests that are in flight at a time.
-const WINDOW: u64 = 50;
+/// What a host is given to do.
+struct Load {
+    plugins: usize,
+    /// How the messages begin; none for those of the echo tool.
+    head: Option<&'static str>,
+    /// Where the echo tool runs.
+    run: &'static str,
+    /// Requests that are in flight at a time, and how many of them may run.
+    window: u64,
+    may_run: usize,
+}
+
+const INLINE: Load = Load { plugins: 1, head: None, run: "inline", window: 50, may_run: 256 };
 
 pub fn run(case: &str, count: u64) -> Result<(), String> {
     match case {
@@ -43,10 +56,18 @@ pub fn run(case: &str, count: u64) -> Result<(), String> {
         "codec: encode 200 B" => encode(&json!({ "text": "x".repeat(120) }), count),
         "codec: encode 64 KiB rows" => encode(&rows(), count),
         "audit: record" => audit(count),
-        "control: ping" => exchange(1, Some(r#"{"type":"ping","id":"#), count),
-        "route: no handler" => exchange(1, Some(r#"{"type":"not/there/req","id":"#), count),
-        "dispatch: inline 200 B" => exchange(1, None, count),
-        "dispatch: inline 200 B, 200 plugins" => exchange(200, None, count),
+        "control: ping" => {
+            exchange(&Load { head: Some(r#"{"type":"ping","id":"#), ..INLINE }, count)
+        }
+        "route: no handler" => {
+            exchange(&Load { head: Some(r#"{"type":"not/there/req","id":"#), ..INLINE }, count)
+        }
+        "dispatch: inline 200 B" => exchange(&INLINE, count),
+        "dispatch: inline 200 B, 200 plugins" => exchange(&Load { plugins: 200, ..INLINE }, count),
+        "dispatch: future 200 B" => exchange(&Load { run: "future", ..INLINE }, count),
+        "dispatch: future 200 B, 999 wait" => {
+            exchange(&Load { run: "future", window: 1_000, may_run: 1, ..INLINE }, count)
+        }
         _ => Err(format!("no case is named `{case}`")),
     }
 }
@@ -106,17 +127,19 @@ fn audit(count: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Sends messages to a whole host in this thread: those of the echo tool, or such as begin so.
-fn exchange(plugins: usize, head: Option<&str>, count: u64) -> Result<(), String> {
+/// Sends messages to a whole host in this thread.
+fn exchange(load: &Load, count: u64) -> Result<(), String> {
     a2e_caps::link();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("a runtime: {error}"))?;
     runtime.block_on(async {
         let mut config = HostConfig::new().plugin(
             PluginConfig::new("demo", "tools", "a2e.caps.demo.plugin.DemoToolPlugin")
-                .with_setting("priority", 10),
+                .with_setting("priority", 10)
+                .with_setting("run", load.run),
         );
-        for number in 1..plugins {
+        config.limits.max_in_flight = load.may_run;
+        for number in 1..load.plugins {
             let cls = "a2e.caps.memory.plugin.MemoryPlugin";
             config = config.plugin(PluginConfig::new(format!("memory{number}"), "memory", cls));
         }
@@ -124,18 +147,18 @@ fn exchange(plugins: usize, head: Option<&str>, count: u64) -> Result<(), String
         let executor = started.map_err(|error| format!("a host: {error}"))?;
         let mut connection = executor.connect();
         let mut requests = Requests::echo(200);
-        for round in 0..count / WINDOW {
+        for round in 0..count / load.window {
             let mut lines = Vec::new();
-            for number in 0..WINDOW {
-                match head {
+            for number in 0..load.window {
+                match load.head {
                     None => lines.extend_from_slice(requests.take(1)),
                     Some(head) => {
-                        let id = round * WINDOW + number;
+                        let id = round * load.window + number;
                         lines.extend_from_slice(format!("{head}\"{id:08}\"}}\n").as_bytes());
                     }
                 }
             }
-            answered(&mut connection, &lines).await?;
+            answered(&mut connection, &lines, load.window).await?;
         }
         drop(connection);
         executor.shutdown(Duration::ZERO).await;
@@ -144,20 +167,23 @@ fn exchange(plugins: usize, head: Option<&str>, count: u64) -> Result<(), String
 }
 
 /// Sends a window of lines, which fits into the transport, and waits for as many answers.
-async fn answered(connection: &mut Connection, lines: &[u8]) -> Result<(), String> {
+async fn answered(
+    connection: &mut Connection,
+    lines: &[u8],
+    mut missing: u64,
+) -> Result<(), String> {
     let written = connection.sink.try_write(lines).map_err(|error| error.to_string())?;
     if written != lines.len() {
         return Err("a window does not fit into the transport".to_owned());
     }
     let mut block = vec![0; 64 * 1024];
-    let mut missing = usize::try_from(WINDOW).unwrap_or_default();
     while missing > 0 {
         let read = connection.source.read(&mut block).await.map_err(|error| error.to_string())?;
         if read == 0 {
             return Err("the host has ended".to_owned());
         }
         let bytes = block.get(..read).unwrap_or_default();
-        missing = missing.saturating_sub(memchr::memchr_iter(b'\n', bytes).count());
+        missing = missing.saturating_sub(memchr::memchr_iter(b'\n', bytes).count() as u64);
     }
     Ok(())
 }
