@@ -65,6 +65,37 @@ async fn r32_a_hang_is_a_timeout_at_the_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r26_calls_that_were_quick_and_hang_now_hold_up_no_others() {
+    let host =
+        TestHost::start(with([script("script", "pool", "reply"), plugin("echo", "Echo")])).await;
+    let mut session = host.session();
+    for _ in 0..50 {
+        assert_eq!(session.call("script/all/req", json!({})).await["by"], "script");
+        assert_eq!(session.call("echo/pool/req", json!({})).await["type"], "echo/resp");
+    }
+    let switch = Switch::new();
+    let hang = json!({ "acts": { "script": "hang" }, "probe": switch.key() });
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // As many as there are processors, and as many threads as there are but one.
+    for hung in [processors.min(15), 15] {
+        let missing = hung - switch.count();
+        for _ in 0..missing {
+            session.send("script/all/req", hang.clone()).await;
+        }
+        switch.entered(hung).await;
+        for _ in 0..3 {
+            let start = now();
+            assert_eq!(session.call("echo/pool/req", json!({})).await["type"], "echo/resp");
+            assert!(start.elapsed() < Duration::from_secs(1), "{hung}: {:?}", start.elapsed());
+        }
+    }
+    switch.open();
+    settled(&host).await;
+    session.finish().await;
+    end(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn r32_hung_threads_are_counted_and_at_the_cap_the_plugin_is_quarantined() {
     for run in ["pool", "blocking"] {
         let bad = tuned(script("bad", run, "hang"), |it| it.permits = Some(1));

@@ -68,7 +68,7 @@ impl Drop for Batch<'_> {
     fn drop(&mut self) {
         IS_MORE_COMING.set(false);
         let shared = &self.0.0;
-        self.0.call_or_say(shared.queue.call_for_batch(shared.threads));
+        self.0.call_or_say(shared.queue.call(shared.threads));
     }
 }
 
@@ -131,7 +131,7 @@ impl WorkerPool {
     /// Calls a thread if work waits for one, by the watchdog: in the midst of a batch an inline handler
     /// may take its time, and so may work that was quick before.
     pub(crate) fn call_waiting(&self) {
-        self.call_or_say(self.0.queue.call(self.0.threads));
+        self.call_or_say(self.0.queue.look(self.0.threads));
     }
 
     fn call_or_say(&self, call: Call) {
@@ -161,9 +161,11 @@ impl WorkerPool {
         let Shared { queue, threads, .. } = &*self.0;
         queue.arrive(generation);
         let me = Arc::default();
+        let mut was_long = false;
         loop {
-            match queue.next(generation, *threads) {
+            match queue.next(generation, *threads, was_long) {
                 Turn::Work(work, call) => {
+                    was_long = !work.is_quick;
                     // If nobody can be called, what waits has us.
                     self.call_or_say(call);
                     if !work.is_quick {
@@ -175,6 +177,7 @@ impl WorkerPool {
                     }
                 }
                 Turn::Pause => {
+                    was_long = false;
                     send_batch();
                     if !queue.wait(generation, WAIT, &me) {
                         return;

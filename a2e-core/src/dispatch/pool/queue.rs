@@ -75,25 +75,35 @@ struct State {
     takers: usize,
     /// Those that were called and have not come yet.
     on_their_way: usize,
+    /// Those at work that is not known to be quick.
+    at_long: usize,
+    /// Those whose quick work takes its time.
+    late: usize,
+    /// How much work was begun, and how much of that by the last [`look`](Queue::look).
+    begun: u64,
+    begun_before: u64,
     /// Those that wait. Who came last is called first: its memory is warm still, and the others may
     /// leave.
     waiting: Vec<Arc<Waiter>>,
 }
 
 impl State {
-    fn pop(&mut self) -> Option<Work> {
+    fn begin(&mut self) -> Option<Work> {
         let work = self.work.pop_front()?;
+        self.begun += 1;
         self.long -= usize::from(!work.is_quick);
+        self.at_long += usize::from(!work.is_quick);
         Some(work)
     }
 
-    /// Calls a thread unless those that are at work will be through soon.
+    /// Whether enough threads look for more soon, and what waits is quick.
+    fn is_served(&self, processors: usize) -> bool {
+        let occupied = self.waiting.len() + self.at_long + self.late;
+        self.long == 0 && self.takers.saturating_sub(occupied) >= processors
+    }
+
     fn call_if_worth_it(&mut self, processors: usize, threads: usize) -> Call {
-        let busy = self.takers - self.waiting.len();
-        if self.long == 0 && busy >= processors {
-            return Call::Nobody;
-        }
-        self.call(threads)
+        if self.is_served(processors) { Call::Nobody } else { self.call(threads) }
     }
 
     fn call(&mut self, threads: usize) -> Call {
@@ -143,14 +153,21 @@ impl Queue {
         (number, state.call_if_worth_it(self.processors, threads))
     }
 
-    /// Who is to be called for what waits at the end of a batch.
-    pub(super) fn call_for_batch(&self, threads: usize) -> Call {
+    /// Who is to be called for what waits.
+    pub(super) fn call(&self, threads: usize) -> Call {
         self.lock().call_if_worth_it(self.processors, threads)
     }
 
-    /// Who is to be called for what waits still: quick work was not as quick as it should be.
-    pub(super) fn call(&self, threads: usize) -> Call {
-        self.lock().call(threads)
+    /// The same from time to time. Where nothing was begun since the last time, work that was quick
+    /// before takes its time now, and whoever does it is not counted on.
+    pub(super) fn look(&self, threads: usize) -> Call {
+        let mut state = self.lock();
+        let has_moved = state.begun != state.begun_before;
+        state.begun_before = state.begun;
+        if !has_moved && !state.work.is_empty() && state.is_served(self.processors) {
+            state.late += 1;
+        }
+        state.call_if_worth_it(self.processors, threads)
     }
 
     /// Work for which no thread could be started; `None` when another has taken it meanwhile.
@@ -174,13 +191,14 @@ impl Queue {
         }
     }
 
-    /// What a thread is to do next.
-    pub(super) fn next(&self, generation: usize, threads: usize) -> Turn {
+    /// What a thread is to do next. `was_long`: it comes from work that was not known to be quick.
+    pub(super) fn next(&self, generation: usize, threads: usize, was_long: bool) -> Turn {
         let mut state = self.lock();
         if state.generation != generation {
             return Turn::Leave;
         }
-        match state.pop() {
+        state.at_long -= usize::from(was_long);
+        match state.begin() {
             Some(work) => {
                 let call = state.call_if_worth_it(self.processors, threads);
                 Turn::Work(work, call)
@@ -197,6 +215,9 @@ impl Queue {
         }
         me.is_called.store(false, Ordering::Relaxed);
         state.waiting.push(Arc::clone(me));
+        if state.takers == state.waiting.len() + state.at_long {
+            state.late = 0;
+        }
         loop {
             let (woken, timeout) =
                 me.bell.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner);
@@ -223,6 +244,8 @@ impl Queue {
         state.generation += 1;
         state.takers = 0;
         state.on_their_way = 0;
+        state.at_long = 0;
+        state.late = 0;
         let waiting = std::mem::take(&mut state.waiting);
         let call = state.call(threads);
         drop(state);
@@ -248,12 +271,12 @@ mod tests {
         assert!(matches!(queue.push(true, nothing(), 2, false).1, Call::Nobody));
         assert!(matches!(queue.push(true, nothing(), 2, false).1, Call::Nobody));
         queue.arrive(0);
-        assert!(matches!(queue.next(0, 2), Turn::Work(_, Call::Another(0))));
+        assert!(matches!(queue.next(0, 2, false), Turn::Work(_, Call::Another(0))));
         queue.arrive(0);
         // Both threads of the pool are there.
-        assert!(matches!(queue.next(0, 2), Turn::Work(_, Call::Nobody)));
-        assert!(matches!(queue.next(0, 2), Turn::Work(_, Call::Nobody)));
-        assert!(matches!(queue.next(0, 2), Turn::Pause));
+        assert!(matches!(queue.next(0, 2, false), Turn::Work(_, Call::Nobody)));
+        assert!(matches!(queue.next(0, 2, false), Turn::Work(_, Call::Nobody)));
+        assert!(matches!(queue.next(0, 2, false), Turn::Pause));
         assert!(!queue.wait(0, Duration::from_millis(1), &Arc::default()), "nobody calls");
         // It has left, so another is called in its place.
         assert!(matches!(queue.push(true, nothing(), 2, false).1, Call::Another(0)));
@@ -274,22 +297,60 @@ mod tests {
     }
 
     #[test]
-    fn quick_work_has_no_more_threads_than_processors_unless_it_takes_its_time() {
+    fn quick_work_has_no_more_threads_than_processors() {
         let queue = Queue::new(1);
         assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Another(0)));
         queue.arrive(0);
         for _ in 0..2 {
             assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Nobody));
         }
-        assert!(matches!(queue.next(0, 4), Turn::Work(_, Call::Nobody)));
-        assert!(matches!(queue.call_for_batch(4), Call::Nobody));
-        assert!(matches!(queue.call(4), Call::Another(0)), "by the watchdog");
-        queue.arrive(0);
+        assert!(matches!(queue.next(0, 4, false), Turn::Work(_, Call::Nobody)));
         assert!(matches!(queue.push(false, nothing(), 4, false).1, Call::Another(0)), "long work");
         queue.arrive(0);
-        assert!(matches!(queue.next(0, 4), Turn::Work(_, Call::Another(0))), "it waits still");
+        for _ in 0..2 {
+            assert!(matches!(queue.next(0, 4, false), Turn::Work(..)));
+        }
+        assert!(matches!(queue.next(0, 4, false), Turn::Work(_, Call::Nobody)), "the long one");
+        assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Nobody), "one is quick");
+        assert!(matches!(queue.next(0, 4, false), Turn::Work(_, Call::Nobody)));
+    }
+
+    #[test]
+    fn who_is_at_long_work_is_not_counted_on_for_quick_work() {
+        let queue = Queue::new(1);
+        queue.push(false, nothing(), 4, false);
         queue.arrive(0);
-        assert!(matches!(queue.next(0, 4), Turn::Work(_, Call::Nobody)));
+        assert!(matches!(queue.next(0, 4, false), Turn::Work(..)));
+        assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Another(0)));
+        queue.arrive(0);
+        assert!(matches!(queue.next(0, 4, false), Turn::Work(..)));
+        assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Nobody));
+        assert!(matches!(queue.next(0, 4, true), Turn::Work(_, Call::Nobody)), "back from it");
+        assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Nobody));
+    }
+
+    #[test]
+    fn quick_work_that_takes_its_time_is_found_out_and_forgiven() {
+        let queue = Queue::new(1);
+        queue.push(true, nothing(), 4, false);
+        queue.arrive(0);
+        assert!(matches!(queue.next(0, 4, false), Turn::Work(..)));
+        assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Nobody));
+        assert!(matches!(queue.look(4), Call::Nobody), "one was begun since the last look");
+        assert!(matches!(queue.look(4), Call::Another(0)));
+        queue.arrive(0);
+        assert!(matches!(queue.next(0, 4, false), Turn::Work(..)));
+        // The second one does quick work only; the first one still takes its time.
+        assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Nobody));
+        assert!(matches!(queue.next(0, 4, false), Turn::Work(..)));
+        for _ in 0..2 {
+            assert!(matches!(queue.next(0, 4, false), Turn::Pause));
+            queue.wait(0, Duration::from_millis(1), &Arc::default());
+        }
+        queue.push(true, nothing(), 4, false);
+        queue.arrive(0);
+        assert!(matches!(queue.next(0, 4, false), Turn::Work(..)));
+        assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Nobody), "forgiven");
     }
 
     #[test]
@@ -300,7 +361,7 @@ mod tests {
             queue.arrive(0);
         }
         for _ in 0..2 {
-            assert!(matches!(queue.next(0, 2), Turn::Work(..)));
+            assert!(matches!(queue.next(0, 2, false), Turn::Work(..)));
         }
         let waits: Vec<Arc<Waiter>> = (0..2).map(|_| Arc::default()).collect();
         let threads: Vec<_> = waits
@@ -336,7 +397,7 @@ mod tests {
         let (number, call) = queue.push(true, nothing(), 1, false);
         assert!(matches!((queue.replace(1), call), (Call::Another(1), Call::Another(0))));
         queue.arrive(0);
-        assert!(matches!(queue.next(0, 1), Turn::Leave));
+        assert!(matches!(queue.next(0, 1, false), Turn::Leave));
         assert!(queue.take_back(number, 1).is_some());
         assert!(matches!(queue.push(true, nothing(), 1, false).1, Call::Another(1)));
     }
