@@ -124,6 +124,9 @@ pub fn skipped(programs: &Programs, options: &Options) -> Vec<Skipped> {
     missing.collect()
 }
 
+/// How many requests wait for a plugin by default.
+const QUEUE: usize = 1024;
+
 /// Measures one cell; nothing if no server of it is asked for.
 pub fn measure(
     cell: &Cell,
@@ -148,6 +151,10 @@ pub fn measure(
     };
     let mut runs: Vec<(Contender, Vec<Sample>)> = Vec::new();
     for entry in entries {
+        if entry.waits_at_a_gate() && cell.window * cell.links > QUEUE {
+            skip(entry.name, format!("at most {QUEUE} requests wait; the others are `overloaded`"));
+            continue;
+        }
         // A first exchange warms up, and shows that the answers are right.
         let warm = Contender::start(entry, *cell, starter).and_then(|mut contender| {
             contender.exchange(Goal::Time(options.slice()))?;

@@ -110,6 +110,11 @@ pub const ALL: &[Entry] = &[
 ];
 
 impl Entry {
+    /// Whether its requests leave the reader, and wait where there is no room.
+    pub fn waits_at_a_gate(&self) -> bool {
+        matches!(self.kind, Kind::A2e { run, .. } if run != "inline")
+    }
+
     /// Why it cannot be measured here; none if it can.
     pub fn is_missing(&self, programs: &Programs) -> Option<String> {
         match self.kind {

@@ -32,7 +32,7 @@ const MAX_SPARE: usize = 256;
 /// Jobs that wait. How many there may be, its owner decides.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    /// In the order of their turns; none is empty. Few: at most one for each session that waits.
+    /// In the order of their turns; none is empty. Few: one or two for each session that waits.
     groups: VecDeque<(Group, VecDeque<Job>)>,
     /// The memory of a group that has gone, for the next one.
     spare: VecDeque<Job>,
