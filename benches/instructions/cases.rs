@@ -20,7 +20,7 @@ pub struct Case {
     pub count: u64,
 }
 
-pub const ALL: [Case; 11] = [
+pub const ALL: [Case; 14] = [
     Case { name: "codec: check 200 B", count: 2_000 },
     Case { name: "codec: check 64 KiB rows", count: 20 },
     Case { name: "codec: encode 200 B", count: 2_000 },
@@ -31,6 +31,9 @@ pub const ALL: [Case; 11] = [
     Case { name: "dispatch: inline 200 B", count: 500 },
     // The start of so many differs by a million from run to run: it takes many messages to drown it.
     Case { name: "dispatch: inline 200 B, 200 plugins", count: 4_000 },
+    Case { name: "dispatch: inline 200 B, 10,000 sessions", count: 4_000 },
+    Case { name: "dispatch: inline 200 B, 100,000 before", count: 4_000 },
+    Case { name: "dispatch: pool 200 B", count: 1_000 },
     Case { name: "dispatch: future 200 B", count: 1_000 },
     Case { name: "dispatch: future 200 B, 999 wait", count: 4_000 },
 ];
@@ -38,6 +41,10 @@ pub const ALL: [Case; 11] = [
 /// What a host is given to do.
 struct Load {
     plugins: usize,
+    /// Sessions besides the one that works, which only sends one message each.
+    sessions: usize,
+    /// Messages of the session before those that are counted.
+    before: u64,
     /// How the messages begin; none for those of the echo tool.
     head: Option<&'static str>,
     /// Where the echo tool runs.
@@ -47,7 +54,15 @@ struct Load {
     may_run: usize,
 }
 
-const INLINE: Load = Load { plugins: 1, head: None, run: "inline", window: 50, may_run: 256 };
+const INLINE: Load = Load {
+    plugins: 1,
+    sessions: 0,
+    before: 0,
+    head: None,
+    run: "inline",
+    window: 50,
+    may_run: 256,
+};
 
 pub fn run(case: &str, count: u64) -> Result<(), String> {
     match case {
@@ -64,6 +79,13 @@ pub fn run(case: &str, count: u64) -> Result<(), String> {
         }
         "dispatch: inline 200 B" => exchange(&INLINE, count),
         "dispatch: inline 200 B, 200 plugins" => exchange(&Load { plugins: 200, ..INLINE }, count),
+        "dispatch: inline 200 B, 10,000 sessions" => {
+            exchange(&Load { sessions: 10_000, ..INLINE }, count)
+        }
+        "dispatch: inline 200 B, 100,000 before" => {
+            exchange(&Load { before: 100_000, ..INLINE }, count)
+        }
+        "dispatch: pool 200 B" => exchange(&Load { run: "pool", ..INLINE }, count),
         "dispatch: future 200 B" => exchange(&Load { run: "future", ..INLINE }, count),
         "dispatch: future 200 B, 999 wait" => {
             exchange(&Load { run: "future", window: 1_000, may_run: 1, ..INLINE }, count)
@@ -145,9 +167,15 @@ fn exchange(load: &Load, count: u64) -> Result<(), String> {
         }
         let started = Executor::builder(config).start().await;
         let executor = started.map_err(|error| format!("a host: {error}"))?;
+        let mut others = Vec::new();
+        for _ in 0..load.sessions {
+            let mut other = executor.connect();
+            answered(&mut other, b"{\"type\":\"ping\",\"id\":\"1\"}\n", 1).await?;
+            others.push(other);
+        }
         let mut connection = executor.connect();
         let mut requests = Requests::echo(200);
-        for round in 0..count / load.window {
+        for round in 0..(load.before + count) / load.window {
             let mut lines = Vec::new();
             for number in 0..load.window {
                 match load.head {
@@ -160,7 +188,7 @@ fn exchange(load: &Load, count: u64) -> Result<(), String> {
             }
             answered(&mut connection, &lines, load.window).await?;
         }
-        drop(connection);
+        drop((connection, others));
         executor.shutdown(Duration::ZERO).await;
         Ok(())
     })

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::drive::{Goal, Link};
-use crate::measure::{Cell, Contender, Sample, Skipped, Spread, cpu_per_message};
+use crate::measure::{Cell, Contender, Sample, Skipped, Spread, cpu_per_message, middle_half};
 use crate::options::Options;
 use crate::servers::{ALL, Entry, Kind, Starter, Wire};
 use crate::shapes::Shape;
@@ -20,8 +20,10 @@ pub struct Point {
     pub size: usize,
     /// Microseconds of time per message.
     pub cost: Spread,
-    /// Cost over that of the smallest size, inside a round.
+    /// Cost over that of the smallest size, inside a turn.
     pub of_first: Spread,
+    /// Between which values the middle half of these ratios lies.
+    pub of_first_half: (f64, f64),
     /// Microseconds of the host's processor time per message.
     pub cpu: f64,
 }
@@ -32,8 +34,12 @@ const BUSY: usize = 10;
 /// Messages of a young session: enough to warm up its process.
 const YOUNG: usize = 10_000;
 
-/// Messages over which a session's cost is taken.
-const MEASURED: u64 = 20_000;
+/// Turns of a round. Whatever the machine does meanwhile lasts longer than a short turn, so it hits all
+/// sizes alike; and many ratios have a better median than few.
+const TURNS: u32 = 10;
+
+/// Messages over which a session's cost is taken in a turn.
+const MEASURED: u64 = 4_000;
 
 /// Open files that are not sessions.
 const OTHER_FILES: u64 = 200;
@@ -116,7 +122,7 @@ fn of_sessions(
     rounds(contenders, options)
 }
 
-/// All sizes in each round.
+/// All sizes in each turn.
 fn rounds(
     mut contenders: Vec<(usize, Contender)>,
     options: &Options,
@@ -125,16 +131,21 @@ fn rounds(
         contender.exchange(Goal::Time(options.slice()))?;
     }
     let mut samples: Vec<Vec<Sample>> = contenders.iter().map(|_| Vec::new()).collect();
-    for _ in 0..options.rounds {
-        for ((_, contender), samples) in contenders.iter_mut().zip(&mut samples) {
-            samples.push(contender.exchange(Goal::Time(options.slice()))?);
+    for turn in 0..options.rounds * TURNS {
+        let mut all: Vec<_> = contenders.iter_mut().zip(&mut samples).collect();
+        // None is always the one after the same other.
+        if turn % 2 == 1 {
+            all.reverse();
+        }
+        for ((_, contender), samples) in all {
+            samples.push(contender.exchange(Goal::Time(options.slice() / TURNS))?);
         }
     }
     let sizes = contenders.iter().map(|(size, _)| *size);
     Ok(points(sizes.zip(samples).collect()))
 }
 
-/// An old session beside young ones, in the same rounds: what the machine does meanwhile hits both.
+/// An old session beside young ones, turn by turn: what the machine does meanwhile hits both.
 fn of_messages(
     most: usize,
     starter: &Starter<'_>,
@@ -148,8 +159,10 @@ fn of_messages(
         // A new session for each round, so that it is young each time; its first messages warm it up.
         let mut young = Contender::start(host(Wire::Pipe)?, cell, starter)?;
         young.exchange(Goal::Messages(YOUNG as u64))?;
-        samples.0.push(young.exchange(Goal::Messages(MEASURED))?);
-        samples.1.push(old.exchange(Goal::Messages(MEASURED))?);
+        for _ in 0..TURNS {
+            samples.0.push(young.exchange(Goal::Messages(MEASURED))?);
+            samples.1.push(old.exchange(Goal::Messages(MEASURED))?);
+        }
     }
     Ok(points(vec![(YOUNG, samples.0), (most, samples.1)]))
 }
@@ -159,11 +172,15 @@ fn points(samples: Vec<(usize, Vec<Sample>)>) -> Vec<Point> {
         .first()
         .map(|(_, samples)| samples.iter().map(|it| it.rate).collect())
         .unwrap_or_default();
-    let point = |(size, samples): (usize, Vec<Sample>)| Point {
-        size,
-        cost: Spread::of(samples.iter().map(|it| 1e6 / it.rate)),
-        of_first: Spread::of(samples.iter().zip(&first).map(|(it, first)| first / it.rate)),
-        cpu: cpu_per_message(&samples),
+    let point = |(size, samples): (usize, Vec<Sample>)| {
+        let ratios = || samples.iter().zip(&first).map(|(it, first)| first / it.rate);
+        Point {
+            size,
+            cost: Spread::of(samples.iter().map(|it| 1e6 / it.rate)),
+            of_first: Spread::of(ratios()),
+            of_first_half: middle_half(ratios()),
+            cpu: cpu_per_message(&samples),
+        }
     };
     samples.into_iter().map(point).collect()
 }

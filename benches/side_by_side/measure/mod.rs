@@ -4,7 +4,7 @@ mod contender;
 mod stats;
 
 pub use contender::Contender;
-pub use stats::{Sample, Spread, cpu_per_message};
+pub use stats::{Sample, Spread, cpu_per_message, middle_half};
 
 use crate::drive::Goal;
 use crate::options::Options;

@@ -63,6 +63,15 @@ impl Spread {
     }
 }
 
+/// Between which values the middle half of these lies.
+pub fn middle_half(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
+    let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+    values.sort_by(f64::total_cmp);
+    let quarter = values.len() / 4;
+    let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
+    (at(quarter), at(values.len().saturating_sub(quarter + 1)))
+}
+
 /// Microseconds of processor time per message, over all rounds: the system counts in steps of 10 ms.
 #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 pub fn cpu_per_message(samples: &[Sample]) -> f64 {
@@ -89,5 +98,7 @@ mod tests {
             );
         }
         assert!(Spread::of([]).median.is_nan());
+        let (low, high) = middle_half([8.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+        assert_eq!([low, high].map(f64::to_bits), [3.0, 6.0].map(f64::to_bits));
     }
 }

@@ -17,7 +17,8 @@ pub fn text(report: &Report) -> String {
         let points = grown.points.iter().map(|it| {
             json!({
                 "size": it.size, "us_per_message": it.cost.json(),
-                "of_first": it.of_first.json(), "cpu_us_per_message": it.cpu,
+                "of_first": it.of_first.json(), "of_first_middle_half": it.of_first_half,
+                "cpu_us_per_message": it.cpu,
             })
         });
         json!({ "what": grown.what, "points": points.collect::<Vec<_>>() })

@@ -83,16 +83,18 @@ pub fn show_figures(figures: &Figures) {
 
 pub fn show_growth(growth: &[Growth]) {
     println!("\n### Growth\n");
-    println!("| what | size | us/msg | of the first | CPU us/msg |");
-    println!("|---|---|---|---|---|");
+    println!("| what | size | us/msg | of the first | middle half | CPU us/msg |");
+    println!("|---|---|---|---|---|---|");
     for grown in growth {
         for point in &grown.points {
             println!(
-                "| {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {}..{} | {} |",
                 grown.what,
                 point.size,
                 micros(point.cost.median),
                 ratio(point.of_first),
+                number(point.of_first_half.0),
+                number(point.of_first_half.1),
                 micros(point.cpu)
             );
         }
