@@ -85,7 +85,7 @@ impl Session {
         Control::Done
     }
 
-    fn is_ending(&self) -> bool {
+    pub(super) fn is_ending(&self) -> bool {
         self.phase() >= Phase::Draining
     }
 

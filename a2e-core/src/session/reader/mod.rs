@@ -1,5 +1,7 @@
 //! The reader of a session: takes lines from the transport, checks them, and starts their requests.
 
+mod awake;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,6 +10,7 @@ use bytes::BufMut;
 use futures_util::FutureExt;
 use tokio::io::AsyncReadExt;
 
+use self::awake::Awake;
 use super::control::Control;
 use super::refuse::unhandled;
 use super::resume::Asked;
@@ -50,6 +53,8 @@ pub(super) struct Reader {
     asked: Option<Box<Asked>>,
     /// The time, as of the last step on the reader.
     now: Time,
+    /// Whether to look for more before the thread sleeps.
+    awake: Awake,
 }
 
 impl Reader {
@@ -65,6 +70,7 @@ impl Reader {
             is_first: true,
             asked: None,
             now: session.now(),
+            awake: Awake::default(),
             session: Arc::clone(session),
         }
     }
@@ -119,14 +125,10 @@ impl Reader {
                 tokio::task::yield_now().await;
             }
             let room = self.lines.prepare(last_read);
-            let mut into = self.lines.buffer().limit(room);
-            // In good times, what is there is taken without asking what else may have happened.
-            let there = (session.phase() == Phase::Ready)
-                .then(|| self.source.read_buf(&mut into).now_or_never())
-                .flatten();
-            let read = if let Some(read) = there {
+            let read = if let Some(read) = self.read_soon(room).await {
                 read
             } else {
+                let mut into = self.lines.buffer().limit(room);
                 tokio::select! {
                     read = self.source.read_buf(&mut into) => read,
                     () = &mut overdue => {
@@ -150,6 +152,36 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// In good times, what is there is taken without asking what else may have happened. So is what
+    /// comes soon, from a peer that calls one after the other: of one that has more in flight, more comes
+    /// while we sleep.
+    async fn read_soon(&mut self, room: usize) -> Option<std::io::Result<usize>> {
+        let session = &self.session;
+        if !session.is_authenticated() || session.is_ending() {
+            return None;
+        }
+        let mut into = self.lines.buffer().limit(room);
+        let there = self.source.read_buf(&mut into).now_or_never();
+        // On a thread that it shares with others, the session has no right to keep it.
+        if there.is_some()
+            || !session.peer.is_stdio
+            || !self.awake.is_worth_it()
+            || session.in_flight() > 1
+        {
+            return there;
+        }
+        let until = session.now().mono + Awake::LIMIT;
+        let mut there = None;
+        while there.is_none() && session.now().mono < until {
+            // Others that want this processor get it; the peer may be one of them.
+            std::thread::yield_now();
+            tokio::task::yield_now().await;
+            there = self.source.read_buf(&mut into).now_or_never();
+        }
+        self.awake.note(there.is_some());
+        there
     }
 
     /// Carries out the resume that the last line asked for.
