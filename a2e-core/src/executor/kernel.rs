@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::audit::{self, AuditLog, AuditRecord};
 use crate::children::Supervisor;
@@ -19,6 +19,10 @@ use crate::session::{Outgoing, ReplySink, Resumable, Resumables, Session, WrongT
 use crate::snapshot::{MemoryStore, SnapshotStore};
 use crate::transport::{ByteSink, Peer};
 use crate::{Error, Result, Time};
+
+/// Sessions over sockets that have a thread of their own; those beyond share the host's. A thread costs
+/// about 30 KiB and three descriptors.
+const OWN_THREADS: usize = 8;
 
 /// What the builder brings to a kernel.
 pub(super) struct Services {
@@ -120,6 +124,8 @@ pub(crate) struct Kernel {
     next_instance: AtomicUsize,
     /// Who puts a table in force has this; nothing of a plugin runs under it.
     installing: Mutex<()>,
+    /// For sessions that are served on a thread of their own.
+    pub(super) own_threads: Arc<Semaphore>,
     failure: watch::Sender<Option<String>>,
     /// Wakes the saver before its time.
     pub(super) save_wanted: Arc<tokio::sync::Notify>,
@@ -184,6 +190,7 @@ impl Kernel {
             reloads,
             next_instance: AtomicUsize::new(0),
             installing: Mutex::default(),
+            own_threads: Arc::new(Semaphore::new(OWN_THREADS)),
             failure: watch::Sender::new(None),
             save_wanted: Arc::default(),
             drain,

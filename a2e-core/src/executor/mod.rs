@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use crate::config::HostConfig;
 use crate::protocol::PluginName;
-use crate::session::serve;
-use crate::transport::{Connection, memory_pair, stdio};
+use crate::session::serve::{self, Thread};
+use crate::transport::{Connection, Detached, Socket, memory_pair, stdio};
 use crate::{Error, Result};
 
 pub use crate::protocol::host::{
@@ -60,12 +60,16 @@ impl Executor {
 
     /// Serves one connection until it ends.
     pub async fn serve(&self, connection: Connection) {
-        serve::serve(Arc::clone(&self.kernel), connection).await;
+        serve::serve(Arc::clone(&self.kernel), connection, Thread::Shared).await;
     }
 
     /// Serves one connection in a task of its own.
     pub fn spawn(&self, connection: Connection) -> tokio::task::JoinHandle<()> {
-        self.kernel.runtime.spawn(serve::serve(Arc::clone(&self.kernel), connection))
+        self.kernel.runtime.spawn(serve::serve(
+            Arc::clone(&self.kernel),
+            connection,
+            Thread::Shared,
+        ))
     }
 
     /// Serves standard input and output on a thread of its own; the future resolves when that session
@@ -86,16 +90,9 @@ impl Executor {
         };
         let kernel = Arc::clone(&self.kernel);
         let (ended, end) = tokio::sync::oneshot::channel::<()>();
-        let session = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                let source = stdio::source()?;
-                serve::serve(kernel, stdio::connection(source, sink)).await;
-                Ok::<(), std::io::Error>(())
-            })
-        };
         std::thread::Builder::new().name("a2e-stdio".into()).spawn(move || {
-            if let Err(error) = session() {
+            let served = alone(kernel, || Ok(stdio::connection(stdio::source()?, sink)));
+            if let Err(error) = served {
                 tracing::error!(%error, "standard input cannot be read");
             }
             drop(ended);
@@ -104,6 +101,33 @@ impl Executor {
             // Dropped in either case: at the end, and by a panic.
             let _ended = end.await;
         })
+    }
+
+    /// Serves a socket: on a thread of its own while few sessions have one, as
+    /// [`serve_stdio`](Self::serve_stdio) does, else on the host's runtime.
+    pub fn spawn_socket(&self, socket: Socket) {
+        let Ok(place) = Arc::clone(&self.kernel.own_threads).try_acquire_owned() else {
+            // The session reports for itself.
+            return drop(self.spawn(socket.into_connection()));
+        };
+        let kernel = Arc::clone(&self.kernel);
+        let (give, take) = std::sync::mpsc::sync_channel::<Detached>(1);
+        let thread = std::thread::Builder::new().name("a2e-session".into()).spawn(move || {
+            let served = take.recv().map(|socket| alone(kernel, || socket.into_connection()));
+            if let Ok(Err(error)) = served {
+                tracing::warn!(%error, "a socket cannot be served");
+            }
+            drop(place);
+        });
+        if let Err(error) = thread {
+            tracing::warn!(%error, "no thread for a session; the host's threads serve it");
+            return drop(self.spawn(socket.into_connection()));
+        }
+        match socket.detach(&self.kernel.runtime) {
+            // The thread waits for it.
+            Ok(socket) => drop(give.send(socket)),
+            Err(error) => tracing::warn!(%error, "a socket cannot be served"),
+        }
     }
 
     /// Opens a session inside this process and gives back the client's end.
@@ -178,6 +202,18 @@ impl Executor {
     pub async fn shutdown(&self, drain: Duration) {
         self.kernel.shut_down(drain).await;
     }
+}
+
+/// Serves a connection on this thread, which waits for its input itself.
+fn alone(
+    kernel: Arc<Kernel>,
+    connection: impl FnOnce() -> std::io::Result<Connection>,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        serve::serve(kernel, connection()?, Thread::Own).await;
+        Ok(())
+    })
 }
 
 impl Drop for Executor {

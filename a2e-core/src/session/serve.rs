@@ -22,8 +22,17 @@ const AFTER_END: Duration = Duration::from_millis(100);
 /// How long a peer of a host with a token may take to shake hands; never on stdio.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
+/// Whose thread a session's reader runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Thread {
+    /// Its own.
+    Own,
+    /// One of the host's, which other sessions need, too.
+    Shared,
+}
+
 /// Serves one connection until it ends.
-pub(crate) async fn serve(kernel: Arc<Kernel>, connection: Connection) {
+pub(crate) async fn serve(kernel: Arc<Kernel>, connection: Connection, thread: Thread) {
     let Connection { source, sink, peer } = connection;
     let session = match kernel.open_session(peer, sink) {
         Ok(session) => session,
@@ -35,7 +44,7 @@ pub(crate) async fn serve(kernel: Arc<Kernel>, connection: Connection) {
     tracing::debug!(session = %session.id(), peer = %session.peer.name, "session opened");
     let mut open = Open(Some(session));
     let Some(session) = open.0.clone() else { return };
-    let mut reader = Reader::new(&session, source);
+    let mut reader = Reader::new(&session, source, thread);
     let end = reader.run().await;
     let source = reader.into_source();
     finish_session(&session, end, source).await;

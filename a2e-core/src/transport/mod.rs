@@ -9,10 +9,16 @@ use tokio::io::AsyncRead;
 
 pub mod memory;
 #[cfg(feature = "host")]
+mod socket;
+#[cfg(feature = "host")]
 pub mod stdio;
 mod streams;
 
 pub use memory::memory_pair;
+#[cfg(feature = "host")]
+pub(crate) use socket::Detached;
+#[cfg(feature = "host")]
+pub use socket::Socket;
 pub use streams::{from_child, from_pipes, from_tcp, from_unix};
 
 /// The readable end of a connection.

@@ -13,11 +13,15 @@ use super::{ByteSink, Connection, Gone, Peer, Readiness};
 
 /// A Unix socket as a connection; the peer's uid is read from the socket.
 pub fn from_unix(stream: UnixStream) -> Connection {
+    let peer = peer_of_unix(&stream);
+    let (source, sink) = stream.into_split();
+    Connection { source: Box::new(source), sink: Arc::new(Closable::new(sink)), peer }
+}
+
+pub(super) fn peer_of_unix(stream: &UnixStream) -> Peer {
     let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
     let name = uid.map_or_else(|| "unix".to_owned(), |uid| format!("unix uid={uid}"));
-    let (source, sink) = stream.into_split();
-    let peer = Peer { uid, ..Peer::named(name) };
-    Connection { source: Box::new(source), sink: Arc::new(Closable::new(sink)), peer }
+    Peer { uid, ..Peer::named(name) }
 }
 
 /// A TCP socket as a connection. Small writes are sent at once.
@@ -25,10 +29,14 @@ pub fn from_tcp(stream: TcpStream) -> Connection {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
-    let name = stream.peer_addr().map_or_else(|_| "tcp".into(), |address| format!("tcp {address}"));
+    let peer = peer_of_tcp(&stream);
     let (source, sink) = stream.into_split();
-    let peer = Peer::named(name);
     Connection { source: Box::new(source), sink: Arc::new(Closable::new(sink)), peer }
+}
+
+pub(super) fn peer_of_tcp(stream: &TcpStream) -> Peer {
+    let address = stream.peer_addr();
+    Peer::named(address.map_or_else(|_| "tcp".to_owned(), |address| format!("tcp {address}")))
 }
 
 /// Two pipe ends as a connection.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use a2e_core::Executor;
 use a2e_core::config::{HostConfig, ListenAddr};
-use a2e_core::transport::{Connection, from_tcp, from_unix};
+use a2e_core::transport::{Peer, Socket};
 use nix::sys::stat::{Mode, umask};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
@@ -72,15 +72,14 @@ impl Listener {
         let mut pause = BACK_OFF.0;
         loop {
             let accepted = match &self.kind {
-                Kind::Tcp(listener) => listener.accept().await.map(|(stream, _)| from_tcp(stream)),
-                Kind::Unix(listener, _) => listener.accept().await.map(|(it, _)| from_unix(it)),
+                Kind::Tcp(listener) => listener.accept().await.map(|(it, _)| Socket::Tcp(it)),
+                Kind::Unix(listener, _) => listener.accept().await.map(|(it, _)| Socket::Unix(it)),
             };
             match accepted {
-                Ok(connection) => {
+                Ok(socket) => {
                     pause = BACK_OFF.0;
-                    if self.is_welcome(&connection) {
-                        // The session reports for itself.
-                        drop(executor.spawn(connection));
+                    if self.is_welcome(&socket.peer()) {
+                        executor.spawn_socket(socket);
                     }
                 }
                 Err(error) => {
@@ -94,12 +93,12 @@ impl Listener {
     }
 
     /// On a Unix socket, our own user and root.
-    fn is_welcome(&self, connection: &Connection) -> bool {
+    fn is_welcome(&self, peer: &Peer) -> bool {
         let Kind::Unix(..) = &self.kind else { return true };
         let own = nix::unistd::geteuid().as_raw();
-        let is_welcome = connection.peer.uid.is_some_and(|uid| uid == own || uid == 0);
+        let is_welcome = peer.uid.is_some_and(|uid| uid == own || uid == 0);
         if !is_welcome {
-            tracing::warn!(peer = %connection.peer.name, "refused: another user's process");
+            tracing::warn!(peer = %peer.name, "refused: another user's process");
         }
         is_welcome
     }

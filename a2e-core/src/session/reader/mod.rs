@@ -14,7 +14,7 @@ use self::awake::Awake;
 use super::control::Control;
 use super::refuse::unhandled;
 use super::resume::Asked;
-use super::serve::{End, drained, handshake_overdue, peer_left, unless_draining};
+use super::serve::{End, Thread, drained, handshake_overdue, peer_left, unless_draining};
 use super::{Phase, Session};
 use crate::codec::scan::{Key, Outline, ScanError, Scanned, scan_into};
 use crate::codec::{Envelope, EnvelopeError, Incoming, LineBuffer, LineItem};
@@ -40,6 +40,7 @@ thread_local! {
 pub(super) struct Reader {
     session: Arc<Session>,
     source: ByteSource,
+    thread: Thread,
     lines: LineBuffer,
     table: Arc<RouteTable>,
     table_generation: u64,
@@ -58,10 +59,11 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(session: &Arc<Session>, source: ByteSource) -> Self {
+    pub(super) fn new(session: &Arc<Session>, source: ByteSource, thread: Thread) -> Self {
         let kernel = &session.kernel;
         Self {
             source,
+            thread,
             lines: LineBuffer::new(kernel.config.limits.max_line_bytes),
             table: kernel.table(),
             table_generation: kernel.table_generation(),
@@ -83,9 +85,8 @@ impl Reader {
         let session = Arc::clone(&self.session);
         let (mut last_read, mut turns) = (0, 0_u32);
         // Begun once: to begin to wait anew for each line costs as much as to look for its route.
-        let (overdue, death) = (handshake_overdue(&session), session.sink.death());
-        let drained = drained(&session);
-        tokio::pin!(overdue, death, drained);
+        let told_to_end = told_to_end(&session);
+        tokio::pin!(told_to_end);
         loop {
             let is_done = self.take_lines();
             self.resume_if_asked().await;
@@ -129,14 +130,13 @@ impl Reader {
                 read
             } else {
                 let mut into = self.lines.buffer().limit(room);
-                tokio::select! {
-                    read = self.source.read_buf(&mut into) => read,
-                    () = &mut overdue => {
-                        tracing::info!(peer = %session.peer.name, "no handshake within 10 s; closed");
-                        return End::Drain;
-                    }
-                    () = &mut death => return End::Lost,
-                    () = &mut drained => return End::Drain,
+                let read = self.source.read_buf(&mut into);
+                if session.is_authenticated() && !session.is_ending() {
+                    // What came is looked at first: it is mostly why we wake.
+                    tokio::select! { biased; read = read => read, end = &mut told_to_end => return end }
+                } else {
+                    // Not here, or a peer that never pauses would never be told.
+                    tokio::select! { biased; end = &mut told_to_end => return end, read = read => read }
                 }
             };
             match read {
@@ -166,7 +166,7 @@ impl Reader {
         let there = self.source.read_buf(&mut into).now_or_never();
         // On a thread that it shares with others, the session has no right to keep it.
         if there.is_some()
-            || !session.peer.is_stdio
+            || self.thread == Thread::Shared
             || !self.awake.is_worth_it()
             || session.in_flight() > 1
         {
@@ -308,7 +308,7 @@ impl Reader {
         // A request holds its session, so it may not stay there.
         self.spare = session.take_inline();
         session.is_reading.store(false, Ordering::Release);
-        if session.peer.is_stdio {
+        if self.thread == Thread::Own {
             // On a thread of its own nobody else answers.
             return session.sink.flush();
         }
@@ -400,6 +400,18 @@ impl Reader {
         session.end_inline();
         // Not when it ended: its handler, or a hook after the answer, may have gone on since.
         self.now = session.now();
+    }
+}
+
+/// Resolves when the session is to end for another reason than its input.
+async fn told_to_end(session: &Session) -> End {
+    tokio::select! {
+        () = handshake_overdue(session) => {
+            tracing::info!(peer = %session.peer.name, "no handshake within 10 s; closed");
+            End::Drain
+        }
+        () = session.sink.death() => End::Lost,
+        () = drained(session) => End::Drain,
     }
 }
 

@@ -1,0 +1,161 @@
+//! A connected socket, before it is decided who waits for its input.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::Shutdown;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Handle;
+
+use super::streams::{peer_of_tcp, peer_of_unix};
+use super::{ByteSink, ByteSource, Connection, Gone, Peer, Readiness, from_tcp, from_unix};
+
+/// A connected socket of either kind.
+#[derive(Debug)]
+pub enum Socket {
+    /// Of this machine; its peer's user is known.
+    Unix(UnixStream),
+    /// Of any machine.
+    Tcp(TcpStream),
+}
+
+impl Socket {
+    /// Who is at the other end.
+    pub fn peer(&self) -> Peer {
+        match self {
+            Self::Unix(stream) => peer_of_unix(stream),
+            Self::Tcp(stream) => peer_of_tcp(stream),
+        }
+    }
+
+    /// As a connection that the running tokio waits for.
+    pub fn into_connection(self) -> Connection {
+        match self {
+            Self::Unix(stream) => from_unix(stream),
+            Self::Tcp(stream) => from_tcp(stream),
+        }
+    }
+
+    /// Takes it from the tokio that accepted it, for a thread of its own. That `host` sees when the peer
+    /// has read, while the thread is busy.
+    pub(crate) fn detach(self, host: &Handle) -> io::Result<Detached> {
+        let peer = self.peer();
+        let (stream, sink): (_, Arc<dyn ByteSink>) = match self {
+            Self::Unix(stream) => {
+                let stream = stream.into_std()?;
+                let sink = Arc::new(SocketSink::new(stream.try_clone()?, host));
+                (Stream::Unix(stream), sink)
+            }
+            Self::Tcp(stream) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "no TCP_NODELAY");
+                }
+                let stream = stream.into_std()?;
+                let sink = Arc::new(SocketSink::new(stream.try_clone()?, host));
+                (Stream::Tcp(stream), sink)
+            }
+        };
+        Ok(Detached { stream, sink, peer })
+    }
+}
+
+/// A socket that no tokio waits for.
+pub(crate) struct Detached {
+    stream: Stream,
+    sink: Arc<dyn ByteSink>,
+    peer: Peer,
+}
+
+enum Stream {
+    Unix(std::os::unix::net::UnixStream),
+    Tcp(std::net::TcpStream),
+}
+
+impl Detached {
+    /// As a connection whose input the running tokio waits for.
+    pub(crate) fn into_connection(self) -> io::Result<Connection> {
+        let source: ByteSource = match self.stream {
+            Stream::Unix(stream) => Box::new(UnixStream::from_std(stream)?),
+            Stream::Tcp(stream) => Box::new(TcpStream::from_std(stream)?),
+        };
+        Ok(Connection { source, sink: self.sink, peer: self.peer })
+    }
+}
+
+/// Writes to a socket that does not block. It is watched only while it takes no more: to be told of each
+/// answer that the peer has read would wake a thread for nothing.
+struct SocketSink<S> {
+    /// Taken by the close; the lock is not held while writing.
+    stream: Mutex<Option<Arc<S>>>,
+    host: Handle,
+}
+
+impl<S> SocketSink<S> {
+    fn new(stream: S, host: &Handle) -> Self {
+        Self { stream: Mutex::new(Some(Arc::new(stream))), host: host.clone() }
+    }
+
+    fn stream(&self) -> io::Result<Arc<S>> {
+        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        stream.clone().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl<S> fmt::Debug for SocketSink<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::any::type_name::<S>())
+    }
+}
+
+macro_rules! socket_sink {
+    ($($stream:ty, watched as $watched:ty;)*) => {
+        $(impl SocketSink<$stream> {
+            fn watched(&self) -> io::Result<$watched> {
+                let stream = self.stream()?.try_clone()?;
+                let _host = self.host.enter();
+                <$watched>::from_std(stream)
+            }
+        }
+
+        impl ByteSink for SocketSink<$stream> {
+            fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+                let stream = self.stream()?;
+                loop {
+                    match (&*stream).write(bytes) {
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        outcome => return outcome,
+                    }
+                }
+            }
+
+            fn ready(&self) -> Readiness<'_> {
+                Box::pin(async { self.watched()?.writable().await })
+            }
+
+            fn peer_is_gone(&self) -> Gone<'_> {
+                Box::pin(async {
+                    let Ok(watched) = self.watched() else { return true };
+                    // Not writable now means that the peer is merely slow.
+                    let ready = watched.ready(Interest::WRITABLE);
+                    let ready = tokio::time::timeout(Duration::from_millis(1), ready).await;
+                    matches!(ready, Ok(Ok(ready)) if ready.is_write_closed())
+                })
+            }
+
+            fn close(&self) {
+                let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(Err(error)) = stream.map(|stream| stream.shutdown(Shutdown::Write)) {
+                    tracing::debug!(%error, "the other end is gone already");
+                }
+            }
+        })*
+    };
+}
+
+socket_sink! {
+    std::os::unix::net::UnixStream, watched as UnixStream;
+    std::net::TcpStream, watched as TcpStream;
+}
