@@ -22,7 +22,7 @@ async fn r17_at_the_end_of_input_accepted_requests_are_answered() {
     for carrier in Carrier::ALL {
         let host = host(5000).await;
         let switch = Switch::new();
-        let mut session = carrier.open(&host);
+        let mut session = carrier.open(&host).await;
         let id = session.send("script/all/req", json!({ "probe": switch.key() })).await;
         switch.entered(1).await;
         let rest = tokio::spawn(session.finish());
@@ -39,7 +39,7 @@ async fn r17_after_the_drain_the_rest_is_answered_shutting_down() {
     for carrier in Carrier::ALL {
         let host = host(100).await;
         let switch = Switch::new();
-        let mut session = carrier.open(&host);
+        let mut session = carrier.open(&host).await;
         for _ in 0..5 {
             session.send("script/all/req", json!({ "probe": switch.key() })).await;
         }

@@ -16,14 +16,15 @@ use crate::support::{
 #[tokio::test(flavor = "multi_thread")]
 async fn r42_the_calls_of_a_client_that_left_are_cancelled() {
     let folder = tempfile::tempdir().unwrap();
-    for carrier in Carrier::ALL {
+    // The end of input on TCP may be a half-close: calls go on for the time of the drain.
+    for carrier in Carrier::ALL.into_iter().filter(|it| *it != Carrier::OwnTcp) {
         for run in ["future", "pool"] {
             let path = folder.path().join(format!("{carrier:?}{run}"));
             let act = if run == "pool" { "watch" } else { "hang" };
             let bad = tuned(script("script", run, act), |it| it.permits = Some(1));
             let host = TestHost::start(audited(with([bad]), &path)).await;
             let switch = Switch::new();
-            let mut session = carrier.open(&host);
+            let mut session = carrier.open(&host).await;
             for _ in 0..3 {
                 session.send("script/never/req", json!({ "probe": switch.key() })).await;
             }

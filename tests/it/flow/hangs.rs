@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::plugins::script::SOON;
 use crate::probe::Switch;
 use crate::support::{
-    PATIENCE, audited, clocked, counter, end, next, now, of, plugin, records, script, serves,
-    settled, stdio_end, tuned, with,
+    Carrier, PATIENCE, audited, clocked, counter, end, next, now, of, plugin, records, script,
+    serves, settled, stdio_end, tuned, with,
 };
 
 /// How long a handler may go on after its request has ended, before its thread counts as stuck.
@@ -153,17 +153,19 @@ async fn r32_dropped_futures_never_count_as_hung() {
 async fn r32_an_inline_hang_cuts_that_session_alone() {
     // With many sessions answers are sent together.
     for beside in [0, 40] {
-        one_of_the_sessions_hangs(beside).await;
+        for carrier in [Carrier::Memory, Carrier::OwnUnix, Carrier::OwnTcp] {
+            one_of_the_sessions_hangs(carrier, beside).await;
+        }
     }
 }
 
-async fn one_of_the_sessions_hangs(beside: usize) {
+async fn one_of_the_sessions_hangs(carrier: Carrier, beside: usize) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit");
     let config = with([script("bad", "inline", "hang"), plugin("echo", "Echo")]);
     let host = TestHost::start(audited(config, &path)).await;
     let switch = Switch::new();
-    let (mut session, mut other) = (host.session(), host.session());
+    let (mut session, mut other) = (carrier.open(&host).await, host.session());
     let mut others: Vec<TestSession> = (0..beside).map(|_| host.session()).collect();
     for session in &mut others {
         serves(session).await;

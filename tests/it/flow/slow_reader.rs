@@ -8,9 +8,7 @@ use a2e_core::testing::TestHost;
 use a2e_core::transport::Connection;
 use serde_json::json;
 
-use crate::support::{
-    Carrier, end, is_idle, now, plugin, script, serves, socket_end, stdio_end, with,
-};
+use crate::support::{Carrier, end, is_idle, now, plugin, script, serves, with};
 use a2e_core::testing::TestSession;
 
 const OUTBOUND: usize = 64 * 1024;
@@ -77,19 +75,11 @@ fn finish(connection: &Connection, rest: &[u8], sent: usize) -> usize {
     sent + 1
 }
 
-fn open(carrier: Carrier, host: &TestHost) -> Connection {
-    match carrier {
-        Carrier::Memory => host.executor().connect(),
-        Carrier::Socket => socket_end(host),
-        Carrier::Stdio => stdio_end(host),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn r20_r21_a_reader_that_stops_is_held_back_and_resumes() {
     for carrier in Carrier::ALL {
         let host = TestHost::start(config()).await;
-        let slow = open(carrier, &host);
+        let slow = carrier.connect(&host).await;
         let sent = stuff(&slow).await;
         let status = host.executor().status();
         assert!(status.unsent_bytes >= OUTBOUND, "{carrier:?}: {}", status.unsent_bytes);
@@ -152,7 +142,7 @@ async fn r21_who_takes_nothing_for_long_is_cut_but_never_on_stdio() {
     for carrier in Carrier::ALL {
         let builder = Executor::builder(config()).stall_limit(limit);
         let host = TestHost::build(builder).await.unwrap();
-        let slow = open(carrier, &host);
+        let slow = carrier.connect(&host).await;
         let start = now();
         stuff(&slow).await;
         if matches!(carrier, Carrier::Stdio) {

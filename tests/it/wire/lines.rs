@@ -23,7 +23,7 @@ fn line_of(length: usize) -> String {
 async fn r10_an_over_long_line_gets_one_error_and_the_session_goes_on() {
     for carrier in Carrier::ALL {
         let host = small_host().await;
-        let mut session = carrier.open(&host);
+        let mut session = carrier.open(&host).await;
         for length in [LIMIT, LIMIT + 1, 100_000, 3_000_000] {
             session.send_line(&line_of(length)).await;
             let answer = next(&mut session).await;
