@@ -6,7 +6,10 @@ use std::env;
 fn main() {
     println!("cargo:rerun-if-changed=hot.ld");
     println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
-    if is_shipped() && understands_scripts() {
+    println!("cargo:rerun-if-env-changed=A2E_UNORDERED");
+    // Set by `hot_functions`: valgrind names functions of the usual section alone.
+    let is_wanted = env::var_os("A2E_UNORDERED").is_none();
+    if is_wanted && is_shipped() && understands_scripts() {
         let folder = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
         println!("cargo:rustc-link-arg-bins=-Wl,-T,{folder}/hot.ld");
     }

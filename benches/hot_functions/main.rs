@@ -81,6 +81,7 @@ fn program_with_symbols(root: &Path) -> Result<PathBuf, String> {
         .args(["build", "--release", "-p", "a2e-server", "--bin", "a2e", "--target-dir"])
         .arg(&target)
         .env("CARGO_PROFILE_RELEASE_STRIP", "none")
+        .env("A2E_UNORDERED", "1")
         .current_dir(root)
         .status();
     match status {
