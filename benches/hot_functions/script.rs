@@ -1,6 +1,7 @@
 //! What callgrind saw, as a script for the linker.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -94,7 +95,9 @@ impl Symbols {
             for (pattern, _) in narrow.into_iter().chain(wide) {
                 if is_written.insert(pattern) {
                     // Where the function is, and where it would be as a cold one.
-                    script += &format!("    *(.text.{pattern} .text.unlikely.{pattern})\n");
+                    // Writing to a string cannot fail.
+                    let _written =
+                        writeln!(script, "    *(.text.{pattern} .text.unlikely.{pattern})");
                 }
             }
         }

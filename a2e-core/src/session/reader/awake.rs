@@ -67,7 +67,7 @@ mod tests {
         for _ in 0..10 {
             awake.note(false);
         }
-        let slept = (0..).take_while(|_| !awake.is_worth_it()).count();
+        let slept = (0..1000).take_while(|_| !awake.is_worth_it()).count();
         assert_eq!(slept, 64);
         awake.note(true);
         assert!(awake.is_worth_it());
