@@ -137,7 +137,8 @@ macro_rules! socket_sink {
 
             fn peer_is_gone(&self) -> Gone<'_> {
                 Box::pin(async {
-                    let Ok(watched) = self.watched() else { return true };
+                    // One that is there and cannot be watched (no descriptor is left) is not gone.
+                    let Ok(watched) = self.watched() else { return self.stream().is_err() };
                     // Not writable now means that the peer is merely slow.
                     let ready = watched.ready(Interest::WRITABLE);
                     let ready = tokio::time::timeout(Duration::from_millis(1), ready).await;
