@@ -19,11 +19,17 @@ const ABANDONED: u8 = 2;
 const PASSED_OVER: u8 = 3;
 const DONE: u8 = 4;
 
+/// Where it runs: not on the worker pool, there, or there and counted as stuck.
+const ELSEWHERE: u8 = 0;
+const ON_POOL: u8 = 1;
+const STUCK_THERE: u8 = 2;
+
 /// One run of one handler beyond the reader: holds its permit until it returns or is given up.
 pub(crate) struct Ticket {
     gate: Arc<Gate>,
     run: Run,
     state: AtomicU8,
+    place: AtomicU8,
     /// Which handler of the route it runs, and of which plugin.
     pub(super) step: usize,
     pub(super) slot: Arc<PluginSlot>,
@@ -34,11 +40,13 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    pub(crate) fn new(job: &Job) -> Arc<Self> {
+    /// `is_on_pool`: it begins on a thread of the worker pool.
+    pub(crate) fn new(job: &Job, is_on_pool: bool) -> Arc<Self> {
         Arc::new(Self {
             gate: Arc::clone(&job.slot.gate),
             run: job.run,
             state: AtomicU8::new(LAUNCHED),
+            place: AtomicU8::new(if is_on_pool { ON_POOL } else { ELSEWHERE }),
             step: job.step,
             slot: Arc::clone(&job.slot),
             pool: job.call.0.kernel.pool.replacements(),
@@ -47,8 +55,16 @@ impl Ticket {
         })
     }
 
-    fn is_on_pool(&self) -> bool {
-        matches!(self.run, Run::Inline | Run::Pool)
+    /// Whether it is on a thread of the worker pool.
+    pub(crate) fn is_on_pool(&self) -> bool {
+        self.place.load(Ordering::Acquire) != ELSEWHERE
+    }
+
+    /// It is not on the pool any more.
+    pub(crate) fn leave_pool(&self) {
+        if self.place.swap(ELSEWHERE, Ordering::AcqRel) == STUCK_THERE {
+            self.kernel.pool.note_freed(self.pool);
+        }
     }
 
     /// The handler begins; false when the run was given up before, and must not begin.
@@ -62,9 +78,7 @@ impl Ticket {
             LAUNCHED | RUNNING => self.give_back(),
             ABANDONED => {
                 self.gate.stuck.fetch_sub(1, Ordering::AcqRel);
-                if self.is_on_pool() {
-                    self.kernel.pool.note_freed(self.pool);
-                }
+                self.leave_pool();
             }
             _ => {}
         }
@@ -98,9 +112,15 @@ impl Ticket {
         }
         self.kernel.counters.stuck_runs.add();
         if self.is_on_pool() {
+            // Counted first, here as well.
             self.kernel.pool.note_stuck(self.pool);
-            if self.state.load(Ordering::Acquire) == DONE {
-                // It came back between the two counts and found nothing to take off.
+            let is_there = self.place.compare_exchange(
+                ON_POOL,
+                STUCK_THERE,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
+            if is_there.is_err() {
                 self.kernel.pool.note_freed(self.pool);
             }
         }

@@ -12,7 +12,7 @@ use crate::audit::{self, AuditLog, AuditRecord};
 use crate::children::Supervisor;
 use crate::clock::Clock;
 use crate::config::{AuditMode, HostConfig};
-use crate::dispatch::{Gate, PluginSlot, RouteTable, Watchdog, WorkerPool};
+use crate::dispatch::{FutureThreads, Gate, PluginSlot, RouteTable, Watchdog, WorkerPool};
 use crate::plugin::{Contributions, Interception, Registry};
 use crate::protocol::{CapabilityName, IdSource, PluginName, SessionId};
 use crate::session::{Outgoing, ReplySink, Resumable, Resumables, Session, WrongTokens};
@@ -84,6 +84,8 @@ pub(crate) struct Kernel {
     /// Ids of requests between plugins. They never go on the wire, so no client can name one.
     pub(crate) inner_ids: IdSource,
     pub(crate) runtime: tokio::runtime::Handle,
+    /// Polls the futures of handlers.
+    futures: FutureThreads,
     pub(crate) pool: WorkerPool,
     pub(crate) watchdog: Watchdog,
     pub(crate) contributions: Arc<Contributions>,
@@ -166,6 +168,7 @@ impl Kernel {
             ids: IdSource::new(),
             inner_ids: IdSource::new(),
             runtime,
+            futures: FutureThreads::default(),
             watchdog: Watchdog::default(),
             contributions: Arc::default(),
             children,
@@ -197,6 +200,11 @@ impl Kernel {
             stall,
             plugin_limit,
         }))
+    }
+
+    /// Where futures of handlers are spawned.
+    pub(crate) fn futures(&self) -> &tokio::runtime::Handle {
+        self.futures.handle(&self.runtime)
     }
 
     // --- routes and plugins

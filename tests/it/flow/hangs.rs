@@ -66,31 +66,75 @@ async fn r32_a_hang_is_a_timeout_at_the_deadline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r26_calls_that_were_quick_and_hang_now_hold_up_no_others() {
-    let host =
-        TestHost::start(with([script("script", "pool", "reply"), plugin("echo", "Echo")])).await;
-    let mut session = host.session();
-    for _ in 0..50 {
-        assert_eq!(session.call("script/all/req", json!({})).await["by"], "script");
-        assert_eq!(session.call("echo/pool/req", json!({})).await["type"], "echo/resp");
-    }
-    let switch = Switch::new();
-    let hang = json!({ "acts": { "script": "hang" }, "probe": switch.key() });
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    // As many as there are processors, and as many threads as there are but one.
-    for hung in [processors.min(15), 15] {
-        let missing = hung - switch.count();
-        for _ in 0..missing {
-            session.send("script/all/req", hang.clone()).await;
-        }
-        switch.entered(hung).await;
-        for _ in 0..3 {
-            let start = now();
+    for (run, act, hangs) in [
+        // As many as there are processors, and as many threads as there are but one.
+        ("pool", "hang", [processors.min(15), 15]),
+        // As many as there are threads that poll futures.
+        ("future", "block", [1, processors.max(2)]),
+    ] {
+        let host =
+            TestHost::start(with([script("script", run, "reply"), plugin("echo", "Echo")])).await;
+        let mut session = host.session();
+        for _ in 0..50 {
+            assert_eq!(session.call("script/all/req", json!({})).await["by"], "script");
             assert_eq!(session.call("echo/pool/req", json!({})).await["type"], "echo/resp");
-            assert!(start.elapsed() < Duration::from_secs(1), "{hung}: {:?}", start.elapsed());
         }
+        let switch = Switch::new();
+        let hang = json!({ "acts": { "script": act }, "probe": switch.key() });
+        for hung in hangs {
+            let missing = hung - switch.count();
+            for _ in 0..missing {
+                session.send("script/all/req", hang.clone()).await;
+            }
+            switch.entered(hung).await;
+            for _ in 0..3 {
+                let start = now();
+                assert_eq!(session.call("echo/pool/req", json!({})).await["type"], "echo/resp");
+                let took = start.elapsed();
+                assert!(took < Duration::from_secs(1), "{run}, {hung}: {took:?}");
+            }
+        }
+        switch.open();
+        settled(&host).await;
+        session.finish().await;
+        end(host).await;
     }
-    switch.open();
-    settled(&host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn futures_that_were_quick_and_wait_now_hold_up_no_thread() {
+    let host =
+        TestHost::start(with([script("script", "future", "reply"), plugin("echo", "Echo")])).await;
+    let mut session = host.session();
+    // More than the pool has threads.
+    let many = 40;
+    for request in ["script/all/req", "script/soon/req"] {
+        for _ in 0..50 {
+            assert_eq!(session.call("script/all/req", json!({})).await["by"], "script");
+        }
+        let switch = Switch::new();
+        let wait = json!({ "acts": { "script": "hang" }, "probe": switch.key() });
+        let mut ids = Vec::new();
+        for _ in 0..many {
+            ids.push(session.send(request, wait.clone()).await);
+        }
+        switch.entered(many).await;
+        assert_eq!(session.call("echo/pool/req", json!({})).await["type"], "echo/resp");
+        let is_late = request == "script/soon/req";
+        if !is_late {
+            switch.open();
+        }
+        for id in ids {
+            let reply = session.reply_to(&id).await;
+            let (field, expected) = if is_late { ("code", "timeout") } else { ("by", "script") };
+            assert_eq!(reply[field], expected, "{reply}");
+        }
+        settled(&host).await;
+        let dropped = switch.journal().iter().filter(|it| *it == "future dropped").count();
+        assert_eq!(dropped, if is_late { many } else { 0 });
+        assert_eq!(of(&host.executor().status(), "script").stuck, 0);
+    }
     session.finish().await;
     end(host).await;
 }

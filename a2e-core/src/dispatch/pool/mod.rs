@@ -122,6 +122,11 @@ impl WorkerPool {
         })
     }
 
+    /// Whether a thread soon begins what comes now, however long what it has to do takes.
+    pub(crate) fn is_free(&self) -> bool {
+        self.0.queue.is_free(self.0.threads)
+    }
+
     /// Brings work in a batch: until what is given back is dropped, a little of it may wait.
     pub(crate) fn batch(&self) -> Batch<'_> {
         IS_MORE_COMING.set(true);

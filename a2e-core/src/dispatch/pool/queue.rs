@@ -153,6 +153,13 @@ impl Queue {
         (number, state.call_if_worth_it(self.processors, threads))
     }
 
+    /// Whether there is a thread, or may be one more, that is not at work that takes its time, nor about
+    /// to be.
+    pub(super) fn is_free(&self, threads: usize) -> bool {
+        let state = self.lock();
+        state.long + state.at_long + state.late < threads
+    }
+
     /// Who is to be called for what waits.
     pub(super) fn call(&self, threads: usize) -> Call {
         self.lock().call_if_worth_it(self.processors, threads)

@@ -2,6 +2,8 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
@@ -17,6 +19,7 @@ use crate::dispatch::fold::Said;
 use crate::dispatch::slot::{Entry, PluginSlot};
 use crate::dispatch::ticket::Ticket;
 use crate::dispatch::{about_to_look, send_with_batch};
+use crate::executor::Kernel;
 use crate::plugin::{Before, BoxFuture, Door, EncodedWork, Ended, Handler, Run};
 use crate::{Error, Result};
 
@@ -128,28 +131,58 @@ impl Job {
 
     /// Sends it to where it runs. Its permit is taken.
     pub(crate) fn launch(self) {
-        let ticket = Ticket::new(&self);
-        let active = &self.call.0;
-        active.set_slot(Some(Arc::clone(&self.slot)));
-        active.set_ticket(Some(Arc::clone(&ticket)));
-        let kernel = Arc::clone(&active.kernel);
-        match self.run {
-            Run::Inline | Run::Pool => {
-                let (call, slot, step) = (self.call.clone(), Arc::clone(&self.slot), self.step);
-                let spare = Arc::clone(&ticket);
-                let is_quick = self.slot.stats.is_quick();
-                let run = move || self.run_sync(&ticket, Flush::WithBatch);
-                if let Err(error) = kernel.pool.spawn(is_quick, run) {
-                    spare.done();
-                    resume(&call, step, Said::Broken(error), &slot, Flush::Now);
-                }
+        let kernel = Arc::clone(&self.call.0.kernel);
+        let is_quick = self.slot.stats.is_quick();
+        // A future that ended at its first poll most likely does so again, and a thread of the pool is
+        // called for a third of what it costs to call one of tokio's.
+        let is_on_pool = match self.run {
+            Run::Inline | Run::Pool => true,
+            Run::Blocking => false,
+            Run::Future => {
+                is_quick && !matches!(self.task, Task::Intercept(..)) && kernel.pool.is_free()
             }
+        };
+        let ticket = Ticket::new(&self, is_on_pool);
+        self.call.0.set_slot(Some(Arc::clone(&self.slot)));
+        self.call.0.set_ticket(Some(Arc::clone(&ticket)));
+        match self.run {
             Run::Blocking => {
                 kernel.runtime.spawn_blocking(move || self.run_sync(&ticket, Flush::Now));
             }
-            Run::Future => {
-                kernel.runtime.spawn(self.run_future(ticket));
+            Run::Future if !is_on_pool => {
+                kernel.futures().spawn(self.run_future(ticket));
             }
+            _ => self.launch_on_pool(&kernel, is_quick, ticket),
+        }
+    }
+
+    fn launch_on_pool(self, kernel: &Arc<Kernel>, is_quick: bool, ticket: Arc<Ticket>) {
+        let (call, slot, step) = (self.call.clone(), Arc::clone(&self.slot), self.step);
+        let spare = Arc::clone(&ticket);
+        let run = move || match self.run {
+            Run::Future => self.begin_future(&ticket),
+            _ => self.run_sync(&ticket, Flush::WithBatch),
+        };
+        if let Err(error) = kernel.pool.spawn(is_quick, run) {
+            spare.done();
+            resume(&call, step, Said::Broken(error), &slot, Flush::Now);
+        }
+    }
+
+    /// Polls a future once on this thread of the pool; tokio goes on with one that has to wait.
+    fn begin_future(self, ticket: &Arc<Ticket>) {
+        let (kernel, slot) = (Arc::clone(&self.call.0.kernel), Arc::clone(&self.slot));
+        let mut future = Box::pin(self.run_future(Arc::clone(ticket)));
+        let is_pending = {
+            let _inside = kernel.futures().enter();
+            let _about_to_look = about_to_look();
+            // Nobody has to be woken: what waits is polled again below, and says then by whom.
+            future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+        };
+        if is_pending {
+            ticket.leave_pool();
+            slot.stats.note_run(Duration::MAX);
+            kernel.futures().spawn(future);
         }
     }
 
@@ -218,7 +251,8 @@ impl Job {
             }
             task => task,
         };
-        call.0.begin(&slot, call.0.kernel.clock.now().mono_us());
+        let began = call.0.kernel.clock.now();
+        call.0.begin(&slot, began.mono_us());
         let future = catch(|| match task {
             Task::Later(EncodedWork::Future(work)) => Some(work),
             Task::Handler(handler) => match (&handler.door, body) {
@@ -254,12 +288,19 @@ impl Job {
             None => return,
         };
         let session = Arc::clone(&call.0.session);
-        if !session.is_running() {
-            return resume(&call, step, said, &slot, Flush::Now);
-        }
+        let is_on_pool = ticket.is_on_pool();
         // Others of this session may be ready as well: a send for each would cost more than the work.
-        let kernel = Arc::clone(&call.0.kernel);
-        resume(&call, step, said, &slot, Flush::WithBatch);
-        kernel.outgoing.send_soon(&session.sink, &kernel.runtime);
+        let waits = is_on_pool || session.is_running();
+        if is_on_pool {
+            send_with_batch(&session.sink);
+        }
+        resume(&call, step, said, &slot, if waits { Flush::WithBatch } else { Flush::Now });
+        if let Some(ended) = call.0.ended_at() {
+            slot.stats.note_run(ended.since(began));
+        }
+        if waits && !is_on_pool {
+            let kernel = &call.0.kernel;
+            kernel.outgoing.send_soon(&session.sink, &kernel.runtime);
+        }
     }
 }
