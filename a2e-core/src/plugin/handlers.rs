@@ -139,7 +139,9 @@ impl<P: Plugin> Handlers<P> {
         self.sync(Run::Blocking, handler);
     }
 
-    /// Runs as a future; it is dropped when the call ends early.
+    /// Runs as a future; it is dropped when the call ends early. Its thread belongs to a tokio that futures of
+    /// handlers share: one that blocks it holds up others, not the sessions. It may be polled once more than it
+    /// asked for.
     pub fn future<Q, F, Fut>(&mut self, handler: F)
     where
         Q: Request,
