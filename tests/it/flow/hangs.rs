@@ -67,11 +67,12 @@ async fn r32_a_hang_is_a_timeout_at_the_deadline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn r26_calls_that_were_quick_and_hang_now_hold_up_no_others() {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // So many calls are made, and so many of them come to hang.
     for (run, act, hangs) in [
         // As many as there are processors, and as many threads as there are but one.
-        ("pool", "hang", [processors.min(15), 15]),
-        // As many as there are threads that poll futures.
-        ("future", "block", [1, processors.max(2)]),
+        ("pool", "hang", [(processors.min(15), processors.min(15)), (15, 15)]),
+        // As many as there are threads that poll futures, and more.
+        ("future", "block", [(1, 1), (40, processors.max(2))]),
     ] {
         let host =
             TestHost::start(with([script("script", run, "reply"), plugin("echo", "Echo")])).await;
@@ -82,11 +83,12 @@ async fn r26_calls_that_were_quick_and_hang_now_hold_up_no_others() {
         }
         let switch = Switch::new();
         let hang = json!({ "acts": { "script": act }, "probe": switch.key() });
-        for hung in hangs {
-            let missing = hung - switch.count();
-            for _ in 0..missing {
+        let mut made = 0;
+        for (calls, hung) in hangs {
+            for _ in made..calls {
                 session.send("script/all/req", hang.clone()).await;
             }
+            made = calls;
             switch.entered(hung).await;
             for _ in 0..3 {
                 let start = now();
@@ -95,6 +97,8 @@ async fn r26_calls_that_were_quick_and_hang_now_hold_up_no_others() {
                 assert!(took < Duration::from_secs(1), "{run}, {hung}: {took:?}");
             }
         }
+        let count = switch.count();
+        assert!(count <= 15, "{run}: {count} threads hang");
         switch.open();
         settled(&host).await;
         session.finish().await;

@@ -153,11 +153,11 @@ impl Queue {
         (number, state.call_if_worth_it(self.processors, threads))
     }
 
-    /// Whether there is a thread, or may be one more, that is not at work that takes its time, nor about
-    /// to be.
+    /// Whether there is a thread, or may be one more, that is not at long work, nor about to be; and no quick
+    /// work takes its time.
     pub(super) fn is_free(&self, threads: usize) -> bool {
         let state = self.lock();
-        state.long + state.at_long + state.late < threads
+        state.late == 0 && state.long + state.at_long < threads
     }
 
     /// Who is to be called for what waits.
@@ -332,7 +332,9 @@ mod tests {
         queue.arrive(0);
         assert!(matches!(queue.next(0, 4, false), Turn::Work(..)));
         assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Nobody));
+        assert!(queue.is_free(2) && !queue.is_free(1));
         assert!(matches!(queue.next(0, 4, true), Turn::Work(_, Call::Nobody)), "back from it");
+        assert!(queue.is_free(1));
         assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Nobody));
     }
 
@@ -344,7 +346,9 @@ mod tests {
         assert!(matches!(queue.next(0, 4, false), Turn::Work(..)));
         assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Nobody));
         assert!(matches!(queue.look(4), Call::Nobody), "one was begun since the last look");
+        assert!(queue.is_free(4));
         assert!(matches!(queue.look(4), Call::Another(0)));
+        assert!(!queue.is_free(4));
         queue.arrive(0);
         assert!(matches!(queue.next(0, 4, false), Turn::Work(..)));
         // The second one does quick work only; the first one still takes its time.
@@ -358,6 +362,7 @@ mod tests {
         queue.arrive(0);
         assert!(matches!(queue.next(0, 4, false), Turn::Work(..)));
         assert!(matches!(queue.push(true, nothing(), 4, false).1, Call::Nobody), "forgiven");
+        assert!(queue.is_free(4));
     }
 
     #[test]

@@ -172,6 +172,12 @@ impl Job {
     /// Polls a future once on this thread of the pool; tokio goes on with one that has to wait.
     fn begin_future(self, ticket: &Arc<Ticket>) {
         let (kernel, slot) = (Arc::clone(&self.call.0.kernel), Arc::clone(&self.slot));
+        if !kernel.pool.is_free() {
+            // Those before it hang: it is not to take one more thread with it.
+            ticket.leave_pool();
+            kernel.futures().spawn(self.run_future(Arc::clone(ticket)));
+            return;
+        }
         let mut future = Box::pin(self.run_future(Arc::clone(ticket)));
         let is_pending = {
             let _inside = kernel.futures().enter();
