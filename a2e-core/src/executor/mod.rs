@@ -3,6 +3,7 @@
 mod builder;
 mod kernel;
 mod load;
+mod own_thread;
 mod reload;
 mod session_expiry;
 mod session_state;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use crate::config::HostConfig;
 use crate::protocol::PluginName;
 use crate::session::serve::{self, Thread};
-use crate::transport::{Connection, Detached, Socket, memory_pair, stdio};
+use crate::transport::{Connection, Socket, memory_pair, stdio};
 use crate::{Error, Result};
 
 pub use crate::protocol::host::{
@@ -25,6 +26,7 @@ pub use crate::protocol::host::{
 };
 pub use builder::{Builder, StartError};
 pub(crate) use kernel::{Counter, Kernel};
+use own_thread::OwnThread;
 pub use reload::ReloadError;
 pub(crate) use reload::{Rebuild, Wanted};
 pub(crate) use session_work::{SessionWork, end_instance, start_instance, tear_down_instance};
@@ -91,7 +93,9 @@ impl Executor {
         let kernel = Arc::clone(&self.kernel);
         let (ended, end) = tokio::sync::oneshot::channel::<()>();
         std::thread::Builder::new().name("a2e-stdio".into()).spawn(move || {
-            let served = alone(kernel, || Ok(stdio::connection(stdio::source()?, sink)));
+            let served = OwnThread::new().and_then(|own| {
+                own.serve(kernel, || Ok(stdio::connection(stdio::source()?, sink)))
+            });
             if let Err(error) = served {
                 tracing::error!(%error, "standard input cannot be read");
             }
@@ -106,27 +110,9 @@ impl Executor {
     /// Serves a socket: on a thread of its own while few sessions have one, as
     /// [`serve_stdio`](Self::serve_stdio) does, else on the host's runtime.
     pub fn spawn_socket(&self, socket: Socket) {
-        let Ok(place) = Arc::clone(&self.kernel.own_threads).try_acquire_owned() else {
+        if let Err(socket) = own_thread::spawn(&self.kernel, socket) {
             // The session reports for itself.
-            return drop(self.spawn(socket.into_connection()));
-        };
-        let kernel = Arc::clone(&self.kernel);
-        let (give, take) = std::sync::mpsc::sync_channel::<Detached>(1);
-        let thread = std::thread::Builder::new().name("a2e-session".into()).spawn(move || {
-            let served = take.recv().map(|socket| alone(kernel, || socket.into_connection()));
-            if let Ok(Err(error)) = served {
-                tracing::warn!(%error, "a socket cannot be served");
-            }
-            drop(place);
-        });
-        if let Err(error) = thread {
-            tracing::warn!(%error, "no thread for a session; the host's threads serve it");
-            return drop(self.spawn(socket.into_connection()));
-        }
-        match socket.detach(&self.kernel.runtime) {
-            // The thread waits for it.
-            Ok(socket) => drop(give.send(socket)),
-            Err(error) => tracing::warn!(%error, "a socket cannot be served"),
+            drop(self.spawn(socket.into_connection()));
         }
     }
 
@@ -202,18 +188,6 @@ impl Executor {
     pub async fn shutdown(&self, drain: Duration) {
         self.kernel.shut_down(drain).await;
     }
-}
-
-/// Serves a connection on this thread, which waits for its input itself.
-fn alone(
-    kernel: Arc<Kernel>,
-    connection: impl FnOnce() -> std::io::Result<Connection>,
-) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        serve::serve(kernel, connection()?, Thread::Own).await;
-        Ok(())
-    })
 }
 
 impl Drop for Executor {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use tokio::runtime::Handle;
 
 use super::streams::{peer_of_tcp, peer_of_unix};
 use super::{ByteSink, ByteSource, Connection, Gone, Peer, Readiness, from_tcp, from_unix};
+
+/// How long a socket that cannot be watched is left alone.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A connected socket of either kind.
 #[derive(Debug)]
@@ -39,24 +43,30 @@ impl Socket {
         }
     }
 
-    /// Takes it from the tokio that accepted it, for a thread of its own. That `host` sees when the peer
-    /// has read, while the thread is busy.
-    pub(crate) fn detach(self, host: &Handle) -> io::Result<Detached> {
-        let peer = self.peer();
-        let (stream, sink): (_, Arc<dyn ByteSink>) = match self {
+    /// A way to write to it while the thread that reads it is busy; `host` sees when the peer has read.
+    pub(crate) fn sink(&self, host: &Handle) -> io::Result<Arc<dyn ByteSink>> {
+        Ok(match self {
             Self::Unix(stream) => {
-                let stream = stream.into_std()?;
-                let sink = Arc::new(SocketSink::new(stream.try_clone()?, host));
-                (Stream::Unix(stream), sink)
+                let again =
+                    std::os::unix::net::UnixStream::from(stream.as_fd().try_clone_to_owned()?);
+                Arc::new(SocketSink::new(again, host))
             }
             Self::Tcp(stream) => {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "no TCP_NODELAY");
                 }
-                let stream = stream.into_std()?;
-                let sink = Arc::new(SocketSink::new(stream.try_clone()?, host));
-                (Stream::Tcp(stream), sink)
+                let again = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
+                Arc::new(SocketSink::new(again, host))
             }
+        })
+    }
+
+    /// Takes it from the tokio that accepted it, for a thread of its own.
+    pub(crate) fn detach(self, sink: Arc<dyn ByteSink>) -> io::Result<Detached> {
+        let peer = self.peer();
+        let stream = match self {
+            Self::Unix(stream) => Stream::Unix(stream.into_std()?),
+            Self::Tcp(stream) => Stream::Tcp(stream.into_std()?),
         };
         Ok(Detached { stream, sink, peer })
     }
@@ -132,7 +142,17 @@ macro_rules! socket_sink {
             }
 
             fn ready(&self) -> Readiness<'_> {
-                Box::pin(async { self.watched()?.writable().await })
+                Box::pin(async {
+                    match self.watched() {
+                        Ok(watched) => watched.writable().await,
+                        // It is there, and no descriptor is left to watch it with.
+                        Err(_) if self.stream().is_ok() => {
+                            tokio::time::sleep(LOOK_AGAIN).await;
+                            Ok(())
+                        }
+                        Err(error) => Err(error),
+                    }
+                })
             }
 
             fn peer_is_gone(&self) -> Gone<'_> {
