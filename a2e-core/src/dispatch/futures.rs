@@ -9,35 +9,39 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// hold up others like them, but no session. It starts with the first future.
 #[derive(Debug, Default)]
 pub(crate) struct FutureThreads {
-    /// `None` where no threads could be started.
-    runtime: OnceLock<Option<Runtime>>,
+    runtime: OnceLock<Runtime>,
 }
 
 impl FutureThreads {
-    /// Where to spawn; `otherwise` if there are no threads.
+    /// Where to spawn; `otherwise` while threads or descriptors are short.
     pub(crate) fn handle<'a>(&'a self, otherwise: &'a Handle) -> &'a Handle {
-        self.runtime.get_or_init(start).as_ref().map_or(otherwise, Runtime::handle)
+        if self.runtime.get().is_none() {
+            match start().map(|runtime| self.runtime.set(runtime)) {
+                Ok(Ok(())) => {}
+                // Another was quicker. Dropping it would wait, which is not allowed everywhere.
+                Ok(Err(unused)) => unused.shutdown_background(),
+                Err(error) => {
+                    tracing::warn!(%error, "no threads for futures; those of the host poll them");
+                }
+            }
+        }
+        self.runtime.get().map_or(otherwise, Runtime::handle)
     }
 }
 
-fn start() -> Option<Runtime> {
+fn start() -> std::io::Result<Runtime> {
     let processors = std::thread::available_parallelism().map_or(2, NonZero::get);
-    let built = Builder::new_multi_thread()
+    Builder::new_multi_thread()
         .worker_threads(processors.max(2))
         .thread_name("a2e-future")
         .enable_all()
-        .build();
-    built
-        .inspect_err(
-            |error| tracing::error!(%error, "no threads for futures; those of the host poll them"),
-        )
-        .ok()
+        .build()
 }
 
 impl Drop for FutureThreads {
     fn drop(&mut self) {
         // Whoever drops the host may not wait, and a future that hangs would make it.
-        if let Some(runtime) = self.runtime.take().flatten() {
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }

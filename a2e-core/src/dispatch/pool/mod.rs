@@ -122,7 +122,7 @@ impl WorkerPool {
         })
     }
 
-    /// Whether a thread soon begins what comes now, however long what it has to do takes.
+    /// Whether what comes now has a thread soon, behind quick work at most.
     pub(crate) fn is_free(&self) -> bool {
         self.0.queue.is_free(self.0.threads)
     }

@@ -133,8 +133,8 @@ impl Job {
     pub(crate) fn launch(self) {
         let kernel = Arc::clone(&self.call.0.kernel);
         let is_quick = self.slot.stats.is_quick();
-        // A future that ended at its first poll most likely does so again, and a thread of the pool is
-        // called for a third of what it costs to call one of tokio's.
+        // A future that ended at its first poll most likely does so again, and to call a thread of the pool
+        // costs less than to call one of tokio's: 24 instead of 35 us of processor time for a whole request.
         let is_on_pool = match self.run {
             Run::Inline | Run::Pool => true,
             Run::Blocking => false,
