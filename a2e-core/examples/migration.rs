@@ -13,7 +13,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use a2e_core::config::{HostConfig, PluginConfig};
-use a2e_core::dispatch::Call;
+use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin, Scope};
 use a2e_core::snapshot::{MemoryStore, SnapshotStore, State, StateKey, Versions};
 use a2e_core::testing::TestHost;

@@ -18,15 +18,29 @@ pub mod children;
 #[cfg(feature = "host")]
 pub mod config;
 #[cfg(feature = "host")]
-pub mod dispatch;
+mod contribution;
+#[cfg(feature = "host")]
+mod counters;
 #[cfg(feature = "host")]
 pub mod executor;
 #[cfg(feature = "host")]
+mod layers;
+#[cfg(feature = "host")]
+mod lifecycle;
+#[cfg(feature = "host")]
+mod out;
+#[cfg(feature = "host")]
 pub mod plugin;
+#[cfg(feature = "host")]
+pub mod request;
+#[cfg(feature = "host")]
+mod route;
+#[cfg(feature = "host")]
+mod run;
 #[cfg(feature = "host")]
 pub mod schema;
 #[cfg(feature = "host")]
-mod session;
+mod sessions;
 #[cfg(feature = "host")]
 pub mod snapshot;
 #[cfg(feature = "sqlite")]
@@ -43,4 +57,6 @@ pub use executor::Executor;
 #[cfg(feature = "host")]
 pub use inventory;
 #[cfg(feature = "host")]
-pub use session::Hold;
+pub use request::Hold;
+#[cfg(feature = "host")]
+pub use sessions::Front;

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! # use a2e_core::{Result, message, register_plugin};
-//! # use a2e_core::dispatch::Call;
+//! # use a2e_core::request::Call;
 //! # use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
 //! # use serde::{Deserialize, Serialize};
 //! # #[derive(Deserialize)] struct EchoRequest { text: String }

@@ -26,17 +26,17 @@ fn without_file() -> Result<HostConfig, Failure> {
     let registry = Registry::linked().map_err(Failure::internal)?;
     let mut config = HostConfig::new();
     for class in registry.classes() {
-        let Some(settings) = class.default_settings else { continue };
+        let Some(settings) = class.default_settings() else { continue };
         let settings: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(settings)
-                .map_err(|error| Failure::internal(format_args!("{}: {error}", class.cls)))?;
-        let mut name = class.capability.to_owned();
+                .map_err(|error| Failure::internal(format_args!("{}: {error}", class.cls())))?;
+        let mut name = class.capability().to_owned();
         while config.get_plugin(&name).is_some() {
             // Two classes of one capability: the later one is named by its class as well.
-            let short = class.cls.rsplit('.').next().unwrap_or(class.cls);
-            name = format!("{}_{}", class.capability, short.to_ascii_lowercase());
+            let short = class.cls().rsplit('.').next().unwrap_or(class.cls());
+            name = format!("{}_{}", class.capability(), short.to_ascii_lowercase());
         }
-        let mut plugin = PluginConfig::new(name, class.capability, class.cls);
+        let mut plugin = PluginConfig::new(name, class.capability(), class.cls());
         for (key, value) in settings {
             plugin = plugin.with_setting(key, value);
         }

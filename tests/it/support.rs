@@ -8,7 +8,7 @@ use a2e_core::Executor;
 use a2e_core::config::{AuditMode, HostConfig, PluginConfig};
 use a2e_core::executor::{HostStatus, PluginStatus};
 use a2e_core::testing::{ManualClock, TestHost, TestSession};
-use a2e_core::transport::{Connection, Peer, Socket, from_pipes, from_tcp, from_unix};
+use a2e_core::transport::{Connection, Peer, from_pipes, from_tcp, from_unix};
 use serde_json::{Value, json};
 use tokio::net::unix::pipe;
 
@@ -117,19 +117,12 @@ pub(crate) fn socket_end(host: &TestHost) -> Connection {
     from_unix(client)
 }
 
-/// The client's end of a session over a Unix socket that has a thread of its own.
-fn own_unix_end(host: &TestHost) -> Connection {
-    let (client, server) = tokio::net::UnixStream::pair().unwrap();
-    host.executor().spawn_socket(Socket::Unix(server));
-    from_unix(client)
-}
-
-/// As [`own_unix_end`], over TCP.
-async fn own_tcp_end(host: &TestHost) -> Connection {
+/// The client's end of a session over TCP.
+async fn tcp_end(host: &TestHost) -> Connection {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (server, _) = listener.accept().await.unwrap();
-    host.executor().spawn_socket(Socket::Tcp(server));
+    host.executor().spawn(from_tcp(server));
     from_tcp(client)
 }
 
@@ -138,23 +131,19 @@ async fn own_tcp_end(host: &TestHost) -> Connection {
 pub(crate) enum Carrier {
     Memory,
     Socket,
-    /// With a thread of its own, as the next.
-    OwnUnix,
-    OwnTcp,
+    Tcp,
     Stdio,
 }
 
 impl Carrier {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Memory, Self::Socket, Self::OwnUnix, Self::OwnTcp, Self::Stdio];
+    pub(crate) const ALL: [Self; 4] = [Self::Memory, Self::Socket, Self::Tcp, Self::Stdio];
 
     /// The client's end of a session over it.
     pub(crate) async fn connect(self, host: &TestHost) -> Connection {
         match self {
             Self::Memory => host.executor().connect(),
             Self::Socket => socket_end(host),
-            Self::OwnUnix => own_unix_end(host),
-            Self::OwnTcp => own_tcp_end(host).await,
+            Self::Tcp => tcp_end(host).await,
             Self::Stdio => stdio_end(host),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use a2e_core::codec::RawJson;
-use a2e_core::dispatch::Call;
+use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin, Run};
 use a2e_core::protocol::ErrorCode;
 use a2e_core::{Clock, Error, Time, register_plugin};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a2e_core::children::{Holding, Isolation};
-use a2e_core::dispatch::Call;
+use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin};
 use a2e_core::protocol::{ErrorCode, SessionId};
 use a2e_core::{Error, Result, register_plugin};
@@ -230,8 +230,7 @@ impl ProcPlugin {
     fn is_last(&self) -> bool {
         let host = &self.launcher.host;
         let is_exclusive = host
-            .config()
-            .plugins
+            .plugin_configs()
             .iter()
             .any(|it| it.name == *host.plugin() && it.metadata.exclusive == Some(true));
         is_exclusive || host.plugins_of(host.capability().as_str()).last() == Some(host.plugin())

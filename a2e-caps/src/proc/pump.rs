@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use a2e_core::Hold;
 use a2e_core::children::Exit;
-use a2e_core::dispatch::{EmitError, SessionHandle};
+use a2e_core::request::{EmitError, SessionHandle};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::coop::consume_budget;

@@ -29,7 +29,8 @@
 //! }
 //!
 //! fn start(host: &Host) -> Result<()> {
-//!     host.contribute::<dyn ToolProvider>("words", Arc::new(Words))
+//!     host.contribute::<dyn ToolProvider>("words", Arc::new(Words))?.keep();
+//!     Ok(())
 //! }
 //! ```
 
@@ -37,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a2e_core::codec::{RawJson, decode_field, encode_value};
-use a2e_core::dispatch::{Call, EmitError, Sent};
+use a2e_core::request::{Call, EmitError, Sent};
 use a2e_core::plugin::{BoxFuture, Run};
 use a2e_core::protocol::Event;
 use a2e_core::{Error, Result};

@@ -130,11 +130,6 @@ impl AuditLog {
         self.queue.as_ref().is_none_or(|queue| queue.finish())
     }
 
-    /// Whether a commit costs a write to the file.
-    pub(crate) fn writes_first(&self) -> bool {
-        self.queue.as_ref().is_some_and(|queue| queue.mode == AuditMode::Write)
-    }
-
     /// Whether a request whose record cannot be kept is to be refused.
     pub(crate) fn refuses(&self) -> bool {
         self.queue.as_ref().is_some_and(|queue| queue.on_error == OnError::Refuse)

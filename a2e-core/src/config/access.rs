@@ -42,6 +42,7 @@ impl HostConfig {
             ("snapshot_interval_s", self.snapshot_interval != other.snapshot_interval),
             ("session_ttl", self.session_ttl != other.session_ttl),
             ("global_limits", self.limits != other.limits),
+            ("tenants", self.tenants != other.tenants),
         ];
         differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }

@@ -1,5 +1,6 @@
 //! What a checked configuration holds for the host itself.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub struct HostConfig {
     pub session_ttl: Duration,
     /// The bounds of queues and buffers.
     pub limits: Limits,
+    /// What tenants may have, by name.
+    pub tenants: BTreeMap<String, TenantConfig>,
     /// What to load, in this order.
     pub plugins: Vec<PluginConfig>,
 }
@@ -56,11 +59,31 @@ pub struct ServerConfig {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// Who encrypts.
+    /// What encrypts.
     pub tls: Tls,
+    /// Which peers of a Unix socket may steer the host; `None`: `token` where `operator_token` is
+    /// given, else `same_uid`.
+    pub operators: Option<Operators>,
 }
 
-/// `server.tls`: who encrypts what leaves the machine.
+/// `server.operators`: which peers of a Unix socket may steer the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operators {
+    /// Those of the host's own user.
+    SameUid,
+    /// Those that shake hands with the operator token.
+    Token,
+}
+
+/// An entry of `tenants`: what the sessions of one tenant may have together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TenantConfig {
+    /// Requests in flight; more wait. `None`: as many as the host may have.
+    pub max_in_flight: Option<usize>,
+}
+
+/// `server.tls`: what encrypts what leaves the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Tls {
     /// Nobody.
@@ -193,7 +216,7 @@ pub enum SnapshotMode {
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { host: "127.0.0.1".to_owned(), port: 8765, tls: Tls::None }
+        Self { host: "127.0.0.1".to_owned(), port: 8765, tls: Tls::None, operators: None }
     }
 }
 
@@ -231,6 +254,7 @@ impl Default for HostConfig {
             snapshot_interval: Duration::from_secs(30),
             session_ttl: Duration::from_hours(1),
             limits: Limits::default(),
+            tenants: BTreeMap::new(),
             plugins: Vec::new(),
         }
     }

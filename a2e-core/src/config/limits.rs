@@ -11,6 +11,13 @@ pub struct Limits {
     pub max_line_bytes: usize,
     /// Sessions of the host; one more is refused.
     pub max_sessions: usize,
+    /// Sessions of one authenticated principal; one more is refused.
+    pub max_sessions_per_principal: usize,
+    /// Messages per second and session; `None`: as many as come. One more is answered with `overloaded`.
+    pub max_messages_per_s: Option<usize>,
+    /// Bytes that the process may use: beyond 92 % requests are answered with `overloaded`, beyond 95 %
+    /// connections are refused. `None`: no budget.
+    pub memory_budget_bytes: Option<usize>,
     /// Requests that wait per plugin; one more is answered with `overloaded`.
     pub max_queue: usize,
     /// Requests in flight per session; more wait.
@@ -39,6 +46,9 @@ impl Default for Limits {
             max_workers: 16,
             max_line_bytes: 8 << 20,
             max_sessions: 16_384,
+            max_sessions_per_principal: 1024,
+            max_messages_per_s: None,
+            memory_budget_bytes: None,
             max_queue: 1024,
             max_in_flight: 256,
             max_in_flight_host: 4096,
@@ -55,6 +65,12 @@ pub(super) fn check(mut section: Section<'_>) -> Limits {
     section.set("max_workers", 1..=1024, &mut limits.max_workers);
     section.set("max_line_bytes", KIB..=MAX_LINE_CEILING, &mut limits.max_line_bytes);
     section.set("max_sessions", 1..=1 << 20, &mut limits.max_sessions);
+    section.set("max_sessions_per_principal", 1..=1 << 20, &mut limits.max_sessions_per_principal);
+    let (mut rate, mut budget) = (0, 0);
+    section.set("max_messages_per_s", 0..=1 << 20, &mut rate);
+    section.set("memory_budget_bytes", 0..=1 << 46, &mut budget);
+    limits.max_messages_per_s = Some(rate).filter(|rate| *rate > 0);
+    limits.memory_budget_bytes = Some(budget).filter(|budget| *budget > 0);
     section.set("max_queue", 1..=1 << 20, &mut limits.max_queue);
     section.set("max_in_flight", 1..=1 << 16, &mut limits.max_in_flight);
     section.set("max_in_flight_host", 1..=1 << 20, &mut limits.max_in_flight_host);

@@ -36,8 +36,8 @@ mod settings;
 mod tree;
 
 pub use host::{
-    AuditConfig, AuditMode, AuditOnError, HostConfig, HttpPaths, ServerConfig, SessionIdSource,
-    SnapshotMode, SnapshotStoreConfig, Tls, TransportConfig,
+    AuditConfig, AuditMode, AuditOnError, HostConfig, HttpPaths, Operators, ServerConfig,
+    SessionIdSource, SnapshotMode, SnapshotStoreConfig, TenantConfig, Tls, TransportConfig,
 };
 pub use limits::Limits;
 pub use listen::{ListenAddr, ListenAddrError};

@@ -38,11 +38,13 @@ pub struct PluginMeta {
     pub permits: Option<usize>,
     /// The longest that one of its handlers may take; the deadline of the message type holds as well.
     pub deadline: Option<Duration>,
+    /// The tenants whose sessions see it; `None`: every session does.
+    pub tenants: Option<Vec<String>>,
 }
 
 /// The keys of `metadata` that the host reads; every other one is a setting of the plugin.
-pub(super) const META_KEYS: [&str; 7] =
-    ["enabled", "priority", "exclusive", "required", "scope", "permits", "deadline_s"];
+pub(super) const META_KEYS: [&str; 8] =
+    ["enabled", "priority", "exclusive", "required", "scope", "permits", "deadline_s", "tenants"];
 
 impl Default for PluginMeta {
     fn default() -> Self {
@@ -54,6 +56,7 @@ impl Default for PluginMeta {
             scope: None,
             permits: None,
             deadline: None,
+            tenants: None,
         }
     }
 }
@@ -233,6 +236,7 @@ fn meta(mut map: Section<'_>) -> Metadata {
             .choice("scope", &[("host", PluginScope::Host), ("session", PluginScope::Session)]),
         permits: map.integer("permits", 1..=65_536).and_then(|n| usize::try_from(n).ok()),
         deadline: map.seconds("deadline_s", 0.001..=604_800.0),
+        tenants: tenants(&mut map),
     };
     let (mut settings, mut positions) = (Map::new(), BTreeMap::new());
     for entry in map.entries().iter().filter(|entry| !META_KEYS.contains(&entry.key.as_str())) {
@@ -240,6 +244,18 @@ fn meta(mut map: Section<'_>) -> Metadata {
         note(&mut positions, entry.key.clone(), entry.at, &entry.node);
     }
     (meta, settings, positions)
+}
+
+/// The names under `tenants`.
+fn tenants(map: &mut Section<'_>) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    for (place, node) in map.list("tenants")?.iter().enumerate() {
+        match &node.data {
+            Data::Text(name, _) if !name.is_empty() => names.push(name.clone()),
+            _ => map.wrong(node, &format!("tenants[{place}]"), "the name of a tenant", None),
+        }
+    }
+    Some(names)
 }
 
 /// Notes the place of a setting and of everything in it, as far as the path stays short: long keys

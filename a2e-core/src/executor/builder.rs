@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::kernel::{Kernel, Services};
-use super::{Executor, load};
+use super::kernel::Kernel;
+use super::{Executor, memory};
 use crate::Error;
 use crate::audit::{self, AuditLog};
 use crate::children::{Supervisor, SupervisorConfig};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuditOnError, HostConfig, Problem, SessionIdSource};
-use crate::dispatch::Watchdog;
+use crate::lifecycle::{Brought, LoadError, Plugins};
 use crate::plugin::{Registry, RegistryError};
+use crate::request::Services;
 use crate::snapshot::SnapshotStore;
 
 /// Why a host did not start.
@@ -153,33 +154,36 @@ impl Builder {
         };
         let children =
             Supervisor::new(SupervisorConfig { guard: self.guard, ..SupervisorConfig::default() })?;
-        let services = Services {
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|_| Error::internal("a host needs a running tokio"))?;
+        let audit = Arc::new(open_audit(&self.config)?);
+        let services = Services::new(Arc::new(self.config), self.clock, runtime, audit);
+        let brought = Brought {
             registry,
             source: self.source,
-            audit: Arc::new(open_audit(&self.config)?),
-            clock: self.clock,
             store,
             children: Some(children),
-            drain: self.drain,
-            stall: self.stall,
-            plugin_limit: self.plugin_limit,
+            limit: self.plugin_limit,
         };
-        let kernel = Kernel::new(self.config, services)?;
-        Watchdog::start(&kernel)?;
-        if let Err(error) = load::load_plugins(&kernel).await {
+        let plugins = Plugins::new(&services, brought);
+        let kernel = Kernel::new(&services, &plugins, self.drain, self.stall);
+        kernel.runners.start_watchdog()?;
+        memory::start(&services);
+        if let Err(LoadError { plugin, reason }) = plugins.load().await {
             // What was started before is ended in order.
             kernel.shut_down(Duration::ZERO).await;
-            return Err(error);
+            return Err(StartError::RequiredPlugin { plugin, reason });
         }
-        kernel.start_saving();
+        plugins.start_saving();
+        let serving = plugins.set.serving().len();
         tracing::info!(
-            host = %kernel.config.host_id,
-            plugins = kernel.serving_plugins().len(),
-            audit = kernel.audit_mode(),
-            isolation = kernel.isolation(),
+            host = %services.config.host_id,
+            plugins = serving,
+            audit = services.audit.mode(),
+            isolation = plugins.isolation(),
             "host started"
         );
-        if kernel.serving_plugins().is_empty() {
+        if serving == 0 {
             tracing::warn!("no plugin is loaded; only ping and handshake are answered");
         }
         Ok(Executor { kernel })

@@ -2,34 +2,28 @@
 
 mod builder;
 mod kernel;
-mod load;
-mod own_thread;
-mod reload;
-mod session_expiry;
-mod session_state;
-mod session_work;
+mod memory;
+mod plugin_set;
 mod shutdown;
-mod state;
 mod status;
+mod stdio;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::HostConfig;
+use crate::lifecycle::{Rebuild, Wanted};
 use crate::protocol::PluginName;
-use crate::session::serve::{self, Thread};
-use crate::transport::{Connection, Socket, memory_pair, stdio};
+use crate::sessions::{Front, serve};
+use crate::transport::{Connection, Identity, Peer, memory_pair};
 use crate::{Error, Result};
 
+pub use crate::lifecycle::ReloadError;
 pub use crate::protocol::host::{
     Explanation, HostStatus, PluginHealth, PluginStatus, ReloadProblem, ReloadReport,
 };
 pub use builder::{Builder, StartError};
-pub(crate) use kernel::{Counter, Kernel};
-use own_thread::OwnThread;
-pub use reload::ReloadError;
-pub(crate) use reload::{Rebuild, Wanted};
-pub(crate) use session_work::{SessionWork, end_instance, start_instance, tear_down_instance};
+use kernel::Kernel;
 
 /// A running host.
 ///
@@ -57,21 +51,37 @@ impl Executor {
 
     /// The configuration in force.
     pub fn config(&self) -> &HostConfig {
-        &self.kernel.config
+        &self.kernel.services.config
     }
 
-    /// Serves one connection until it ends.
+    /// Serves one connection until it ends, with the identity that its peer has by itself
+    /// ([`identity_of`](Self::identity_of)).
     pub async fn serve(&self, connection: Connection) {
-        serve::serve(Arc::clone(&self.kernel), connection, Thread::Shared).await;
+        let identity = self.identity_of(&connection.peer);
+        serve(Arc::clone(&self.kernel.hub), connection, identity).await;
     }
 
-    /// Serves one connection in a task of its own.
+    /// Serves one connection in a task of its own, with the identity that its peer has by itself.
     pub fn spawn(&self, connection: Connection) -> tokio::task::JoinHandle<()> {
-        self.kernel.runtime.spawn(serve::serve(
-            Arc::clone(&self.kernel),
-            connection,
-            Thread::Shared,
-        ))
+        let identity = self.identity_of(&connection.peer);
+        self.spawn_as(connection, identity)
+    }
+
+    /// Serves one connection in a task of its own, with the identity that a front gives it.
+    pub fn spawn_as(
+        &self,
+        connection: Connection,
+        identity: Identity,
+    ) -> tokio::task::JoinHandle<()> {
+        let hub = Arc::clone(&self.kernel.hub);
+        self.kernel.services.runtime.spawn(serve(hub, connection, identity))
+    }
+
+    /// The identity of a peer that no front knows more about: the parent over standard streams is an
+    /// operator, and so is a peer of the host's own user on a Unix socket where `server.operators`
+    /// says `same_uid`. Nothing is an operator by being in the process.
+    pub fn identity_of(&self, peer: &Peer) -> Identity {
+        stdio::identity_of(&self.kernel.services.config, peer)
     }
 
     /// Serves standard input and output on a thread of its own; the future resolves when that session
@@ -85,42 +95,29 @@ impl Executor {
     /// When the thread cannot be started, or standard output cannot be written. What is wrong with
     /// standard input is logged, and the session ends.
     pub fn serve_stdio(&self) -> std::io::Result<impl Future<Output = ()> + use<>> {
-        let sink = {
-            // While the session's thread is busy, the host's threads see when the peer has read.
-            let _host = self.kernel.runtime.enter();
-            stdio::sink()?
-        };
-        let kernel = Arc::clone(&self.kernel);
-        let (ended, end) = tokio::sync::oneshot::channel::<()>();
-        std::thread::Builder::new().name("a2e-stdio".into()).spawn(move || {
-            let served = OwnThread::new().and_then(|own| {
-                own.serve(kernel, || Ok(stdio::connection(stdio::source()?, sink)))
-            });
-            if let Err(error) = served {
-                tracing::error!(%error, "standard input cannot be read");
-            }
-            drop(ended);
-        })?;
-        Ok(async move {
-            // Dropped in either case: at the end, and by a panic.
-            let _ended = end.await;
-        })
+        stdio::serve(&self.kernel)
     }
 
-    /// Serves a socket: on a thread of its own while few sessions have one, as
-    /// [`serve_stdio`](Self::serve_stdio) does, else on the host's runtime.
-    pub fn spawn_socket(&self, socket: Socket) {
-        if let Err(socket) = own_thread::spawn(&self.kernel, socket) {
-            // The session reports for itself.
-            drop(self.spawn(socket.into_connection()));
-        }
-    }
-
-    /// Opens a session inside this process and gives back the client's end.
+    /// Opens a session inside this process and gives back the client's end. It has no rights beyond
+    /// its own session, see [`connect_as`](Self::connect_as).
     pub fn connect(&self) -> Connection {
+        self.connect_as(Identity::default())
+    }
+
+    /// Opens a session inside this process, for the peer that a front has authenticated.
+    pub fn connect_as(&self, identity: Identity) -> Connection {
         let (client, host) = memory_pair();
-        self.spawn(host);
+        self.spawn_as(host, identity);
         client
+    }
+
+    /// Opens a session that outlives its connections: the front feeds lines to it, and attaches sinks
+    /// or reads what it sent. It ends when nobody has fed, read or attached for `keep`.
+    ///
+    /// # Errors
+    /// `overloaded` when there are as many sessions as may be, `shutting_down` when the host is ending.
+    pub fn open(&self, peer: Peer, identity: Identity, keep: Duration) -> Result<Arc<Front>> {
+        Front::open(&self.kernel.hub, peer, identity, keep)
     }
 
     /// Puts the plugins of another configuration in force. Plugins that did not change keep their
@@ -130,7 +127,7 @@ impl Executor {
     /// # Errors
     /// When a plugin that is new or changed cannot be built or started; then nothing has changed.
     pub async fn reload(&self, config: HostConfig) -> Result<ReloadReport, ReloadError> {
-        self.kernel.reload(Wanted::This(Box::new(config)), Rebuild::default()).await
+        self.kernel.plugins.reload(Wanted::This(Box::new(config)), Rebuild::default()).await
     }
 
     /// As [`reload`](Self::reload), from the file given to [`Builder::config_file`].
@@ -138,7 +135,7 @@ impl Executor {
     /// # Errors
     /// As [`reload`](Self::reload), when no file was given, or when the file has errors.
     pub async fn reload_file(&self) -> Result<ReloadReport, ReloadError> {
-        self.kernel.reload(Wanted::File, Rebuild::default()).await
+        self.kernel.plugins.reload(Wanted::File, Rebuild::default()).await
     }
 
     /// Builds plugins anew although nothing changed; also brings back one that was quarantined.
@@ -147,17 +144,17 @@ impl Executor {
     /// As [`reload`](Self::reload), and when a name is unknown.
     pub async fn rebuild(&self, plugins: &[PluginName]) -> Result<ReloadReport, ReloadError> {
         let rebuild = Rebuild { names: plugins.to_vec(), is_suspect: false };
-        self.kernel.reload(Wanted::InForce, rebuild).await
+        self.kernel.plugins.reload(Wanted::InForce, rebuild).await
     }
 
     /// How the host stands.
     pub fn status(&self) -> HostStatus {
-        self.kernel.status()
+        self.kernel.look()
     }
 
     /// Who handles a message type, in which order, where, and within what time.
     pub fn explain(&self, message_type: &str) -> Explanation {
-        self.kernel.explain(message_type)
+        self.kernel.explain_type(message_type)
     }
 
     /// Resolves when the host can no longer serve, with the reason.
@@ -170,7 +167,7 @@ impl Executor {
     /// # Errors
     /// When no store is configured, or a plugin or the store failed; what could be saved is saved.
     pub async fn save_state(&self) -> Result<()> {
-        let (_, failed) = self.kernel.snapshot().await?;
+        let (_, failed) = self.kernel.plugins.snapshot().await?;
         if failed.is_empty() { Ok(()) } else { Err(Error::runtime(failed.join("; "))) }
     }
 
@@ -179,7 +176,7 @@ impl Executor {
     /// # Errors
     /// When there is no such plugin, or it or the store failed.
     pub async fn clear_state(&self, plugin: &PluginName) -> Result<()> {
-        self.kernel.clear(plugin).await
+        self.kernel.plugins.clear(plugin).await
     }
 
     /// Ends the host: takes nothing new, lets accepted requests finish for up to `drain`, answers the
@@ -193,6 +190,6 @@ impl Executor {
 impl Drop for Executor {
     fn drop(&mut self) {
         // Without a shutdown before, sessions end now; the watchdog goes when the last has.
-        self.kernel.drain_sessions();
+        self.kernel.services.live.drain(Duration::ZERO);
     }
 }

@@ -8,8 +8,8 @@ use std::pin::Pin;
 use serde::Serialize;
 
 use super::Run;
-use crate::codec::encode_fields;
-use crate::dispatch::Call;
+use crate::codec::{RawJson, encode_fields};
+use crate::request::Call;
 use crate::protocol::Message;
 use crate::{Error, Result};
 
@@ -93,6 +93,17 @@ impl RawReply {
         let mut fields = Vec::with_capacity(128);
         encode_body(body, &mut fields)?;
         Ok(Self { wire_type: wire_type.into(), fields })
+    }
+
+    /// Takes a body that is JSON already; it is not decoded.
+    ///
+    /// # Errors
+    /// `internal_error` when it is no object.
+    pub fn from_json(
+        wire_type: impl Into<Cow<'static, str>>,
+        body: &RawJson,
+    ) -> Result<Self> {
+        Self::new(wire_type, body)
     }
 }
 

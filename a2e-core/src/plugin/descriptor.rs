@@ -62,6 +62,100 @@ impl Descriptor {
     }
 }
 
+/// A plugin class: linked into the program as a [`Descriptor`], or known only at run time (uploaded,
+/// found in a folder) and added with [`Registry::add`](super::Registry::add).
+pub trait PluginClass: Send + Sync + std::fmt::Debug {
+    /// The stable name under which configurations ask for it.
+    fn cls(&self) -> &str;
+    /// Other names that are accepted.
+    fn aliases(&self) -> Vec<&str> {
+        Vec::new()
+    }
+    /// The capability that it provides.
+    fn capability(&self) -> &str;
+    /// One line for people.
+    fn about(&self) -> &str {
+        ""
+    }
+    /// Higher is asked first; configuration overrides it.
+    fn priority(&self) -> i64 {
+        0
+    }
+    /// Whether only it is asked; configuration overrides it.
+    fn exclusive(&self) -> bool {
+        false
+    }
+    /// Whether sessions share an instance; configuration overrides it.
+    fn scope(&self) -> PluginScope {
+        PluginScope::Host
+    }
+    /// The settings (a JSON object) with which a host without configuration loads it;
+    /// `None` when it is not safe to load unasked.
+    fn default_settings(&self) -> Option<&str> {
+        None
+    }
+    /// Finds what is wrong with its settings, without building it.
+    fn check(&self, config: &PluginConfig) -> Vec<Problem> {
+        let _ = config;
+        Vec::new()
+    }
+    /// The JSON Schema of its settings, where they describe themselves.
+    fn schema(&self) -> Option<serde_json::Value> {
+        None
+    }
+    /// Builds an instance.
+    ///
+    /// # Errors
+    /// As the class reports; the plugin then counts as failed.
+    fn build(&self, config: &PluginConfig, host: &Host) -> Result<Arc<dyn Loaded>>;
+}
+
+impl PluginClass for &'static Descriptor {
+    fn cls(&self) -> &str {
+        self.cls
+    }
+
+    fn aliases(&self) -> Vec<&str> {
+        self.aliases.to_vec()
+    }
+
+    fn capability(&self) -> &str {
+        self.capability
+    }
+
+    fn about(&self) -> &str {
+        self.about
+    }
+
+    fn priority(&self) -> i64 {
+        self.priority
+    }
+
+    fn exclusive(&self) -> bool {
+        self.exclusive
+    }
+
+    fn scope(&self) -> PluginScope {
+        self.scope
+    }
+
+    fn default_settings(&self) -> Option<&str> {
+        self.default_settings
+    }
+
+    fn check(&self, config: &PluginConfig) -> Vec<Problem> {
+        (self.check)(config)
+    }
+
+    fn schema(&self) -> Option<serde_json::Value> {
+        (self.schema)()
+    }
+
+    fn build(&self, config: &PluginConfig, host: &Host) -> Result<Arc<dyn Loaded>> {
+        (self.build)(config, host)
+    }
+}
+
 /// A built plugin as the kernel sees it.
 pub trait Loaded: Send + Sync {
     /// Its handlers, in the order of declaration.
@@ -110,7 +204,7 @@ impl<P> Drop for Built<P> {
     fn drop(&mut self) {
         // The handlers hold the plugin, too.
         let plugin = (std::mem::take(&mut self.handlers), self.plugin.take());
-        crate::dispatch::discard("plugin", plugin);
+        crate::layers::discard("plugin", plugin);
     }
 }
 
@@ -163,7 +257,7 @@ pub fn load<P: Plugin>(plugin: P) -> Arc<dyn Loaded> {
 ///
 /// ```
 /// # use a2e_core::{Error, Result, message, register_plugin};
-/// # use a2e_core::dispatch::Call;
+/// # use a2e_core::request::Call;
 /// # use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
 /// # use serde::{Deserialize, Serialize};
 /// # #[derive(Deserialize)] struct EchoRequest { text: String }

@@ -1,6 +1,5 @@
 //! The doors by which a plugin takes messages: `inline`, `pool`, `blocking`, `future`, `dynamic`.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -9,75 +8,9 @@ use super::Plugin;
 use super::answer::{Answer, EncodedFuture, Ended, RawReply, encode_answer, encode_raw_answer};
 use crate::Result;
 use crate::codec::{Body, Incoming, decode};
-use crate::dispatch::Call;
-use crate::protocol::{Deadline, Fold, Message, Request};
-
-/// Where a handler runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Run {
-    /// On the reader: bounded CPU work below 100 us, no I/O, no wait.
-    Inline,
-    /// On the worker pool: CPU-bound and short work.
-    Pool,
-    /// On a thread that may block: files, databases, foreign libraries.
-    Blocking,
-    /// As a future.
-    Future,
-}
-
-impl Run {
-    /// The name in configuration and status.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Inline => "inline",
-            Self::Pool => "pool",
-            Self::Blocking => "blocking",
-            Self::Future => "future",
-        }
-    }
-}
-
-/// What a message type declares, for types that are known only at run time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TypeSpec {
-    /// The text of `type`.
-    pub wire_type: Cow<'static, str>,
-    /// The type of its reply.
-    pub reply_type: Cow<'static, str>,
-    /// How several answers become one.
-    pub fold: Fold,
-    /// How long it may take.
-    pub deadline: Deadline,
-    /// Whether it is never answered.
-    pub is_one_way: bool,
-}
-
-impl TypeSpec {
-    /// What a typed request declares.
-    pub fn of<Q: Request>() -> Self {
-        Self {
-            wire_type: Cow::Borrowed(Q::TYPE),
-            reply_type: Cow::Borrowed(<Q::Reply as Message>::TYPE),
-            fold: Q::FOLD,
-            deadline: Q::DEADLINE,
-            is_one_way: Q::IS_ONE_WAY,
-        }
-    }
-
-    /// A request type with the defaults: fold `All`, the host's deadline.
-    pub fn request(
-        wire_type: impl Into<Cow<'static, str>>,
-        reply_type: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self {
-            wire_type: wire_type.into(),
-            reply_type: reply_type.into(),
-            fold: Fold::All,
-            deadline: Deadline::Default,
-            is_one_way: false,
-        }
-    }
-}
+use crate::layers::Run;
+use crate::protocol::Request;
+use crate::request::{Call, TypeSpec};
 
 pub(crate) type SyncDoor =
     Box<dyn Fn(Incoming<'_>, &Call, &mut Vec<u8>) -> Result<Ended> + Send + Sync>;
@@ -90,7 +23,7 @@ pub(crate) enum Door {
 
 /// One handler of a plugin: what it takes, where it runs, how to call it.
 pub struct Handler {
-    pub(crate) spec: TypeSpec,
+    pub(crate) spec: Arc<TypeSpec>,
     pub(crate) run: Run,
     pub(crate) door: Door,
 }
@@ -140,8 +73,7 @@ impl<P: Plugin> Handlers<P> {
     }
 
     /// Runs as a future; it is dropped when the call ends early. Its thread belongs to a tokio that futures of
-    /// handlers share: one that blocks it holds up others, not the sessions. It may be polled once more than it
-    /// asked for.
+    /// handlers share: one that blocks it holds up others, not the sessions.
     pub fn future<Q, F, Fut>(&mut self, handler: F)
     where
         Q: Request,
@@ -204,6 +136,62 @@ impl<P: Plugin> Handlers<P> {
     }
 
     fn push(&mut self, spec: TypeSpec, run: Run, door: Door) {
-        self.list.push(Handler { spec, run, door });
+        self.list.push(Handler::new(spec, run, door));
+    }
+}
+
+impl Handler {
+    fn new(spec: TypeSpec, run: Run, door: Door) -> Self {
+        Self { spec: Arc::new(spec), run, door }
+    }
+}
+
+/// Handlers that a plugin declares while it runs, because it learns only then what it handles: from a
+/// child process, a remote service, a guest module. Given to
+/// [`Host::declare`](super::Host::declare).
+#[derive(Debug, Default)]
+pub struct Declared {
+    pub(crate) list: Vec<Handler>,
+}
+
+impl Declared {
+    /// No handlers yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a handler that runs as a future.
+    #[must_use]
+    pub fn future<F, Fut>(mut self, spec: TypeSpec, handler: F) -> Self
+    where
+        F: Fn(Body, Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Answer<RawReply>> + Send + 'static,
+    {
+        let door: FutureDoor = Box::new(move |body, call| {
+            let answer = handler(body, call);
+            Box::pin(async move {
+                let mut out = Vec::new();
+                encode_raw_answer(answer.await, &mut out).map(|ended| (ended, out))
+            })
+        });
+        self.list.push(Handler::new(spec, Run::Future, Door::Future(door)));
+        self
+    }
+
+    /// Adds a handler that is a function; `run` says where. One that is to run as a future runs on a
+    /// thread that may block.
+    #[must_use]
+    pub fn sync(
+        mut self,
+        spec: TypeSpec,
+        run: Run,
+        handler: impl Fn(Incoming<'_>, &Call) -> Answer<RawReply> + Send + Sync + 'static,
+    ) -> Self {
+        let door: SyncDoor = Box::new(move |incoming, call, out| {
+            encode_raw_answer(handler(incoming, call), out)
+        });
+        let run = if run == Run::Future { Run::Blocking } else { run };
+        self.list.push(Handler::new(spec, run, Door::Sync(door)));
+        self
     }
 }

@@ -8,13 +8,15 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::contribution::{Contribution, Owner};
-use super::{Interception, Interceptor};
+use super::{Declared, Interception, Interceptor};
 use crate::children::Supervisor;
 use crate::clock::Clock;
+use crate::codec::encode_fields;
 use crate::config::{HostConfig, PluginConfig};
-use crate::executor::Kernel;
+use crate::contribution::{Contribution, Contributions, Owner, Registration};
+use crate::layers::Health;
 use crate::protocol::{CapabilityName, PluginName};
+use crate::request::{Call, Nested, NestedTarget, Services, Session, SessionHandle};
 use crate::snapshot::{SnapshotStore, State, StateKey};
 use crate::{Error, Result, Time};
 
@@ -28,15 +30,35 @@ pub struct Host(Arc<Inner>);
 struct Inner {
     owner: Owner,
     capability: CapabilityName,
-    config: Arc<HostConfig>,
-    clock: Arc<dyn Clock>,
+    services: Arc<Services>,
+    /// Of the host's children, where it starts any.
     children: Option<Arc<Supervisor>>,
     store: Option<Arc<dyn SnapshotStore>>,
-    runtime: tokio::runtime::Handle,
-    contributions: Arc<super::Contributions>,
-    kernel: Weak<Kernel>,
+    desk: Weak<dyn HostDesk>,
     tasks: TaskTracker,
     ends: CancellationToken,
+}
+
+/// What plugins ask of the host above them.
+pub(crate) trait HostDesk: Send + Sync {
+    /// Every plugin that serves: name, capability, priority; in configuration order.
+    fn serving(&self) -> Vec<(PluginName, CapabilityName, i64)>;
+    /// What the plugins in force are configured as.
+    fn plugin_configs(&self) -> Vec<PluginConfig>;
+    /// Interceptors have changed.
+    fn reroute(&self);
+    /// A plugin instance says that its state is not to be trusted.
+    fn suspect(&self, instance: u64, reason: &str);
+    /// A plugin instance says how it fares.
+    fn set_health(&self, instance: u64, health: Health, why: &str);
+    /// A plugin instance handles these types beside those of its class, and no longer those that it
+    /// declared before.
+    fn declare(&self, instance: u64, handlers: Declared) -> Result<()>;
+    /// The session in which a plugin makes requests by itself.
+    fn own_session(&self, plugin: &PluginName) -> Result<Arc<Session>>;
+    /// Sends a message to every session that is past its handshake; with a capability, only to those
+    /// that asked for it. Returns how many took it.
+    fn push_all(&self, wire_type: &str, fields: &[u8], users_of: Option<&CapabilityName>) -> usize;
 }
 
 impl fmt::Debug for Host {
@@ -46,20 +68,28 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
-    pub(crate) fn new(kernel: &Arc<Kernel>, plugin: &PluginConfig, epoch: u64) -> Self {
+    pub(crate) fn new(
+        services: &Arc<Services>,
+        children: Option<Arc<Supervisor>>,
+        store: Option<Arc<dyn SnapshotStore>>,
+        desk: Weak<dyn HostDesk>,
+        plugin: &PluginConfig,
+        epoch: u64,
+    ) -> Self {
         Self(Arc::new(Inner {
             owner: Owner { name: plugin.name.clone(), epoch },
             capability: plugin.capability.clone(),
-            config: Arc::clone(&kernel.config),
-            clock: Arc::clone(&kernel.clock),
-            children: kernel.children.clone(),
-            store: kernel.store.clone(),
-            runtime: kernel.runtime.clone(),
-            contributions: Arc::clone(&kernel.contributions),
-            kernel: Arc::downgrade(kernel),
+            services: Arc::clone(services),
+            children,
+            store,
+            desk,
             tasks: TaskTracker::new(),
             ends: CancellationToken::new(),
         }))
+    }
+
+    fn desk(&self) -> Option<Arc<dyn HostDesk>> {
+        self.0.desk.upgrade()
     }
 
     /// The plugin's instance name.
@@ -72,38 +102,43 @@ impl Host {
         &self.0.capability
     }
 
-    /// The configuration of the host.
+    /// The configuration that the host was started with. What a reload changes since is in
+    /// [`plugin_configs`](Self::plugin_configs).
     pub fn config(&self) -> &HostConfig {
-        &self.0.config
+        &self.0.services.config
+    }
+
+    /// What the plugins in force are configured as; other than in [`config`](Self::config) after a
+    /// reload. Empty before the plugins are started.
+    pub fn plugin_configs(&self) -> Vec<PluginConfig> {
+        self.desk().map(|desk| desk.plugin_configs()).unwrap_or_default()
     }
 
     /// Every plugin of this host that serves, as name and capability, in configuration order.
     /// Empty before the plugins are started.
     pub fn plugins(&self) -> Vec<(PluginName, CapabilityName)> {
-        let kernel = self.0.kernel.upgrade();
-        let slots = kernel.map(|kernel| kernel.serving_plugins()).unwrap_or_default();
-        slots.iter().map(|slot| (slot.name.clone(), slot.capability.clone())).collect()
+        let serving = self.desk().map(|desk| desk.serving()).unwrap_or_default();
+        serving.into_iter().map(|(name, capability, _)| (name, capability)).collect()
     }
 
     /// The names of the serving plugins of one capability, highest priority first, ties in
     /// configuration order. Empty before the plugins are started.
     pub fn plugins_of(&self, capability: &str) -> Vec<PluginName> {
         let capability = CapabilityName::parse(capability);
-        let kernel = self.0.kernel.upgrade();
-        let mut slots = kernel.map(|kernel| kernel.serving_plugins()).unwrap_or_default();
-        slots.retain(|slot| slot.capability == capability);
-        slots.sort_by_key(|slot| std::cmp::Reverse(slot.priority));
-        slots.iter().map(|slot| slot.name.clone()).collect()
+        let mut serving = self.desk().map(|desk| desk.serving()).unwrap_or_default();
+        serving.retain(|(_, of, _)| *of == capability);
+        serving.sort_by_key(|(_, _, priority)| std::cmp::Reverse(*priority));
+        serving.into_iter().map(|(name, ..)| name).collect()
     }
 
     /// The host's clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.0.clock
+        &self.0.services.clock
     }
 
     /// The time now.
     pub fn now(&self) -> Time {
-        self.0.clock.now()
+        self.0.services.clock.now()
     }
 
     /// Starts and holds child processes.
@@ -114,7 +149,8 @@ impl Host {
         self.0.children.as_ref().ok_or_else(|| Error::runtime("this host starts no processes"))
     }
 
-    /// Offers `item` to other plugins under `name`.
+    /// Offers `item` to other plugins under `name`, until the registration is dropped or the plugin
+    /// ends.
     ///
     /// # Errors
     /// When the name is taken among items of the same type.
@@ -122,8 +158,8 @@ impl Host {
         &self,
         name: &str,
         item: Arc<T>,
-    ) -> Result<()> {
-        let added = self.0.contributions.add(&self.0.owner, name, item);
+    ) -> Result<Registration> {
+        let added = self.0.services.contributions.add(&self.0.owner, name, item);
         if let Err(error) = &added {
             tracing::warn!(plugin = %self.0.owner.name, %error, "contribution refused");
         }
@@ -144,22 +180,78 @@ impl Host {
         interceptor: Arc<dyn Interceptor>,
     ) -> Result<()> {
         let pattern = pattern.into();
-        self.contribute(name, Arc::new(Interception { pattern, priority, item: interceptor }))?;
-        if let Some(kernel) = self.0.kernel.upgrade() {
-            kernel.reroute();
+        self.contribute(name, Arc::new(Interception { pattern, priority, item: interceptor }))?.keep();
+        if let Some(desk) = self.desk() {
+            desk.reroute();
         }
         Ok(())
+    }
+
+    /// Handles these types from now on, beside those of the plugin's class; those that were declared
+    /// before and are not among them are handled no more. For plugins that learn what they handle
+    /// only when something that they started has told them.
+    ///
+    /// ```
+    /// use a2e_core::plugin::Run;
+    /// use a2e_core::plugin::{Declared, Host, RawReply};
+    /// use a2e_core::request::TypeSpec;
+    ///
+    /// fn guest_is_up(host: &Host) -> a2e_core::Result<()> {
+    ///     let spec = TypeSpec::request("guest/greet/req", "guest/greet/resp");
+    ///     host.declare(Declared::new().future(spec, |body, _call| async move {
+    ///         let body = a2e_core::codec::RawJson::of(&body.len()).map(|_| ());
+    ///         drop(body);
+    ///         Ok(RawReply::new("guest/greet/resp", &serde_json::json!({ "text": "hello" }))?.into())
+    ///     }))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When a type is declared twice, or otherwise than another plugin declares it; then nothing has
+    /// changed.
+    pub fn declare(&self, handlers: Declared) -> Result<()> {
+        let desk = self.desk().ok_or_else(|| Error::runtime("the host is gone"))?;
+        desk.declare(self.0.owner.epoch, handlers)
+    }
+
+    /// Says how the plugin fares: while it is [`Down`](Health::Down) its calls are refused with
+    /// `unavailable`; `why` is shown in status.
+    pub fn set_health(&self, health: Health, why: &str) {
+        if let Some(desk) = self.desk() {
+            desk.set_health(self.0.owner.epoch, health, why);
+        }
     }
 
     /// The plugin says that its state is not to be trusted any more: it is torn down, built anew and
     /// restored from the last snapshot; calls wait meanwhile. The second time within 10 minutes it is
     /// taken out of service instead.
     pub fn suspect(&self, reason: &str) {
-        let Some(kernel) = self.0.kernel.upgrade() else { return };
-        let slot = kernel.plugins().into_iter().find(|it| it.host.epoch() == self.epoch());
-        if let Some(slot) = slot {
-            kernel.heal(&slot, slot.note_suspect(kernel.clock.now()), reason);
+        if let Some(desk) = self.desk() {
+            desk.suspect(self.0.owner.epoch, reason);
         }
+    }
+
+    /// Asks other plugins, as this plugin: on behalf of a call (under its session, deadline, budget
+    /// and audit), or else by itself, in a session of the plugin's own.
+    ///
+    /// # Errors
+    /// When the host is gone.
+    pub fn ask(&self, on_behalf: Option<&Call>) -> Result<Nested> {
+        if let Some(call) = on_behalf {
+            return Ok(call.to_route());
+        }
+        let desk = self.desk().ok_or_else(|| Error::runtime("the host is gone"))?;
+        let session = desk.own_session(&self.0.owner.name)?;
+        Ok(Nested::new(&session, None, NestedTarget::Route))
+    }
+
+    /// As [`ask`](Self::ask) without a call, in the session of an agent: under its identity and audit.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    pub fn ask_in(&self, session: &SessionHandle) -> Result<Nested> {
+        let session = session.session().ok_or_else(|| Error::runtime("the session has ended"))?;
+        Ok(Nested::new(&session, None, NestedTarget::Route))
     }
 
     /// Tells this instance from others of the same name.
@@ -169,16 +261,27 @@ impl Host {
 
     /// Everything of this type that plugins offer.
     pub fn contributions<T: ?Sized + Send + Sync + 'static>(&self) -> Vec<Contribution<T>> {
-        self.0.contributions.all()
+        self.0.services.contributions.all()
     }
 
-    pub(crate) fn contribution_table(&self) -> &super::Contributions {
-        &self.0.contributions
+    pub(crate) fn contribution_table(&self) -> &Contributions {
+        &self.0.services.contributions
+    }
+
+    /// Sees contributions change: holds the generation, which rises with each change. A consumer
+    /// waits for it in a task of its own and rebuilds there what it made of them.
+    pub fn watch_contributions(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.0.services.contributions.watch()
+    }
+
+    /// Says that something that this plugin contributed offers something else than before.
+    pub fn contribution_changed(&self) {
+        self.0.services.contributions.touch();
     }
 
     /// Rises when contributions change; equal numbers mean equal contributions.
     pub fn contribution_generation(&self) -> u64 {
-        self.0.contributions.generation()
+        self.0.services.contributions.generation()
     }
 
     /// Runs a task beside the plugin's calls. It is dropped when the plugin ends.
@@ -189,13 +292,13 @@ impl Host {
             let task = std::panic::AssertUnwindSafe(task);
             tokio::select! {
                 result = futures_util::FutureExt::catch_unwind(task) => if let Err(panic) = result {
-                    let panic = crate::dispatch::text_of(panic);
+                    let panic = crate::layers::text_of(panic);
                     tracing::error!(plugin = %name, panic, "task panicked");
                 },
                 () = ends.cancelled() => {}
             }
         });
-        self.0.runtime.spawn(task);
+        self.0.services.runtime.spawn(task);
     }
 
     /// Saves state under a key of the plugin's own. Blocks: not for inline or async handlers.
@@ -233,14 +336,27 @@ impl Host {
     /// Sends a message to every open session that is past its handshake; returns how many took it.
     /// A session whose reader is slow is left out and counted.
     pub fn push_all<T: Serialize + ?Sized>(&self, wire_type: &str, body: &T) -> usize {
-        self.0.kernel.upgrade().map_or(0, |kernel| kernel.push_all(wire_type, body, None))
+        self.push_to(wire_type, body, None)
     }
 
     /// As [`push_all`](Self::push_all), but only to sessions that use this plugin's capability: those
     /// whose handshake asked for it.
     pub fn push_users<T: Serialize + ?Sized>(&self, wire_type: &str, body: &T) -> usize {
-        let kernel = self.0.kernel.upgrade();
-        kernel.map_or(0, |kernel| kernel.push_all(wire_type, body, Some(&self.0.capability)))
+        self.push_to(wire_type, body, Some(&self.0.capability))
+    }
+
+    fn push_to<T: Serialize + ?Sized>(
+        &self,
+        wire_type: &str,
+        body: &T,
+        users_of: Option<&CapabilityName>,
+    ) -> usize {
+        let mut fields = Vec::with_capacity(128);
+        if let Err(error) = encode_fields(body, &mut fields) {
+            tracing::error!(plugin = %self.0.owner.name, wire_type, %error, "push not encoded");
+            return 0;
+        }
+        self.desk().map_or(0, |desk| desk.push_all(wire_type, &fields, users_of))
     }
 
     /// The same host for an instance of one session: its tasks end with that, and with the plugin's.
@@ -249,13 +365,10 @@ impl Host {
         Self(Arc::new(Inner {
             owner: it.owner.clone(),
             capability: it.capability.clone(),
-            config: Arc::clone(&it.config),
-            clock: Arc::clone(&it.clock),
+            services: Arc::clone(&it.services),
             children: it.children.clone(),
             store: it.store.clone(),
-            runtime: it.runtime.clone(),
-            contributions: Arc::clone(&it.contributions),
-            kernel: Weak::clone(&it.kernel),
+            desk: Weak::clone(&it.desk),
             tasks: TaskTracker::new(),
             ends: it.ends.child_token(),
         }))
@@ -264,7 +377,7 @@ impl Host {
     /// Ends the tasks of an instance of a session, and waits for them on a thread that may block.
     pub(crate) fn end_tasks_soon(&self) {
         let ended = async { tokio::time::timeout(TASKS_END, self.end_tasks()).await };
-        if self.0.runtime.block_on(ended).is_err() {
+        if self.0.services.runtime.block_on(ended).is_err() {
             tracing::warn!(plugin = %self.0.owner.name, "tasks of a session's own instance go on");
         }
     }

@@ -1,12 +1,11 @@
 //! Interceptors: what a plugin may see, change or refuse of requests that are not its own.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::BoxFuture;
 use crate::Error;
 use crate::codec::RawJson;
-use crate::dispatch::Call;
+use crate::request::{Answered, Call};
 
 /// Looks at requests before their handlers and after their answers.
 ///
@@ -88,36 +87,6 @@ impl<'a> Exchange<'a> {
     /// [`Interceptor::after`].
     pub fn text(&self) -> &'a str {
         self.text
-    }
-}
-
-/// How a request was answered.
-#[derive(Clone, Copy, Debug)]
-pub struct Answered<'a> {
-    pub(crate) reply: Option<(&'a str, &'a [u8])>,
-    pub(crate) error: Option<&'a Error>,
-    pub(crate) took: Duration,
-}
-
-impl<'a> Answered<'a> {
-    /// The type of the reply; `None` when it was an error, or nothing is due.
-    pub fn reply_type(&self) -> Option<&'a str> {
-        self.reply.map(|it| it.0)
-    }
-
-    /// The fields of the reply as JSON without the braces around them.
-    pub fn reply_fields(&self) -> Option<&'a str> {
-        self.reply.and_then(|it| std::str::from_utf8(it.1).ok())
-    }
-
-    /// The error that was the answer.
-    pub fn error(&self) -> Option<&'a Error> {
-        self.error
-    }
-
-    /// Time from acceptance to answer.
-    pub fn took(&self) -> Duration {
-        self.took
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a plugin is: the trait, its handlers, how it is registered and what the host gives it.
 
 mod answer;
-mod contribution;
 mod descriptor;
 mod handlers;
 mod host;
@@ -16,13 +15,16 @@ use crate::snapshot::State;
 pub use crate::config::PluginScope;
 pub use answer::{Answer, BoxFuture, Later, Outcome, RawReply};
 pub(crate) use answer::{EncodedWork, Ended};
-pub use contribution::{Contribution, Contributions};
-pub use descriptor::{Descriptor, Loaded, load, settings};
+pub use crate::contribution::{Contribution, Contributions, Registration};
+pub use crate::layers::{Health, Run};
+pub use crate::request::{Answered, TypeSpec};
+pub use descriptor::{Descriptor, Loaded, PluginClass, load, settings};
 pub(crate) use handlers::Door;
-pub use handlers::{Handler, Handlers, Run, TypeSpec};
+pub use handlers::{Declared, Handler, Handlers};
 pub use host::Host;
+pub(crate) use host::HostDesk;
 pub(crate) use intercept::Interception;
-pub use intercept::{Answered, Before, Exchange, Interceptor};
+pub use intercept::{Before, Exchange, Interceptor};
 pub use registry::{Registry, RegistryError};
 pub use scope::{ScopeQuery, ScopeResolver, StateScope};
 

@@ -1,14 +1,17 @@
 //! The plugin classes that are linked into this program.
 
-use super::Descriptor;
+use std::sync::{Arc, PoisonError, RwLock};
 
-/// Every linked class, sorted by `cls`: link order means nothing.
-#[derive(Debug)]
+use super::{Descriptor, PluginClass};
+
+/// Every class, sorted by `cls`: link order means nothing.
+#[derive(Debug, Default)]
 pub struct Registry {
-    classes: Vec<&'static Descriptor>,
+    /// Guards the list; held for a look or an insertion.
+    classes: RwLock<Vec<Arc<dyn PluginClass>>>,
 }
 
-/// Two linked classes claim one name.
+/// Two classes claim one name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("two plugin classes are registered as `{0}`; a `cls` or alias may stand once in a program")]
 pub struct RegistryError(pub String);
@@ -26,42 +29,63 @@ impl Registry {
     ///
     /// # Errors
     /// When a `cls` or alias stands twice.
-    pub fn of(mut classes: Vec<&'static Descriptor>) -> Result<Self, RegistryError> {
-        classes.sort_by_key(|class| class.cls);
-        let registry = Self { classes };
-        let mut names: Vec<&str> = registry.names().collect();
-        names.sort_unstable();
-        let twice = names.windows(2).find_map(|pair| match pair {
-            [a, b] if a == b => Some((*a).to_owned()),
-            _ => None,
-        });
-        match twice {
-            Some(name) => Err(RegistryError(name)),
-            None => Ok(registry),
+    pub fn of(classes: Vec<&'static Descriptor>) -> Result<Self, RegistryError> {
+        let registry = Self::default();
+        for class in classes {
+            registry.add(Arc::new(class))?;
         }
+        Ok(registry)
+    }
+
+    /// Adds a class that is known only at run time.
+    ///
+    /// # Errors
+    /// When its `cls` or an alias is taken.
+    pub fn add(&self, class: Arc<dyn PluginClass>) -> Result<(), RegistryError> {
+        let mut classes = self.classes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut own: Vec<&str> = Vec::new();
+        for name in names(&*class) {
+            if own.contains(&name) || classes.iter().any(|it| names(&**it).contains(&name)) {
+                return Err(RegistryError(name.to_owned()));
+            }
+            own.push(name);
+        }
+        let place = classes.partition_point(|it| it.cls() < class.cls());
+        classes.insert(place, class);
+        Ok(())
+    }
+
+    /// Removes a class; plugins of it that are loaded stay.
+    pub fn remove(&self, cls: &str) -> bool {
+        let mut classes = self.classes.write().unwrap_or_else(PoisonError::into_inner);
+        let before = classes.len();
+        classes.retain(|it| it.cls() != cls);
+        classes.len() != before
     }
 
     /// The class of this name or alias.
-    pub fn find(&self, cls: &str) -> Option<&'static Descriptor> {
-        self.classes.iter().copied().find(|it| it.cls == cls || it.aliases.contains(&cls))
+    pub fn find(&self, cls: &str) -> Option<Arc<dyn PluginClass>> {
+        self.classes().into_iter().find(|it| names(&**it).contains(&cls))
     }
 
     /// Every class, by name.
-    pub fn classes(&self) -> &[&'static Descriptor] {
-        &self.classes
+    pub fn classes(&self) -> Vec<Arc<dyn PluginClass>> {
+        self.classes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The linked names that are most like `cls`, best first, at most three.
-    pub fn nearest(&self, cls: &str) -> Vec<&'static str> {
-        let mut scored: Vec<(f64, &'static str)> =
-            self.names().map(|name| (likeness(name, cls), name)).filter(|it| it.0 > 0.7).collect();
+    pub fn nearest(&self, cls: &str) -> Vec<String> {
+        let classes = self.classes();
+        let known = classes.iter().flat_map(|it| names(&**it));
+        let mut scored: Vec<(f64, &str)> =
+            known.map(|name| (likeness(name, cls), name)).filter(|it| it.0 > 0.7).collect();
         scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-        scored.into_iter().take(3).map(|it| it.1).collect()
+        scored.into_iter().take(3).map(|it| it.1.to_owned()).collect()
     }
+}
 
-    fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.classes.iter().flat_map(|it| std::iter::once(it.cls).chain(it.aliases.iter().copied()))
-    }
+fn names(class: &dyn PluginClass) -> Vec<&str> {
+    std::iter::once(class.cls()).chain(class.aliases()).collect()
 }
 
 /// Whole names, or only their last parts: `ToolPlugin` finds `a2e.caps.tools.plugin.ToolPlugin`.
@@ -88,9 +112,10 @@ mod tests {
     fn classes_are_sorted_and_found_by_name_or_alias() {
         let registry =
             Registry::of(vec![class("b.Two", &["old.Two"]), class("a.One", &[])]).unwrap();
-        let names: Vec<&str> = registry.classes().iter().map(|it| it.cls).collect();
+        let names: Vec<String> =
+            registry.classes().iter().map(|it| it.cls().to_owned()).collect();
         assert_eq!(names, ["a.One", "b.Two"]);
-        assert_eq!(registry.find("old.Two").map(|it| it.cls), Some("b.Two"));
+        assert_eq!(registry.find("old.Two").unwrap().cls(), "b.Two");
         assert!(registry.find("Two").is_none());
     }
 

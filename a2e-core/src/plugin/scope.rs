@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::Host;
 use crate::Result;
-use crate::dispatch::{Call, catch};
+use crate::layers::catch;
+use crate::request::Call;
 use crate::protocol::{PluginName, SessionId};
 
 /// The state that a request works on.
@@ -57,7 +58,7 @@ pub struct ScopeQuery<'a> {
 /// Maps requests to state, so that for example a project has a memory of its own. Only the resolver
 /// that was set last is asked.
 ///
-/// Whoever gives two sessions one scope lets each see what the other stores: a name that an agent
+/// A resolver that gives two sessions one scope lets each see what the other stores: a name that an agent
 /// sends is no proof that it may have it.
 pub trait ScopeResolver: Send + Sync {
     /// The state that the request works on; `None`: that of its session. Called while a request is
@@ -96,7 +97,8 @@ impl Host {
     pub fn set_scope_resolver(&self, resolver: impl ScopeResolver + 'static) -> Result<()> {
         let resolver: Arc<dyn ScopeResolver> = Arc::new(resolver);
         self.contribution_table().withdraw_type::<dyn ScopeResolver>(self.epoch());
-        self.contribute(self.plugin().as_str(), resolver)
+        self.contribute(self.plugin().as_str(), resolver)?.keep();
+        Ok(())
     }
 }
 
@@ -109,16 +111,16 @@ impl Call {
     /// As [`scope`](Self::scope), for a request that says more about itself.
     pub fn scope_with(&self, metadata: &Map<String, Value>) -> StateScope {
         let own = || StateScope::Session(self.session_id().clone());
-        let active = &self.0;
-        let resolver = active.kernel.contributions.last::<dyn ScopeResolver>();
+        let Some(plugin) = self.0.plugin() else { return own() };
+        let resolver = self.0.session.services.contributions.last::<dyn ScopeResolver>();
         let Some(resolver) = resolver else { return own() };
-        let (agent_id, slot) = (self.agent_id(), active.slot());
+        let agent_id = self.agent_id();
         let query = ScopeQuery {
             session: self.session_id(),
             agent_id: &agent_id,
-            plugin: slot.as_ref().map(|slot| &slot.name),
+            plugin: Some(&plugin.name),
             wire_type: self.wire_type(),
-            correlation_id: active.correlation_id.as_deref(),
+            correlation_id: self.0.correlation_id.as_deref(),
             metadata,
         };
         match catch(|| resolver.item.resolve(&query)) {

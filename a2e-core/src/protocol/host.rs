@@ -1,7 +1,7 @@
 //! The messages by which an operator looks at a host and steers it: `host/*`.
 //!
-//! They are served over stdio, inside the process, over a Unix socket of the same user, and to whoever
-//! shook hands with the operator token.
+//! They are served over stdio, over a Unix socket of the same user (see `server.operators`), and to
+//! peers that shook hands with the operator token.
 
 use std::collections::BTreeMap;
 
@@ -40,6 +40,12 @@ pub struct HostStatus {
     pub waiting: usize,
     /// Bytes that wait to be sent, in all sessions.
     pub unsent_bytes: usize,
+    /// Bytes that the process has in memory, where a budget is configured; else 0.
+    pub memory_bytes: usize,
+    /// Threads of futures that a future blocks.
+    pub blocked_future_threads: usize,
+    /// Why handlers do not run as they should, if they do not.
+    pub trouble: Option<String>,
     /// Child processes that live.
     pub children: usize,
     /// How children are held: `guard`, `group`.
@@ -62,7 +68,7 @@ pub struct HostStatus {
     pub retiring: Vec<String>,
     /// Events that were answered, refused or dropped otherwise than meant, by name.
     pub counters: BTreeMap<String, u64>,
-    /// Whether the worker pool was replaced too often, or the audit fails.
+    /// Whether handlers do not run as they should, or the audit fails.
     pub is_degraded: bool,
 }
 
@@ -75,6 +81,10 @@ pub enum PluginHealth {
     /// It takes messages.
     #[default]
     Serving,
+    /// It serves, though not as it should, as it says itself.
+    Degraded,
+    /// It says itself that it cannot serve.
+    Down,
     /// It failed so often that it gets no messages for a while (see its breaker).
     Resting,
     /// Too many of its handlers hang, or it panicked again after it was built anew; it gets no messages.
@@ -90,6 +100,8 @@ impl PluginHealth {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Serving => "serving",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
             Self::Resting => "resting",
             Self::Quarantined => "quarantined",
             Self::Failed => "failed",

@@ -19,7 +19,7 @@ pub fn memory_pair() -> (Connection, Connection) {
     let end = |reads: &Arc<Pipe>, writes: &Arc<Pipe>| Connection {
         source: Box::new(PipeReader(Arc::clone(reads))),
         sink: Arc::new(PipeWriter(Arc::clone(writes))),
-        peer: Peer { is_in_process: true, ..Peer::named("memory") },
+        peer: Peer::named("memory"),
     };
     (end(&left, &right), end(&right, &left))
 }

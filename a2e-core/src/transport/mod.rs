@@ -7,18 +7,14 @@ use std::sync::Arc;
 
 use tokio::io::AsyncRead;
 
+mod identity;
 pub mod memory;
-#[cfg(feature = "host")]
-mod socket;
 #[cfg(feature = "host")]
 pub mod stdio;
 mod streams;
 
+pub use identity::{Identity, Rights};
 pub use memory::memory_pair;
-#[cfg(feature = "host")]
-pub(crate) use socket::Detached;
-#[cfg(feature = "host")]
-pub use socket::Socket;
 pub use streams::{from_child, from_pipes, from_tcp, from_unix};
 
 /// The readable end of a connection.
@@ -58,8 +54,6 @@ pub struct Peer {
     pub uid: Option<u32>,
     /// Whether the process lives and dies with this connection; such a reader is never cut.
     pub is_stdio: bool,
-    /// Whether the other end is in this process.
-    pub is_in_process: bool,
 }
 
 impl Peer {

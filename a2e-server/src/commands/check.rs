@@ -57,18 +57,19 @@ fn problems(args: &CheckArgs) -> Result<Vec<Problem>, Failure> {
     let mut problems = loaded.warnings;
     for plugin in loaded.config.enabled_plugins() {
         if let Some(class) = registry.find(&plugin.cls) {
-            problems.extend((class.check)(plugin));
-            if CapabilityName::parse(class.capability) != plugin.capability {
+            problems.extend(class.check(plugin));
+            if CapabilityName::parse(class.capability()) != plugin.capability {
                 let text = format!(
                     "this class is of type `{}`, not `{}`",
-                    class.capability, plugin.type_name
+                    class.capability(),
+                    plugin.type_name
                 );
                 problems.push(plugin.cls_problem(Severity::Warning, text, None));
             }
             continue;
         }
         let text = format!("no plugin class `{}` is linked into this program", plugin.cls);
-        let nearest = registry.nearest(&plugin.cls).first().copied();
+        let nearest = registry.nearest(&plugin.cls).into_iter().next();
         let hint = nearest.map(|name| format!("did you mean `{name}`?"));
         problems.push(plugin.cls_problem(Severity::Error, text, hint));
     }

@@ -27,10 +27,10 @@ struct Listing {
 
 #[derive(Serialize)]
 struct Class {
-    cls: &'static str,
-    aliases: &'static [&'static str],
-    capability: &'static str,
-    about: &'static str,
+    cls: String,
+    aliases: Vec<String>,
+    capability: String,
+    about: String,
     /// Loaded by a host without configuration.
     is_default: bool,
 }
@@ -74,12 +74,13 @@ pub(crate) fn run(args: &PluginsArgs) -> Result<(), Failure> {
 
 fn linked() -> Result<Vec<Class>, Failure> {
     let registry = Registry::linked().map_err(Failure::internal)?;
-    let classes = registry.classes().iter().map(|class| Class {
-        cls: class.cls,
-        aliases: class.aliases,
-        capability: class.capability,
-        about: class.about,
-        is_default: class.default_settings.is_some(),
+    let classes = registry.classes();
+    let classes = classes.iter().map(|class| Class {
+        cls: class.cls().to_owned(),
+        aliases: class.aliases().into_iter().map(str::to_owned).collect(),
+        capability: class.capability().to_owned(),
+        about: class.about().to_owned(),
+        is_default: class.default_settings().is_some(),
     });
     Ok(classes.collect())
 }

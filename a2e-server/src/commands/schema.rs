@@ -40,7 +40,7 @@ fn find(registry: &Registry, name: &str) -> Result<Value, Failure> {
     if let Some(class) = registry.find(name) {
         let undescribed =
             || Failure::refused(format_args!("`{name}` does not describe its settings"));
-        return (class.schema)().ok_or_else(undescribed);
+        return class.schema().ok_or_else(undescribed);
     }
     let classes = MessageClass::linked();
     if let Some(class) = classes.iter().find(|it| it.wire_type == name) {
@@ -67,8 +67,8 @@ fn list(registry: &Registry) -> String {
         lines.push(format!("  {}{reply}", class.wire_type));
     }
     lines.push("Settings of plugin classes:".to_owned());
-    for class in registry.classes().iter().filter(|class| (class.schema)().is_some()) {
-        lines.push(format!("  {}", class.cls));
+    for class in registry.classes().iter().filter(|class| class.schema().is_some()) {
+        lines.push(format!("  {}", class.cls()));
     }
     lines.push(String::new());
     lines.join("\n")
@@ -77,8 +77,8 @@ fn list(registry: &Registry) -> String {
 fn all(registry: &Registry) -> Value {
     let messages = MessageClass::linked();
     let messages = messages.iter().filter_map(|it| Some((it.wire_type.to_owned(), it.schema()?)));
-    let settings = registry.classes().iter();
-    let settings = settings.filter_map(|it| Some((it.cls.to_owned(), (it.schema)()?)));
+    let settings = registry.classes();
+    let settings = settings.iter().filter_map(|it| Some((it.cls().to_owned(), it.schema()?)));
     json!({
         "messages": messages.collect::<Map<String, Value>>(),
         "settings": settings.collect::<Map<String, Value>>(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use a2e_core::Executor;
 use a2e_core::config::{HostConfig, ListenAddr};
-use a2e_core::transport::{Peer, Socket};
+use a2e_core::transport::{Peer, from_tcp, from_unix};
 use nix::sys::stat::{Mode, umask};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
@@ -67,19 +67,20 @@ impl Listener {
         &self.address
     }
 
-    /// Serves whoever connects, until the task is dropped.
+    /// Serves every peer that connects, until the task is dropped.
     pub(crate) async fn accept(self, executor: Arc<Executor>) {
         let mut pause = BACK_OFF.0;
         loop {
             let accepted = match &self.kind {
-                Kind::Tcp(listener) => listener.accept().await.map(|(it, _)| Socket::Tcp(it)),
-                Kind::Unix(listener, _) => listener.accept().await.map(|(it, _)| Socket::Unix(it)),
+                Kind::Tcp(listener) => listener.accept().await.map(|(it, _)| from_tcp(it)),
+                Kind::Unix(listener, _) => listener.accept().await.map(|(it, _)| from_unix(it)),
             };
             match accepted {
-                Ok(socket) => {
+                Ok(connection) => {
                     pause = BACK_OFF.0;
-                    if self.is_welcome(&socket.peer()) {
-                        executor.spawn_socket(socket);
+                    if self.is_welcome(&connection.peer) {
+                        // The session reports for itself.
+                        drop(executor.spawn(connection));
                     }
                 }
                 Err(error) => {

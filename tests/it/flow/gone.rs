@@ -17,7 +17,7 @@ use crate::support::{
 async fn r42_the_calls_of_a_client_that_left_are_cancelled() {
     let folder = tempfile::tempdir().unwrap();
     // The end of input on TCP may be a half-close: calls go on for the time of the drain.
-    for carrier in Carrier::ALL.into_iter().filter(|it| *it != Carrier::OwnTcp) {
+    for carrier in Carrier::ALL.into_iter().filter(|it| *it != Carrier::Tcp) {
         for run in ["future", "pool"] {
             let path = folder.path().join(format!("{carrier:?}{run}"));
             let act = if run == "pool" { "watch" } else { "hang" };

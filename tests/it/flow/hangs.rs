@@ -201,7 +201,7 @@ async fn r32_dropped_futures_never_count_as_hung() {
 async fn r32_an_inline_hang_cuts_that_session_alone() {
     // With many sessions answers are sent together.
     for beside in [0, 40] {
-        for carrier in [Carrier::Memory, Carrier::OwnUnix, Carrier::OwnTcp] {
+        for carrier in [Carrier::Memory, Carrier::Socket, Carrier::Tcp] {
             one_of_the_sessions_hangs(carrier, beside).await;
         }
     }

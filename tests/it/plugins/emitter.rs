@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use a2e_core::dispatch::{Call, EmitError, Sent};
+use a2e_core::request::{Call, EmitError, Sent};
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
 use a2e_core::protocol::{Event, EventKind};
 use a2e_core::{Result, message, register_plugin};

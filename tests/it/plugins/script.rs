@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a2e_core::codec::{Body, Incoming, decode};
-use a2e_core::dispatch::Call;
+use a2e_core::request::Call;
 use a2e_core::plugin::{
     Answer, BoxFuture, Handlers, Host, Outcome, Plugin, RawReply, Run, TypeSpec,
 };

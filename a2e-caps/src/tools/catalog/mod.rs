@@ -122,7 +122,8 @@ impl Catalogs {
             self.approvals.inherit(&before.item.seen);
             self.is_successor.store(true, Ordering::Relaxed);
         }
-        self.host.contribute(self.host.plugin().as_str(), Arc::new(collector))
+        self.host.contribute(self.host.plugin().as_str(), Arc::new(collector))?.keep();
+        Ok(())
     }
 
     /// What is not offered as it was given, a line each, as of the last look.

@@ -32,7 +32,8 @@ impl Plugin for Chameleon {
 
     fn start(&self, host: &Host) -> Result<()> {
         let provider: Arc<dyn ToolProvider> = self.0.clone();
-        host.contribute(host.plugin().as_str(), provider)
+        host.contribute(host.plugin().as_str(), provider)?.keep();
+        Ok(())
     }
 }
 

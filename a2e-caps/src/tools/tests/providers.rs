@@ -31,7 +31,8 @@ impl Plugin for Toolbox {
 
     fn start(&self, host: &Host) -> Result<()> {
         let provider = Provider { names: self.names.clone(), generation: AtomicU64::new(0) };
-        host.contribute::<dyn ToolProvider>(host.plugin().as_str(), Arc::new(provider))
+        host.contribute::<dyn ToolProvider>(host.plugin().as_str(), Arc::new(provider))?.keep();
+        Ok(())
     }
 }
 

@@ -4,13 +4,13 @@ mod network;
 pub(in crate::config) mod section;
 mod values;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use crate::config::check::network::network;
 use crate::config::check::section::Section;
 use crate::config::host::{AuditConfig, AuditMode, AuditOnError, HostConfig};
-use crate::config::host::{SessionIdSource, SnapshotMode, SnapshotStoreConfig};
+use crate::config::host::{SessionIdSource, SnapshotMode, SnapshotStoreConfig, TenantConfig};
 use crate::config::problem::Findings;
 use crate::config::tree::node::{Data, Node};
 use crate::config::{PluginConfig, Secret, limits, plugin};
@@ -42,6 +42,7 @@ pub(in crate::config) fn check(root: &Node, findings: &Findings, file: &str) -> 
     if let Some(section) = top.section("global_limits") {
         config.limits = limits::check(section);
     }
+    config.tenants = tenants(&mut top);
     config.plugins = plugins(&mut top, file);
     // A token that could not be read is one error, not two.
     if let Ok(token) = auth {
@@ -186,6 +187,22 @@ fn store(mut section: Section<'_>) -> Option<SnapshotStoreConfig> {
         config.finish(&[]);
     }
     store
+}
+
+fn tenants(top: &mut Section<'_>) -> BTreeMap<String, TenantConfig> {
+    let mut tenants = BTreeMap::new();
+    for entry in top.section("tenants").iter().flat_map(Section::entries) {
+        let key = format!("tenants.{}", entry.key);
+        let Some(mut section) = top.map_of(&entry.node, &key, "a map with the tenant's limits")
+        else {
+            continue;
+        };
+        let limit = section.integer("max_in_flight", 1..=1 << 20);
+        let max_in_flight = limit.and_then(|limit: i64| usize::try_from(limit).ok());
+        section.finish(&[]);
+        tenants.insert(entry.key.clone(), TenantConfig { max_in_flight });
+    }
+    tenants
 }
 
 fn plugins(top: &mut Section<'_>, file: &str) -> Vec<PluginConfig> {

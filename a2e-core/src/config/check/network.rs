@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::config::check::section::Section;
-use crate::config::host::{HostConfig, HttpPaths, ServerConfig, Tls, TransportConfig};
+use crate::config::host::{HostConfig, HttpPaths, Operators, ServerConfig, Tls, TransportConfig};
 use crate::config::listen::check_host;
 use crate::config::tree::node::Data;
 use crate::config::{ListenAddr, Position};
@@ -64,6 +64,8 @@ fn server(mut section: Section<'_>) -> ServerConfig {
     let port = section.integer("port", 0..=65_535).and_then(|port| u16::try_from(port).ok());
     server.port = port.unwrap_or(server.port);
     server.tls = tls(&mut section);
+    let operators = [("same_uid", Operators::SameUid), ("token", Operators::Token)];
+    server.operators = section.choice("operators", &operators);
     if let Some(node) = section.get("auth_token") {
         let hint = "write it at the top of the file".to_owned();
         section.warning(node.at, "auth_token", "is ignored here", Some(hint));

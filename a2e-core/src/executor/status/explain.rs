@@ -1,18 +1,20 @@
 //! The way of a message type through the host, in words.
 
 use super::health;
-use crate::dispatch::{Route, RouteHandler};
 use crate::executor::kernel::Kernel;
+use crate::lifecycle::PluginSlot;
 use crate::plugin::{PluginScope, Run};
 use crate::protocol::host::{
     ExplainedHandler, ExplainedInterceptor, Explanation, LeftOut, PluginHealth,
 };
 use crate::protocol::{Deadline, Fold};
-use crate::session::{CORE_TYPES, nearest_types};
+use crate::route::Route;
+use crate::sessions::{CORE_TYPES, nearest_types};
 
 impl Kernel {
-    pub(crate) fn explain(&self, message_type: &str) -> Explanation {
-        let table = self.table();
+    pub(crate) fn explain_type(&self, message_type: &str) -> Explanation {
+        let view = self.plugins.views.of(None);
+        let table = &view.table;
         let mut told = Explanation {
             message_type: message_type.to_owned(),
             is_core: CORE_TYPES.contains(&message_type),
@@ -23,7 +25,7 @@ impl Kernel {
             None if told.is_core => {}
             None => {
                 told.nearest =
-                    nearest_types(&table, message_type).into_iter().map(str::to_owned).collect();
+                    nearest_types(table, message_type).into_iter().map(str::to_owned).collect();
             }
         }
         let not_loaded = self.plugin_status().into_iter().filter(|it| it.types.is_empty());
@@ -47,17 +49,24 @@ impl Kernel {
             Deadline::None => "none".to_owned(),
             Deadline::TimeoutField(seconds) => format!("field `timeout`, else {seconds} s"),
             _ => {
-                let limit = route.limit(&crate::codec::scan::Slot::Absent);
+                let limit = spec.limit(&crate::codec::scan::Slot::Absent);
                 limit.map_or("none".to_owned(), |limit| format!("{} s", limit.as_secs_f64()))
             }
         };
-        told.handlers = route.handlers.iter().map(explain_handler).collect();
+        let slots = self.plugins.set.all();
+        let slot_of = |number| slots.iter().find(|slot| slot.number() == number);
+        told.handlers = route
+            .handlers
+            .iter()
+            .filter_map(|it| Some((slot_of(it.endpoint.label.number)?, it.handler.run)))
+            .map(|(slot, run)| explain_handler(slot, run))
+            .collect();
         told.interceptors = route
             .interceptors
             .iter()
             .map(|it| ExplainedInterceptor {
                 name: it.name.clone(),
-                plugin: it.slot.name.to_string(),
+                plugin: it.endpoint.label.name.to_string(),
                 priority: it.priority,
             })
             .collect();
@@ -66,40 +75,39 @@ impl Kernel {
 
     /// Plugins that declare the type and are not in its route, or will not be asked.
     fn left_out(&self, route: &Route, asked: &[ExplainedHandler]) -> Vec<LeftOut> {
-        let declares = |slot: &crate::dispatch::PluginSlot| {
+        let declares = |slot: &PluginSlot| {
             slot.handlers().iter().any(|it| it.spec.wire_type == route.spec.wire_type)
         };
         let head = asked.first().map(|it| it.plugin.clone()).unwrap_or_default();
         let mut left_out = Vec::new();
-        for slot in self.plugins().into_iter().filter(|slot| declares(slot)) {
+        for slot in self.plugins.set.all().into_iter().filter(|slot| declares(slot)) {
             let (_, unwell) = health(&slot);
-            let is_asked = asked.iter().any(|it| it.plugin == slot.name.as_str());
+            let is_asked = asked.iter().any(|it| it.plugin == slot.name().as_str());
             let reason = match unwell {
                 Some(reason) => reason,
                 None if is_asked => continue,
                 None => format!("`{head}` comes first and is exclusive"),
             };
-            left_out.push(LeftOut { plugin: slot.name.to_string(), reason });
+            left_out.push(LeftOut { plugin: slot.name().to_string(), reason });
         }
         left_out
     }
 }
 
-fn explain_handler(entry: &RouteHandler) -> ExplainedHandler {
-    let (slot, run) = (&entry.slot, entry.handler.run);
-    let permits = slot.gate.permits();
+fn explain_handler(slot: &PluginSlot, run: Run) -> ExplainedHandler {
+    let endpoint = &slot.endpoint;
     ExplainedHandler {
-        plugin: slot.name.to_string(),
-        cls: slot.descriptor.cls.to_owned(),
-        priority: slot.priority,
-        exclusive: slot.is_exclusive,
+        plugin: slot.name().to_string(),
+        cls: slot.class.cls().to_owned(),
+        priority: endpoint.order.priority,
+        exclusive: endpoint.order.is_exclusive,
         run: run.as_str().to_owned(),
-        scope: match slot.scope {
+        scope: match slot.scope() {
             PluginScope::Host => "host".to_owned(),
             PluginScope::Session => "session".to_owned(),
         },
-        permits: (run != Run::Inline).then(|| permits.of(run)),
-        deadline_s: slot.deadline.map(|limit| limit.as_secs_f64()),
+        permits: (run != Run::Inline).then(|| endpoint.gate.permits().of(run)),
+        deadline_s: endpoint.deadline.map(|limit| limit.as_secs_f64()),
         health: if slot.is_serving() { health(slot).0 } else { PluginHealth::Failed },
     }
 }

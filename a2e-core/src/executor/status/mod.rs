@@ -7,36 +7,43 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::kernel::Kernel;
-use super::load::caught;
-use crate::dispatch::{BreakerState, PluginSlot, SlotState};
+use crate::layers::{BreakerState, Health, catch};
+use crate::lifecycle::{PluginSlot, SlotState};
 use crate::protocol::host::{HostStatus, PermitStatus, PluginHealth, PluginStatus, ProcessStatus};
 
 impl Kernel {
-    pub(crate) fn status(&self) -> HostStatus {
-        let audit = self.audit_log().status();
-        let sessions = self.sessions();
+    /// A look at the whole host.
+    pub(crate) fn look(&self) -> HostStatus {
+        let services = &self.services;
+        let audit = services.audit.log().status();
+        let sessions = services.live.all();
+        let kept = &self.plugins.kept;
+        let trouble = self.runners.trouble();
         HostStatus {
-            host_id: self.config.host_id.clone(),
+            host_id: services.config.host_id.clone(),
             program: env!("CARGO_PKG_VERSION").to_owned(),
-            generation: self.table_generation(),
-            retiring: self.reloads.retiring_names(),
-            uptime_seconds: self.clock.now().since(self.started).as_secs_f64(),
+            generation: self.plugins.views.generation(),
+            retiring: self.plugins.reloads.retiring_names(),
+            uptime_seconds: services.clock.now().since(services.started).as_secs_f64(),
             sessions: sessions.len(),
-            parked_sessions: self.resumables.parked(),
-            resume_bytes: self.resumables.budget.bytes(),
-            in_flight: sessions.iter().map(|session| session.in_flight()).sum(),
-            waiting: self.waiting.load(Ordering::Relaxed),
-            unsent_bytes: sessions.iter().map(|session| session.sink.unsent()).sum(),
-            children: self.children.as_ref().map_or(0, |children| children.live()),
-            isolation: self.isolation().to_owned(),
+            parked_sessions: kept.parked(),
+            resume_bytes: kept.budget.bytes(),
+            in_flight: sessions.iter().map(|session| session.in_flight.len()).sum(),
+            waiting: services.shortage.waiting(),
+            unsent_bytes: sessions.iter().map(|session| session.outbox.unsent()).sum(),
+            memory_bytes: services.live.memory(),
+            children: self.plugins.children.as_ref().map_or(0, |children| children.live()),
+            isolation: self.plugins.isolation().to_owned(),
             processes: self.processes(),
             audit: audit.mode.as_str().to_owned(),
             audit_written: audit.written,
             audit_lost: audit.lost,
-            is_degraded: self.pool.is_failed()
+            is_degraded: trouble.is_some()
                 || audit.failing.is_some()
                 || audit.lost > 0
                 || audit.unsynced > 0,
+            trouble,
+            blocked_future_threads: self.runners.futures.blocked(),
             audit_failing: audit.failing,
             audit_path: audit.path.map(|path| path.display().to_string()),
             plugins: self.plugin_status(),
@@ -45,7 +52,7 @@ impl Kernel {
     }
 
     fn processes(&self) -> Vec<ProcessStatus> {
-        let children = self.children.as_ref().map(|it| it.status()).unwrap_or_default();
+        let children = self.plugins.children.as_ref().map(|it| it.status()).unwrap_or_default();
         let look = |it: crate::children::ChildStatus| ProcessStatus {
             pid: it.pid,
             program: it.program,
@@ -60,18 +67,18 @@ impl Kernel {
 
     /// Every configured plugin, in the order of the configuration.
     pub(super) fn plugin_status(&self) -> Vec<PluginStatus> {
-        let (loaded, unloaded) = (self.plugins(), self.unloaded());
-        let wanted = self.reloads.wanted();
+        let (loaded, unloaded) = (self.plugins.set.all(), self.plugins.set.unloaded());
+        let wanted = self.plugins.reloads.wanted();
         let status = wanted.iter().map(|config| {
-            if let Some(slot) = loaded.iter().find(|slot| slot.name == config.name) {
+            if let Some(slot) = loaded.iter().find(|slot| *slot.name() == config.name) {
                 return of_slot(slot);
             }
-            let failed = unloaded.iter().find(|it| it.0 == config.name);
+            let failed = unloaded.iter().find(|it| it.name == config.name);
             let (health, reason) = match failed {
                 _ if !config.metadata.enabled => {
                     (PluginHealth::Disabled, Some("`enabled: false`".to_owned()))
                 }
-                Some((.., reason)) => (PluginHealth::Failed, Some(reason.clone())),
+                Some(it) => (PluginHealth::Failed, Some(it.reason.clone())),
                 None => (PluginHealth::Failed, None),
             };
             PluginStatus {
@@ -87,39 +94,29 @@ impl Kernel {
     }
 
     fn counts(&self) -> BTreeMap<String, u64> {
-        let it = &self.counters;
-        let counts = [
-            ("refused", it.refused.get()),
-            ("overloaded", it.overloaded.get()),
-            ("repeated", it.repeated.get()),
-            ("superseded", it.superseded.get()),
-            ("late_answers", it.late_answers.get()),
-            ("late_events", it.late_events.get()),
-            ("dropped_events", it.dropped_events.get()),
-            ("dropped_pushes", it.dropped_pushes.get()),
-            ("unknown_cancels", it.unknown_cancels.get()),
-            ("peer_errors", it.peer_errors.get()),
-            ("stuck_runs", it.stuck_runs.get()),
-            ("hung_readers", it.hung_readers.get()),
-            ("resumes", it.resumes.get()),
-            ("resumes_refused", it.resumes_refused.get()),
-            ("resume_lines_lost", it.resume_lines_lost.get()),
-            ("resume_lines_dropped", self.resumables.budget.dropped.get()),
-            ("session_state_failures", it.session_state_failures.get()),
-            ("pool_replacements", self.pool.replacements() as u64),
+        let more = [
+            ("resume_lines_dropped", self.plugins.kept.budget.dropped.get()),
+            ("pool_replacements", self.runners.pool.replacements() as u64),
+            ("future_replacements", self.runners.futures.replacements() as u64),
         ];
-        counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+        let counts = self.services.counters.all().chain(more);
+        counts.map(|(name, count)| (name.to_owned(), count)).collect()
     }
 }
 
 /// Whether a plugin that was built serves, and why not.
 fn health(slot: &PluginSlot) -> (PluginHealth, Option<String>) {
-    let gate = slot.gate.status();
-    match (slot.state(), slot.breaker_state().0) {
+    let gate = slot.endpoint.gate.status();
+    let (health, why) = slot.endpoint.label.admission.health();
+    match (slot.state(), slot.endpoint.breaker_state().0) {
         (SlotState::Failed(reason), _) => (PluginHealth::Failed, Some(reason)),
         (SlotState::Quarantined(reason), _) => (PluginHealth::Quarantined, Some(reason)),
         (SlotState::Serving, _) if gate.is_quarantined => {
             (PluginHealth::Quarantined, Some(format!("{} threads hang", gate.stuck)))
+        }
+        (SlotState::Serving, _) if health == Health::Down => (PluginHealth::Down, Some(why)),
+        (SlotState::Serving, BreakerState::Closed) if health == Health::Degraded => {
+            (PluginHealth::Degraded, Some(why))
         }
         (SlotState::Serving, BreakerState::Closed) => (PluginHealth::Serving, None),
         (SlotState::Serving, breaker) => {
@@ -131,25 +128,26 @@ fn health(slot: &PluginSlot) -> (PluginHealth, Option<String>) {
 
 fn of_slot(slot: &Arc<PluginSlot>) -> PluginStatus {
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let (gate, (breaker, opened)) = (slot.gate.status(), slot.breaker_state());
+    let (gate, (breaker, opened)) = (slot.endpoint.gate.status(), slot.endpoint.breaker_state());
     let (health, reason) = health(slot);
-    let permits = slot.gate.permits();
+    let permits = slot.endpoint.gate.permits();
+    let stats = slot.stats();
     PluginStatus {
-        name: slot.name.to_string(),
-        cls: slot.descriptor.cls.to_owned(),
-        capability: slot.capability.to_string(),
+        name: slot.name().to_string(),
+        cls: slot.class.cls().to_owned(),
+        capability: slot.endpoint.label.capability.to_string(),
         health,
         reason,
         state_problem: slot.state_problem().or_else(|| slot.session_work.problem()),
-        notes: caught("notes", || Ok(slot.instance.notes()))
-            .unwrap_or_else(|error| vec![error.message().to_owned()]),
+        notes: catch(|| slot.instance.notes())
+            .unwrap_or_else(|panic| vec![format!("panicked in notes: {panic}")]),
         types: slot.handlers().iter().map(|it| it.spec.wire_type.to_string()).collect(),
-        priority: slot.priority,
-        exclusive: slot.is_exclusive,
-        calls: load(&slot.stats.calls),
-        panics: load(&slot.stats.panics),
-        timeouts: load(&slot.stats.timeouts),
-        rebuilds: load(&slot.stats.rebuilds),
+        priority: slot.endpoint.order.priority,
+        exclusive: slot.endpoint.order.is_exclusive,
+        calls: load(&stats.calls),
+        panics: load(&stats.panics),
+        timeouts: load(&stats.timeouts),
+        rebuilds: load(&stats.rebuilds),
         breaker: breaker.as_str().to_owned(),
         breaker_opened: opened,
         running: gate.running,

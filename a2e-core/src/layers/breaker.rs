@@ -1,0 +1,358 @@
+//! When a plugin that keeps failing gets no calls for a while (R33), and when it is built anew or
+//! taken out (R31). Pure: the time is a parameter.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Admission;
+
+/// This many failures one after another open the breaker.
+const IN_A_ROW: u32 = 5;
+
+/// This many failures of the last [`WINDOW_CALLS`] calls within [`WINDOW`] open it, too.
+const WINDOW_FAILURES: usize = 10;
+const WINDOW_CALLS: usize = 20;
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// How long it stays open at first, and at most.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// A probe that takes longer is not waited for: the next call tries as well.
+const PROBE_LEASE: Duration = Duration::from_secs(30);
+
+/// Whether a call may go to the plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admit {
+    /// It may.
+    Go,
+    /// It may, and decides whether others may. The number tells probes apart.
+    Probe(u64),
+    /// It may not, for this long.
+    Wait(Duration),
+}
+
+/// Where a breaker stands, for status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum BreakerState {
+    /// Calls go to the plugin.
+    #[default]
+    Closed,
+    /// They do not.
+    Open,
+    /// One call tries whether it is well again.
+    Probing,
+}
+
+impl BreakerState {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::Probing => "probing",
+        }
+    }
+}
+
+/// Failures of one plugin instance: panics, crashes, and time-outs at its own deadlines.
+#[derive(Debug, Default)]
+pub(crate) struct Breaker {
+    phase: Phase,
+    in_a_row: u32,
+    /// How the last calls ended, oldest first: when, and whether well.
+    recent: VecDeque<(Duration, bool)>,
+    /// How long it was open the last time; zero after it closed.
+    waited: Duration,
+    pub(crate) opened: u64,
+    probes: u64,
+}
+
+/// The right to try one call. One that is dropped without a verdict (its client left, its queue was
+/// full) lets the next call try.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    admission: Arc<Admission>,
+    number: u64,
+}
+
+impl Probe {
+    pub(super) fn new(admission: &Arc<Admission>, number: u64) -> Self {
+        Self { admission: Arc::clone(admission), number }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.admission.give_up_probe(self.number);
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Closed,
+    Open {
+        until: Duration,
+    },
+    Probing {
+        number: u64,
+        since: Duration,
+    },
+}
+
+impl Breaker {
+    pub(crate) fn state(&self) -> BreakerState {
+        match self.phase {
+            Phase::Closed => BreakerState::Closed,
+            Phase::Open { .. } => BreakerState::Open,
+            Phase::Probing { .. } => BreakerState::Probing,
+        }
+    }
+
+    /// Whether nothing has to be noted of calls that end well.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.phase == Phase::Closed && self.in_a_row == 0 && self.recent.is_empty()
+    }
+
+    /// Asks for one call. After the wait one call at a time is let through as a probe.
+    pub(super) fn admit(&mut self, now: Duration) -> Admit {
+        match self.phase {
+            Phase::Closed => Admit::Go,
+            Phase::Open { until } if now < until => Admit::Wait(until.saturating_sub(now)),
+            Phase::Probing { since, .. } if now < since + PROBE_LEASE => {
+                Admit::Wait((since + PROBE_LEASE).saturating_sub(now))
+            }
+            Phase::Open { .. } | Phase::Probing { .. } => {
+                self.probes += 1;
+                self.phase = Phase::Probing { number: self.probes, since: now };
+                Admit::Probe(self.probes)
+            }
+        }
+    }
+
+    /// A probe ended without a verdict; the next call is one.
+    pub(super) fn give_up_probe(&mut self, number: u64) {
+        if matches!(self.phase, Phase::Probing { number: open, .. } if open == number) {
+            self.phase = Phase::Open { until: Duration::ZERO };
+        }
+    }
+
+    /// A call failed; true when that opened the breaker.
+    pub(crate) fn failed(&mut self, now: Duration) -> bool {
+        self.note(now, false);
+        self.in_a_row += 1;
+        let bad = self.recent.iter().filter(|(_, is_well)| !is_well).count();
+        let is_half = self.recent.len() >= WINDOW_CALLS && bad >= WINDOW_FAILURES;
+        let opens = match self.phase {
+            Phase::Closed => self.in_a_row >= IN_A_ROW || is_half,
+            Phase::Probing { .. } => true,
+            // A call from before it opened.
+            Phase::Open { .. } => false,
+        };
+        if opens {
+            self.waited = (self.waited * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
+            self.phase = Phase::Open { until: now + self.waited };
+            self.recent.clear();
+            self.opened += 1;
+        }
+        opens
+    }
+
+    /// A call ended well, whatever it answered; true when that closed the breaker.
+    pub(crate) fn went_well(&mut self, now: Duration) -> bool {
+        if let Phase::Open { .. } = self.phase {
+            // A call from before it opened says nothing about now.
+            return false;
+        }
+        self.in_a_row = 0;
+        if let Phase::Probing { .. } = self.phase {
+            *self = Self { opened: self.opened, probes: self.probes, ..Self::default() };
+            return true;
+        }
+        self.note(now, true);
+        if self.recent.iter().all(|(_, is_well)| *is_well) {
+            self.recent.clear();
+        }
+        false
+    }
+
+    fn note(&mut self, now: Duration, is_well: bool) {
+        self.recent.push_back((now, is_well));
+        let too_old = |at: Duration| now.saturating_sub(at) > WINDOW;
+        while self.recent.len() > WINDOW_CALLS
+            || self.recent.front().is_some_and(|it| too_old(it.0))
+        {
+            self.recent.pop_front();
+        }
+    }
+}
+
+/// So many panics within [`PANIC_WINDOW`] have a plugin built anew.
+const PANICS: usize = 3;
+const PANIC_WINDOW: Duration = Duration::from_mins(1);
+
+/// A plugin that was built anew within this time and panics on is taken out of service.
+const SECOND_CHANCE: Duration = Duration::from_mins(10);
+
+/// What is to be done after a panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    Nothing,
+    /// Tear it down, build it, restore it from the last snapshot.
+    Rebuild,
+    /// It was rebuilt and it goes on: out of service.
+    Quarantine,
+}
+
+/// The panics of a plugin, over all its instances.
+#[derive(Debug, Default)]
+pub(crate) struct Panics {
+    recent: VecDeque<Duration>,
+    rebuilt: Option<Duration>,
+}
+
+impl Panics {
+    pub(crate) fn panicked(&mut self, now: Duration) -> Remedy {
+        self.recent.retain(|at| now.saturating_sub(*at) <= PANIC_WINDOW);
+        self.recent.push_back(now);
+        if self.recent.len() < PANICS {
+            return Remedy::Nothing;
+        }
+        self.remedy(now)
+    }
+
+    /// The plugin says itself that its state is not to be trusted.
+    pub(crate) fn remedy(&mut self, now: Duration) -> Remedy {
+        self.recent.clear();
+        let is_second = self.rebuilt.is_some_and(|at| now.saturating_sub(at) <= SECOND_CHANCE);
+        if is_second {
+            return Remedy::Quarantine;
+        }
+        self.rebuilt = Some(now);
+        Remedy::Rebuild
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Runs a script of `(ms, step)`: `+` ends well, `-` fails, `?` asks; gives the answers to `?`
+    /// and the state at the end.
+    fn run(script: &[(u32, char)]) -> (Vec<bool>, BreakerState) {
+        let mut breaker = Breaker::default();
+        let mut admitted = Vec::new();
+        for (at, step) in script {
+            let now = MS * *at;
+            match step {
+                '+' => drop(breaker.went_well(now)),
+                '-' => drop(breaker.failed(now)),
+                _ => admitted.push(!matches!(breaker.admit(now), Admit::Wait(_))),
+            }
+        }
+        (admitted, breaker.state())
+    }
+
+    #[test]
+    fn r33_five_failures_in_a_row_open_and_one_probe_closes() {
+        let five = [(0, '-'), (1, '-'), (2, '-'), (3, '-'), (4, '-')];
+        let then = |more: &[(u32, char)]| run(&[&five, more].concat());
+        assert_eq!(run(&five[..4]).1, BreakerState::Closed);
+        assert_eq!(then(&[(5, '?')]), (vec![false], BreakerState::Open));
+        // After a second one probe goes, and no other beside it.
+        let probing = [(1005, '?'), (1006, '?'), (1007, '?')];
+        assert_eq!(then(&probing), (vec![true, false, false], BreakerState::Probing));
+        let well = [(1005, '?'), (1100, '+'), (1101, '?'), (1102, '?')];
+        assert_eq!(then(&well), (vec![true, true, true], BreakerState::Closed));
+        // A failed probe doubles the wait: closed again only after two seconds more.
+        let bad = [(1005, '?'), (1100, '-'), (2200, '?'), (3099, '?'), (3100, '?')];
+        assert_eq!(then(&bad), (vec![true, false, false, true], BreakerState::Probing));
+        // A probe that is never heard of again does not block for ever.
+        let lost = [(1005, '?'), (31_004, '?'), (31_005, '?')];
+        assert_eq!(then(&lost).0, [true, false, true]);
+        // Calls from before it opened change nothing.
+        assert_eq!(then(&[(5, '+'), (6, '-'), (7, '?')]), (vec![false], BreakerState::Open));
+    }
+
+    #[test]
+    fn b12_a_probe_without_a_verdict_lets_the_next_call_try() {
+        let mut breaker = Breaker::default();
+        for _ in 0..IN_A_ROW {
+            breaker.failed(Duration::ZERO);
+        }
+        let later = FIRST_WAIT;
+        assert_eq!(breaker.admit(later), Admit::Probe(1));
+        assert!(matches!(breaker.admit(later), Admit::Wait(_)));
+        breaker.give_up_probe(1);
+        assert_eq!(breaker.admit(later), Admit::Probe(2));
+        // The first one's end comes late and changes nothing.
+        breaker.give_up_probe(1);
+        assert!(matches!(breaker.admit(later), Admit::Wait(_)));
+    }
+
+    #[test]
+    fn r33_half_of_the_last_twenty_within_ten_seconds_opens() {
+        let alternating = |spacing: u32, calls: u32| -> Vec<(u32, char)> {
+            (0..calls).map(|n| (n * spacing, if n % 2 == 0 { '-' } else { '+' })).collect()
+        };
+        assert_eq!(run(&alternating(100, 18)).1, BreakerState::Closed);
+        assert_eq!(run(&alternating(100, 21)).1, BreakerState::Open);
+        // Spread over more than ten seconds they do not.
+        assert_eq!(run(&alternating(600, 60)).1, BreakerState::Closed);
+        // One failure in three is too few.
+        let thirds: Vec<_> =
+            (0..90).map(|n| (n * 100, if n % 3 == 0 { '-' } else { '+' })).collect();
+        assert_eq!(run(&thirds).1, BreakerState::Closed);
+    }
+
+    #[test]
+    fn r33_the_wait_doubles_up_to_a_minute() {
+        let mut breaker = Breaker::default();
+        let mut now = Duration::ZERO;
+        for _ in 0..IN_A_ROW {
+            breaker.failed(now);
+        }
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            let Admit::Wait(wait) = breaker.admit(now) else { panic!("it is open") };
+            waits.push(wait.as_secs());
+            now += wait;
+            assert!(matches!(breaker.admit(now), Admit::Probe(_)));
+            breaker.failed(now);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(breaker.opened, 10);
+    }
+
+    #[test]
+    fn r33_a_plugin_that_is_well_again_costs_nothing() {
+        let mut breaker = Breaker::default();
+        assert!(breaker.is_at_rest());
+        breaker.failed(Duration::ZERO);
+        assert!(!breaker.is_at_rest());
+        for call in 0..40 {
+            breaker.went_well(MS * call * 10);
+        }
+        assert!(breaker.is_at_rest());
+    }
+
+    #[test]
+    fn r31_three_panics_rebuild_and_three_more_quarantine() {
+        use Remedy::{Nothing, Quarantine, Rebuild};
+        let cases: [(&[u64], &[Remedy]); 4] = [
+            (&[0, 1, 2], &[Nothing, Nothing, Rebuild]),
+            (&[0, 50, 100, 101], &[Nothing, Nothing, Nothing, Rebuild]),
+            (&[0, 1, 2, 3, 4, 5], &[Nothing, Nothing, Rebuild, Nothing, Nothing, Quarantine]),
+            (&[0, 1, 2, 700, 701, 702], &[Nothing, Nothing, Rebuild, Nothing, Nothing, Rebuild]),
+        ];
+        for (at, expected) in cases {
+            let mut panics = Panics::default();
+            let remedies: Vec<Remedy> =
+                at.iter().map(|at| panics.panicked(Duration::from_secs(*at))).collect();
+            assert_eq!(remedies, expected, "{at:?}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Places: how many handlers run at a time in a session, a tenant, the host. Limits nest, and a run
+//! takes a place in each.
+
+#[cfg(not(loom))]
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+#[cfg(loom)]
+use loom::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+#[cfg(loom)]
+use std::sync::PoisonError;
+
+use super::gate::Gate;
+
+/// Handlers that run in one session, tenant or host, and how many may.
+#[derive(Debug)]
+pub(crate) struct Place {
+    running: AtomicUsize,
+    limit: usize,
+    /// The place that this one lies in.
+    outer: Option<Arc<Place>>,
+}
+
+impl Place {
+    /// A place for `limit` runs inside another.
+    pub(crate) fn new(limit: usize, outer: Option<Arc<Place>>) -> Arc<Self> {
+        Arc::new(Self { running: AtomicUsize::new(0), limit, outer })
+    }
+
+    /// Handlers that run here now.
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Ordering::SeqCst)
+    }
+
+    /// Takes a place here and in every outer one, or none.
+    pub(super) fn try_enter(&self) -> bool {
+        let more = |running: usize| (running < self.limit).then_some(running + 1);
+        if self.running.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_err() {
+            return false;
+        }
+        let has_outer = self.outer.as_ref().is_none_or(|outer| outer.try_enter());
+        if !has_outer {
+            self.running.fetch_sub(1, Ordering::SeqCst);
+        }
+        has_outer
+    }
+
+    /// Takes a place beyond the limit: for a run that another one waits for.
+    pub(super) fn enter(&self) {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        if let Some(outer) = &self.outer {
+            outer.enter();
+        }
+    }
+
+    /// Gives the places back.
+    pub(super) fn leave(&self) {
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        if let Some(outer) = &self.outer {
+            outer.leave();
+        }
+    }
+}
+
+/// The gates where a job has a permit and waits for a place alone. A run that ends anywhere in the
+/// host looks here.
+#[derive(Debug, Default)]
+pub(crate) struct Shortage {
+    /// Each gate once; guarded while one is added or all are taken.
+    gates: Mutex<Vec<Arc<Gate>>>,
+    has_gates: AtomicBool,
+    /// Jobs that wait, in all gates.
+    waiting: AtomicUsize,
+}
+
+impl Shortage {
+    pub(super) fn note(&self, gate: &Arc<Gate>) {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        if !gates.iter().any(|known| Arc::ptr_eq(known, gate)) {
+            gates.push(Arc::clone(gate));
+        }
+        drop(gates);
+        self.has_gates.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn note_waiting(&self) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn note_gone(&self) {
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Jobs that wait for a permit or a place.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// A run has ended: jobs that wait may begin, those of its own gate first.
+    pub(super) fn pump(&self, first: &Arc<Gate>) {
+        if self.waiting() == 0 {
+            return;
+        }
+        first.pump();
+        if self.has_gates.swap(false, Ordering::SeqCst) {
+            let gates =
+                std::mem::take(&mut *self.gates.lock().unwrap_or_else(PoisonError::into_inner));
+            for gate in gates {
+                gate.pump();
+            }
+        }
+    }
+}

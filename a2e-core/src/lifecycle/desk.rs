@@ -1,0 +1,116 @@
+//! What plugins ask of the host while they run.
+
+use std::sync::{Arc, PoisonError};
+
+use super::load::caught;
+use super::{PluginSlot, Plugins};
+use crate::config::PluginConfig;
+use crate::counters::Count;
+use crate::layers::{Health, Place};
+use crate::out::{Bounds, OnLoss, Outbox};
+use crate::plugin::{Declared, Handler, HostDesk, Interception};
+use crate::protocol::{CapabilityName, PluginName, SessionId};
+use crate::request::{OnDetach, Opened, Phase, Session};
+use crate::transport::{Identity, Peer};
+use crate::{Error, Result};
+
+impl Plugins {
+    fn slot_of(&self, instance: u64) -> Option<Arc<PluginSlot>> {
+        self.set.instance(usize::try_from(instance).ok()?)
+    }
+}
+
+impl HostDesk for Plugins {
+    fn serving(&self) -> Vec<(PluginName, CapabilityName, i64)> {
+        let fact = |slot: Arc<PluginSlot>| {
+            let capability = slot.endpoint.label.capability.clone();
+            (slot.name().clone(), capability, slot.endpoint.order.priority)
+        };
+        self.set.serving().into_iter().map(fact).collect()
+    }
+
+    fn plugin_configs(&self) -> Vec<PluginConfig> {
+        self.set.all().iter().map(|slot| slot.config.clone()).collect()
+    }
+
+    fn reroute(&self) {
+        self.rebuild_views();
+    }
+
+    fn suspect(&self, instance: u64, reason: &str) {
+        let (Some(slot), Some(me)) = (self.slot_of(instance), self.me.upgrade()) else { return };
+        let remedy = slot.stats().note_suspect(self.services.clock.now());
+        me.heal(&slot, remedy, reason);
+    }
+
+    fn set_health(&self, instance: u64, health: Health, why: &str) {
+        if let Some(slot) = self.slot_of(instance) {
+            slot.endpoint.label.admission.set_health(health, why);
+        }
+    }
+
+    fn declare(&self, instance: u64, declared: Declared) -> Result<()> {
+        let slot = self.slot_of(instance).ok_or_else(|| {
+            Error::runtime("handlers are declared by a plugin that serves; try again after `start`")
+        })?;
+        let own = caught("handlers", || Ok(slot.instance.handlers().to_vec()))?;
+        let more = declared.list.into_iter().map(Arc::new);
+        let handlers: Arc<[Arc<Handler>]> = own.into_iter().chain(more).collect();
+        let before = slot.handlers();
+        slot.endpoint.set_handlers(handlers);
+        let interceptions = self.services.contributions.all::<Interception>();
+        let (_, problems) = super::set::NewViews::of(&self.set.all(), &interceptions);
+        let own = problems.iter().find(|it| it.plugin == slot.name().as_str());
+        if let Some(problem) = own {
+            slot.endpoint.set_handlers(before);
+            return Err(Error::runtime(problem.to_string()));
+        }
+        self.rebuild_views();
+        Ok(())
+    }
+
+    fn own_session(&self, plugin: &PluginName) -> Result<Arc<Session>> {
+        let mut sessions = self.own_sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = sessions.get(plugin) {
+            return Ok(Arc::clone(session));
+        }
+        let services = &self.services;
+        let limits = &services.config.limits;
+        let bounds =
+            Bounds { bytes: limits.max_outbound_bytes, stall: None, on_loss: OnLoss::Close };
+        let log = Arc::clone(services.audit.log());
+        let opened = Opened {
+            id: SessionId::random()?,
+            peer: Peer::named(format!("plugin {plugin}")),
+            identity: Identity::of(format!("plugin:{plugin}")),
+            // Nobody reads it: what is pushed there is dropped.
+            outbox: Outbox::new(None, log, services.runtime.clone(), bounds),
+            place: Place::new(limits.max_in_flight, Some(Arc::clone(services.live.place()))),
+            on_detach: OnDetach::End,
+        };
+        let session = Session::new(services, opened);
+        sessions.insert(plugin.clone(), Arc::clone(&session));
+        Ok(session)
+    }
+
+    fn push_all(&self, wire_type: &str, fields: &[u8], users_of: Option<&CapabilityName>) -> usize {
+        let mut taken = 0;
+        for session in self.services.live.all() {
+            let is_meant = match users_of {
+                Some(capability) => session.uses(capability),
+                None => session.life.phase() == Phase::Ready,
+            };
+            if !is_meant {
+                continue;
+            }
+            if session.outbox.is_full() {
+                self.services.counters.add(Count::DroppedPush);
+                continue;
+            }
+            session.queue_fields(wire_type, fields, None);
+            session.outbox.flush();
+            taken += 1;
+        }
+        taken
+    }
+}

@@ -1,0 +1,157 @@
+//! The plugins in force, and the views of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+
+use super::{PluginSlot, Plugins};
+use crate::plugin::{Contribution, Interception};
+use crate::protocol::PluginName;
+use crate::route::{Endpoint, RouteProblem, RouteTable, View};
+
+/// Every plugin that was built, and those that could not be.
+#[derive(Debug, Default)]
+pub(crate) struct PluginSet {
+    /// In configuration order. Written when plugins change; read at handshakes, status and shutdown.
+    slots: RwLock<Vec<Arc<PluginSlot>>>,
+    unloaded: Mutex<Vec<Unloaded>>,
+    /// Every instance by number, also one that is not in force yet.
+    instances: Mutex<HashMap<usize, Weak<PluginSlot>>>,
+    /// Numbers of plugin instances.
+    next_instance: AtomicUsize,
+    /// Held while views are put in force: an older one must not come after a newer one. Nothing of a
+    /// plugin runs under it.
+    installing: Mutex<()>,
+}
+
+/// A plugin that could not be built.
+#[derive(Clone, Debug)]
+pub(crate) struct Unloaded {
+    pub(crate) name: PluginName,
+    pub(crate) reason: String,
+}
+
+impl PluginSet {
+    /// Every plugin that was built, in configuration order.
+    pub(crate) fn all(&self) -> Vec<Arc<PluginSlot>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every plugin that takes messages.
+    pub(crate) fn serving(&self) -> Vec<Arc<PluginSlot>> {
+        self.all().into_iter().filter(|slot| slot.is_serving()).collect()
+    }
+
+    /// The plugin of this name.
+    pub(crate) fn find(&self, name: &PluginName) -> Option<Arc<PluginSlot>> {
+        self.all().into_iter().find(|slot| slot.name() == name)
+    }
+
+    /// The plugin instance of this number, also one that is not in force yet.
+    pub(crate) fn instance(&self, number: usize) -> Option<Arc<PluginSlot>> {
+        self.lock_instances().get(&number).and_then(Weak::upgrade)
+    }
+
+    /// Notes an instance, or the place where it stands now.
+    pub(super) fn note(&self, slot: PluginSlot) -> Arc<PluginSlot> {
+        let slot = Arc::new(slot);
+        let mut instances = self.lock_instances();
+        instances.retain(|_, known| known.strong_count() > 0);
+        instances.insert(slot.number(), Arc::downgrade(&slot));
+        slot
+    }
+
+    fn lock_instances(&self) -> MutexGuard<'_, HashMap<usize, Weak<PluginSlot>>> {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number that no other plugin instance of this host has.
+    pub(super) fn next_instance(&self) -> usize {
+        self.next_instance.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn forget_unloaded(&self) {
+        self.lock_unloaded().clear();
+    }
+
+    pub(super) fn note_unloaded(&self, name: &PluginName, cls: &str, reason: &str) {
+        tracing::error!(plugin = %name, cls, reason, "plugin not loaded");
+        let (name, reason) = (name.clone(), reason.to_owned());
+        let mut unloaded = self.lock_unloaded();
+        unloaded.retain(|it| it.name != name);
+        unloaded.push(Unloaded { name, reason });
+    }
+
+    pub(crate) fn unloaded(&self) -> Vec<Unloaded> {
+        self.lock_unloaded().clone()
+    }
+
+    fn lock_unloaded(&self) -> MutexGuard<'_, Vec<Unloaded>> {
+        self.unloaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The views of a set of plugins.
+pub(super) struct NewViews {
+    host: View,
+    tenants: BTreeMap<String, View>,
+}
+
+impl NewViews {
+    /// Sorts the plugins that serve into a view for sessions without a tenant, and one for each tenant
+    /// that has plugins of its own. A plugin that contradicts an earlier one of a view is reported.
+    pub(super) fn of(
+        slots: &[Arc<PluginSlot>],
+        interceptions: &[Contribution<Interception>],
+    ) -> (Self, Vec<RouteProblem>) {
+        let tenants: Vec<&String> =
+            slots.iter().flat_map(|slot| slot.config.metadata.tenants.iter().flatten()).collect();
+        let view = |tenant: Option<&str>| {
+            let seen = slots.iter().filter(|slot| slot.is_serving() && slot.is_seen_by(tenant));
+            let endpoints: Vec<Arc<Endpoint>> =
+                seen.map(|slot| Arc::clone(&slot.endpoint)).collect();
+            let (table, problems) = RouteTable::build(&endpoints, interceptions);
+            (View { table, endpoints }, problems)
+        };
+        let (host, mut problems) = view(None);
+        let mut views = BTreeMap::new();
+        for tenant in tenants {
+            if views.contains_key(tenant) {
+                continue;
+            }
+            let (own, more) = view(Some(tenant));
+            views.insert(tenant.clone(), own);
+            problems.extend(more.into_iter().filter(|it| !problems.contains(it)).collect::<Vec<_>>());
+        }
+        (Self { host, tenants: views }, problems)
+    }
+}
+
+impl Plugins {
+    /// Puts plugins and their views in force, in one step.
+    pub(super) fn install(&self, views: NewViews, slots: Vec<Arc<PluginSlot>>) {
+        let _turn = self.set.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.set_views(views, slots);
+    }
+
+    /// Builds the views of the plugins in force again: what they handle or intercept has changed.
+    pub(super) fn rebuild_views(&self) {
+        if self.views.generation() == 0 {
+            // Load builds the first views when every plugin has started.
+            return;
+        }
+        let _turn = self.set.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots = self.set.all();
+        let interceptions = self.services.contributions.all::<Interception>();
+        let (views, problems) = NewViews::of(&slots, &interceptions);
+        for problem in problems {
+            tracing::error!(%problem, "route left out");
+        }
+        self.set_views(views, slots);
+    }
+
+    fn set_views(&self, views: NewViews, slots: Vec<Arc<PluginSlot>>) {
+        *self.set.slots.write().unwrap_or_else(PoisonError::into_inner) = slots;
+        self.views.replace(views.host, views.tenants);
+    }
+}

@@ -1,0 +1,133 @@
+//! The threads on which handlers' futures are polled, apart from those of the sessions: futures that
+//! block their threads, which none may, hold up others like them, but no session (R26).
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// Threads that answer no beat for this long are blocked.
+const BLOCKED: Duration = Duration::from_secs(1);
+
+/// After this many replacements futures go on with the threads that there are.
+const MAX_REPLACEMENTS: usize = 3;
+
+/// A tokio of their own. It starts with the first future, and another takes over when all of its
+/// threads are blocked.
+#[derive(Debug, Default)]
+pub(crate) struct FutureThreads {
+    current: Mutex<Current>,
+    replacements: AtomicUsize,
+    is_blocked: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Current {
+    runtime: Option<Runtime>,
+    /// Those before it, whose blocked futures go on.
+    retired: Vec<Runtime>,
+    /// The last sign of life that was asked for: when, and whether it came.
+    beat: Option<(Duration, Arc<AtomicBool>)>,
+}
+
+impl FutureThreads {
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Polls a future; on the threads of the host while others cannot be started.
+    pub(super) fn spawn(
+        &self,
+        otherwise: &Handle,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let handle = {
+            let mut current = self.lock();
+            if current.runtime.is_none() {
+                match start() {
+                    Ok(runtime) => current.runtime = Some(runtime),
+                    Err(error) => {
+                        tracing::warn!(%error, "no threads for futures; those of the host poll them");
+                    }
+                }
+            }
+            current.runtime.as_ref().map_or_else(|| otherwise.clone(), |it| it.handle().clone())
+        };
+        // The task tells by its request how it ended.
+        drop(handle.spawn(future));
+    }
+
+    /// Looks whether a thread still answers; called by the watchdog. Threads that are all blocked are
+    /// left to their futures, and others take over.
+    pub(super) fn look(&self, now: Duration) {
+        let mut current = self.lock();
+        let Some(handle) = current.runtime.as_ref().map(|it| it.handle().clone()) else { return };
+        match &current.beat {
+            Some((asked, came)) if !came.load(Ordering::Acquire) => {
+                if now.saturating_sub(*asked) < BLOCKED {
+                    return;
+                }
+                self.is_blocked.store(true, Ordering::Release);
+                if self.replacements.load(Ordering::Acquire) >= MAX_REPLACEMENTS {
+                    return;
+                }
+                let Ok(next) = start() else { return };
+                let replacement = self.replacements.fetch_add(1, Ordering::AcqRel) + 1;
+                tracing::error!(replacement, "futures block all their threads; others take over");
+                let before = current.runtime.replace(next);
+                current.retired.extend(before);
+                current.beat = None;
+                self.is_blocked.store(false, Ordering::Release);
+            }
+            _ => {
+                self.is_blocked.store(false, Ordering::Release);
+                let came = Arc::new(AtomicBool::new(false));
+                current.beat = Some((now, Arc::clone(&came)));
+                drop(handle.spawn(async move { came.store(true, Ordering::Release) }));
+            }
+        }
+    }
+
+    /// Threads that are blocked now: all or none, as far as can be told from outside.
+    pub(crate) fn blocked(&self) -> usize {
+        if self.is_blocked.load(Ordering::Acquire) { threads() } else { 0 }
+    }
+
+    /// How often others took over.
+    pub(crate) fn replacements(&self) -> usize {
+        self.replacements.load(Ordering::Acquire)
+    }
+
+    /// Why futures are not polled, if they are not.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let is_blocked = self.is_blocked.load(Ordering::Acquire);
+        is_blocked.then(|| "futures of handlers block all their threads".to_owned())
+    }
+}
+
+fn start() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(threads())
+        .thread_name("a2e-future")
+        .enable_all()
+        .build()
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, NonZero::get).max(2)
+}
+
+impl Drop for FutureThreads {
+    fn drop(&mut self) {
+        let mut current = self.lock();
+        let last = current.runtime.take();
+        let retired = std::mem::take(&mut current.retired);
+        drop(current);
+        // The thread that drops the host may not wait, and a future that hangs would make it.
+        for runtime in retired.into_iter().chain(last) {
+            runtime.shutdown_background();
+        }
+    }
+}

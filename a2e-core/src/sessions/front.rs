@@ -1,0 +1,176 @@
+//! A session that outlives its connections, as a front (HTTP, a WebSocket) drives it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::hub::{Hub, Served};
+use super::intake::Intake;
+use super::serve::{End, finish};
+use crate::Result;
+use crate::codec::{LineBuffer, LineItem};
+use crate::out::Ring;
+use crate::request::{OnDetach, SessionHandle};
+use crate::transport::{ByteSink, Identity, Peer};
+
+/// A session without a connection of its own: lines are fed to it, and what it sends is numbered,
+/// attached to a sink, or read from a number on.
+///
+/// It ends with [`end`](Self::end), with its host, or when nothing was fed, read or attached for as long
+/// as it was to be kept.
+pub struct Front {
+    served: Served,
+    /// Held while lines are taken, so that those of two requests of a front do not mix.
+    intake: AsyncMutex<Intake>,
+    seen: Mutex<Duration>,
+}
+
+impl std::fmt::Debug for Front {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Front").field("session", &self.served.session).finish_non_exhaustive()
+    }
+}
+
+impl Front {
+    pub(crate) fn open(
+        hub: &Arc<Hub>,
+        peer: Peer,
+        identity: Identity,
+        keep: Duration,
+    ) -> Result<Arc<Self>> {
+        let (services, stall) = (&hub.services, hub.stall);
+        let on_detach = OnDetach::Keep(keep);
+        let session = services.live.open(services, peer, identity, None, on_detach, stall)?;
+        let limits = &services.config.limits;
+        let room = limits.max_resume_bytes.max(2 * limits.max_outbound_bytes);
+        session.outbox.begin_ring(Box::new(Ring::new(&hub.plugins.kept.budget, room)));
+        let served = Served { hub: Arc::clone(hub), session };
+        let front = Arc::new(Self {
+            intake: AsyncMutex::new(Intake::new(&served)),
+            seen: Mutex::new(served.session.now().mono),
+            served,
+        });
+        let (watched, served) = (Arc::downgrade(&front), front.served.clone());
+        services.runtime.spawn(async move {
+            let why = Self::over(&watched, &served, keep).await;
+            finish(&served, why, None).await;
+        });
+        Ok(front)
+    }
+
+    /// Resolves when the session is over.
+    async fn over(front: &std::sync::Weak<Self>, served: &Served, keep: Duration) -> End {
+        let session = &served.session;
+        let look = (keep / 4).clamp(Duration::from_millis(5), Duration::from_secs(30));
+        loop {
+            tokio::select! {
+                () = session.outbox.death() => return End::Lost,
+                () = crate::request::drained(session) => return End::Drain,
+                () = tokio::time::sleep(look) => {}
+            }
+            let seen = front.upgrade().map(|front| front.last_seen());
+            let idle = seen.map(|seen| session.now().mono.saturating_sub(seen));
+            let is_idle = idle.is_none_or(|idle| idle >= keep);
+            if is_idle && !session.outbox.is_attached() && session.in_flight.is_empty() {
+                tracing::debug!(session = %session.id(), "nobody came back to the session");
+                return End::Drain;
+            }
+        }
+    }
+
+    fn last_seen(&self) -> Duration {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_seen(&self) {
+        let now = self.served.session.now().mono;
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    /// The session, for pushes and questions.
+    pub fn session(&self) -> SessionHandle {
+        SessionHandle::of(&self.served.session)
+    }
+
+    /// Takes lines, one or several, each an A2E message; the last one may lack its newline. Waits while
+    /// the session has too much in flight or unread; false when it has ended.
+    pub async fn feed(&self, bytes: &[u8]) -> bool {
+        self.note_seen();
+        let session = &self.served.session;
+        let limit = self.served.hub.services.config.limits.max_line_bytes;
+        let mut intake = self.intake.lock().await;
+        let mut lines = LineBuffer::new(limit);
+        lines.buffer().extend_from_slice(bytes);
+        lines.buffer().extend_from_slice(b"\n");
+        let mut next = lines.next_item();
+        while let Some(item) = next {
+            if !session.is_open() {
+                return false;
+            }
+            let has_room = async {
+                session.wait_changed(|it| !it.has_too_many_bytes()).await;
+                session.outbox.room().await
+            };
+            if !has_room.await {
+                return false;
+            }
+            intake.begin();
+            match item {
+                LineItem::Line(length) => {
+                    intake.take(lines.front(length));
+                    lines.consume(length);
+                }
+                LineItem::TooLong => intake.too_long(),
+            }
+            intake.end();
+            if let Some(asked) = intake.asked.take() {
+                self.served.resume(*asked).await;
+            }
+            next = lines.next_item();
+        }
+        session.is_open()
+    }
+
+    /// Sends everything to this sink from now on, and first every kept line after the first `received`.
+    /// Returns how many lines in between are lost; `None` when fewer than `received` were ever sent, or
+    /// the session has ended. A sink that was attached before is closed.
+    pub fn attach(&self, sink: Arc<dyn ByteSink>, received: u64) -> Option<u64> {
+        self.note_seen();
+        self.served.session.outbox.attach(sink, received)
+    }
+
+    /// Takes the sink away; the session goes on.
+    pub fn detach(&self) {
+        self.note_seen();
+        self.served.session.outbox.detach();
+    }
+
+    /// The kept lines after the first `received`, and how many in between are lost; `None` when fewer
+    /// were ever sent.
+    pub fn read_after(&self, received: u64) -> Option<(u64, Vec<u8>)> {
+        self.note_seen();
+        self.served.session.outbox.read_after(received)
+    }
+
+    /// Waits until more than `received` lines were sent; false when the session has ended.
+    pub async fn sent_beyond(&self, received: u64) -> bool {
+        self.served.session.outbox.sent_beyond(received).await
+    }
+
+    /// How many lines were sent so far.
+    pub fn sent(&self) -> u64 {
+        self.served.session.outbox.numbered().unwrap_or_default()
+    }
+
+    /// Whether the session still stands.
+    pub fn is_open(&self) -> bool {
+        self.served.session.is_open()
+    }
+
+    /// Ends the session: its requests are answered `shutting_down` unless they finish within `drain`.
+    pub fn end(&self, drain: Duration) {
+        let session = &self.served.session;
+        session.drain(session.now().mono.saturating_add(drain));
+    }
+}
