@@ -53,7 +53,7 @@ use crate::clock::{Clock, Time};
 use crate::codec::{LineBuffer, LineItem};
 use crate::config::HostConfig;
 use crate::executor::{Builder, Executor, StartError};
-use crate::transport::Connection;
+use crate::transport::{Connection, Identity};
 
 /// How long a test waits for something that must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -115,6 +115,11 @@ impl TestHost {
     /// Opens a session.
     pub fn session(&self) -> TestSession {
         TestSession::over(self.executor.connect())
+    }
+
+    /// Opens a session of an operator.
+    pub fn operator(&self) -> TestSession {
+        TestSession::over(self.executor.connect_as(Identity::operator()))
     }
 
     /// Waits until `done` holds for the host's status.

@@ -8,7 +8,7 @@ use super::Plugin;
 use super::answer::{Answer, EncodedFuture, Ended, RawReply, encode_answer, encode_raw_answer};
 use crate::Result;
 use crate::codec::{Body, Incoming, decode};
-use crate::layers::Run;
+use crate::layers::{Run, discard};
 use crate::protocol::Request;
 use crate::request::{Call, TypeSpec};
 
@@ -25,7 +25,15 @@ pub(crate) enum Door {
 pub struct Handler {
     pub(crate) spec: Arc<TypeSpec>,
     pub(crate) run: Run,
-    pub(crate) door: Door,
+    /// There until it is dropped.
+    pub(crate) door: Option<Door>,
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        // It holds the plugin; a table may be the last that holds it.
+        discard("handler", self.door.take());
+    }
 }
 
 impl fmt::Debug for Handler {
@@ -142,7 +150,7 @@ impl<P: Plugin> Handlers<P> {
 
 impl Handler {
     fn new(spec: TypeSpec, run: Run, door: Door) -> Self {
-        Self { spec: Arc::new(spec), run, door }
+        Self { spec: Arc::new(spec), run, door: Some(door) }
     }
 }
 

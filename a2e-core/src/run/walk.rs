@@ -116,7 +116,7 @@ impl Walk {
         line: Option<Incoming<'_>>,
     ) -> Asked {
         let incoming = line.or_else(|| self.body.as_ref().map(Body::as_incoming));
-        let (Door::Sync(door), Some(incoming)) = (&handler.door, incoming) else {
+        let (Some(Door::Sync(door)), Some(incoming)) = (&handler.door, incoming) else {
             let error = Error::internal("a handler without its line");
             return Some((self, Said::broken(error), endpoint));
         };

@@ -125,7 +125,7 @@ impl Work {
                 Err(Error::internal("a future on a thread"))
             }
             Task::Handler(handler) => match (&handler.door, &body) {
-                (Door::Sync(door), Some(body)) => door(body.as_incoming(), &call, &mut out),
+                (Some(Door::Sync(door)), Some(body)) => door(body.as_incoming(), &call, &mut out),
                 _ => Err(Error::internal("a handler without its line")),
             },
         });
@@ -171,7 +171,7 @@ impl Work {
         let future = catch(|| match task {
             Task::Later(EncodedWork::Future(work)) => Some(work),
             Task::Handler(handler) => match (&handler.door, body) {
-                (Door::Future(door), Some(body)) => Some(door(body, Call(Arc::clone(&request)))),
+                (Some(Door::Future(door)), Some(body)) => Some(door(body, Call(Arc::clone(&request)))),
                 _ => None,
             },
             Task::Later(EncodedWork::Sync(..)) | Task::Intercept(..) => None,

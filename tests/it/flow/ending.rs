@@ -227,7 +227,9 @@ async fn r44_the_end_of_the_host_drains_and_tears_down_in_reverse_order() {
     outcomes.sort_by_key(ToString::to_string);
     assert_eq!(outcomes, ["ok", "refused"]);
     let mut late = TestHost::session(&host);
-    assert!(late.next().await.is_none(), "a host that has ended takes nobody in");
+    let refusal = late.next().await.expect("a word before the end");
+    assert_eq!(refusal["code"], "shutting_down", "a host that has ended takes nobody in");
+    assert!(late.next().await.is_none());
     stop(host).await;
 }
 

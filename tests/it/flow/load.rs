@@ -262,7 +262,10 @@ async fn r22_a_session_too_many_is_refused_and_the_others_stay() {
     let host = TestHost::start(config).await;
     let (mut one, mut two) = (host.session(), host.session());
     host.until("two sessions", |it| it.sessions == 2).await;
-    assert!(host.session().next().await.is_none(), "it sees the end of the stream");
+    let mut one_more = host.session();
+    let refusal = one_more.next().await.expect("a word before the end");
+    assert_eq!((&refusal["type"], &refusal["code"]), (&json!("error"), &json!("overloaded")));
+    assert!(one_more.next().await.is_none(), "it sees the end of the stream");
     serves(&mut one).await;
     serves(&mut two).await;
     one.finish().await;

@@ -1,7 +1,7 @@
 //! `host/*`: what an operator sees and steers, and who is one.
 
 use a2e_core::Executor;
-use a2e_core::config::{HostConfig, Secret};
+use a2e_core::config::{HostConfig, Operators, Secret};
 use a2e_core::snapshot::MemoryStore;
 use a2e_core::testing::{TestHost, TestSession};
 use a2e_core::transport::Peer;
@@ -40,16 +40,44 @@ async fn only_operators_may_ask() {
     assert_eq!(other.call_error("host/status/req", json!({})).await, "unauthorized");
     other.call("handshake/req", json!({ "auth_token": token })).await;
     let (mut inside, mut same_user) = (host.session(), socket(&host));
-    for session in [&mut other, &mut inside, &mut same_user] {
+    // Where there is a token, the user of the host alone is no operator (S4).
+    for session in [&mut inside, &mut same_user] {
+        for kind in TYPES {
+            assert_eq!(session.call_error(kind, body(kind)).await, "unauthorized", "{kind}");
+        }
+    }
+    let mut trusted = host.operator();
+    for session in [&mut other, &mut trusted] {
         for kind in TYPES {
             let answer = session.call(kind, body(kind)).await;
             assert_eq!(answer["type"], kind.replace("/req", "/resp"), "{answer}");
         }
     }
-    for session in [other, inside, same_user] {
+    for session in [other, inside, same_user, trusted] {
         session.finish().await;
     }
     end(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s04_operators_on_a_unix_socket_are_those_that_the_file_says() {
+    let token = || Some(Secret::new("the token of operators"));
+    for (operators, token, is_operator) in [
+        (None, None, true),
+        (None, token(), false),
+        (Some(Operators::SameUid), token(), true),
+        (Some(Operators::Token), None, false),
+    ] {
+        let mut config = with([plugin("echo", "Echo")]);
+        config.operator_token = token;
+        config.server.operators = operators;
+        let host = TestHost::start(config).await;
+        let mut session = socket(&host);
+        let status = session.call("host/status/req", json!({})).await;
+        assert_eq!(status["type"] == "host/status/resp", is_operator, "{operators:?}: {status}");
+        session.finish().await;
+        end(host).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,7 +106,7 @@ async fn status_shows_what_an_operator_needs() {
     let off = tuned(plugin("off", "Echo"), |it| it.enabled = false);
     let bad = plugin("bad", "NoSuch");
     let host = TestHost::start(with([plugin("echo", "Echo"), off, bad])).await;
-    let mut session = host.session();
+    let mut session = host.operator();
     let status = session.call("host/status/req", json!({})).await;
     assert_eq!((&status["generation"], &status["sessions"]), (&json!(1), &json!(1)));
     let shown = |name: &str| {
@@ -109,7 +137,7 @@ async fn explain_tells_the_way_of_a_type() {
     let host =
         TestHost::start(with([script("other", "pool", "reply"), head, plugin("bad", "NoSuch")]))
             .await;
-    let mut session = host.session();
+    let mut session = host.operator();
     let ask = async |session: &mut TestSession, kind: &str| {
         session.call("host/explain/req", json!({ "message_type": kind })).await
     };
@@ -143,7 +171,7 @@ async fn reload_reads_the_file_again_and_refuses_a_bad_one() {
     write(&format!("plugins:\n{echo}"));
     let config = HostConfig::from_yaml(&file).unwrap().config;
     let host = TestHost::build(Executor::builder(config).config_file(&file)).await.unwrap();
-    let mut session = host.session();
+    let mut session = host.operator();
     write(&format!("plugins:\n{echo}  - {{name: keeper, type: test, cls: test.Keeper}}\n"));
     let reply = session.call("host/reload/req", json!({})).await;
     assert_eq!((&reply["ok"], &reply["added"]), (&json!(true), &json!(["keeper"])), "{reply}");
@@ -167,7 +195,7 @@ async fn reload_reads_the_file_again_and_refuses_a_bad_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_operators_at_once_are_served_in_turn() {
     let host = TestHost::start(with([plugin("keeper", "Keeper"), plugin("echo", "Echo")])).await;
-    let (mut one, mut two) = (host.session(), socket(&host));
+    let (mut one, mut two) = (host.operator(), socket(&host));
     one.call("keeper/add/req", json!({ "add": 3 })).await;
     let mut generations = Vec::new();
     for _ in 0..5 {
@@ -195,7 +223,7 @@ async fn two_operators_at_once_are_served_in_turn() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rebuild_by_name_and_all_of_them() {
     let host = TestHost::start(with([plugin("keeper", "Keeper"), plugin("echo", "Echo")])).await;
-    let mut session = host.session();
+    let mut session = host.operator();
     session.call("keeper/add/req", json!({ "add": 2 })).await;
     for (names, rebuilt) in
         [(json!(["keeper"]), json!(["keeper"])), (json!(["*"]), json!(["keeper", "echo"]))]
@@ -218,7 +246,7 @@ async fn rebuild_by_name_and_all_of_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshot_saves_now_and_says_what_failed() {
     let host = TestHost::start(with([plugin("keeper", "Keeper")])).await;
-    let mut session = host.session();
+    let mut session = host.operator();
     let answer = session.call("host/snapshot/req", json!({})).await;
     assert_eq!(answer["code"], "runtime_error", "no store is configured: {answer}");
     session.finish().await;
@@ -228,7 +256,7 @@ async fn snapshot_saves_now_and_says_what_failed() {
     let builder = Executor::builder(with([plugin("keeper", "Keeper"), faulty]))
         .snapshot_store(std::sync::Arc::new(MemoryStore::new()));
     let host = TestHost::build(builder).await.unwrap();
-    let mut session = host.session();
+    let mut session = host.operator();
     let reply = session.call("host/snapshot/req", json!({})).await;
     assert_eq!(
         (&reply["saved"], &reply["failed"]),
@@ -243,7 +271,7 @@ async fn r55_what_operators_do_is_in_the_audit() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit");
     let host = TestHost::start(audited(with([plugin("echo", "Echo")]), &path)).await;
-    let (mut session, mut other) = (host.session(), stranger(&host));
+    let (mut session, mut other) = (host.operator(), stranger(&host));
     session.call("host/reload/req", json!({ "rebuild": ["echo"] })).await;
     other.call("host/reload/req", json!({})).await;
     session.finish().await;
@@ -264,7 +292,7 @@ async fn r55_what_operators_do_is_in_the_audit() {
 async fn r26_status_is_answered_while_every_worker_hangs() {
     let switch = crate::probe::Switch::new();
     let host = TestHost::start(with([script("s", "pool", "hang")])).await;
-    let mut session = host.session();
+    let mut session = host.operator();
     let held: Vec<String> = {
         let mut ids = Vec::new();
         for _ in 0..40 {

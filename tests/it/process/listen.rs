@@ -242,32 +242,3 @@ fn r17_half_closed_sockets_get_their_answers() {
     host.stop();
 }
 
-#[test]
-fn r27_sockets_beyond_those_with_a_thread_are_served_alike() {
-    let place = Place::new();
-    let host = Host::at_socket(&place, &[]);
-    let own_threads = || {
-        let tasks = fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap().flatten();
-        let name =
-            |it: fs::DirEntry| fs::read_to_string(it.path().join("comm")).unwrap_or_default();
-        tasks.filter(|it| it.path().exists()).map(name).filter(|it| it == "a2e-session\n").count()
-    };
-    for round in 0..2 {
-        let mut wires: Vec<Wire> = (0..20).map(|_| Wire::connect(&place.socket())).collect();
-        for wire in &mut wires {
-            wire.handshake("one of many");
-        }
-        assert_eq!(own_threads(), 8, "round {round}");
-        let calls =
-            |wire: &mut Wire| wire.start_tool("echo", json!({ "text": "x".repeat(100_000) }));
-        for _ in 0..3 {
-            let ids: Vec<String> = wires.iter_mut().map(calls).collect();
-            for (wire, id) in wires.iter_mut().zip(&ids) {
-                assert_eq!(wire.reply_to(id)["data"]["success"], true, "round {round}");
-            }
-        }
-        drop(wires);
-        until(PATIENCE, "their threads to end", || own_threads() == 0);
-    }
-    host.stop();
-}

@@ -79,7 +79,8 @@ impl Raw {
 
     fn send(&self, kind: &str, mut body: Value) {
         body["type"] = json!(kind);
-        body["id"] = json!("r");
+        // Another id for each: the first one may still be in flight.
+        body["id"] = json!(format!("{kind} {}", body.to_string().len()));
         self.0.sink.try_write(format!("{body}\n").as_bytes()).unwrap();
     }
 
