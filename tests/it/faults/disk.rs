@@ -17,7 +17,7 @@ use serde_json::json;
 use super::{next_of, reply_of};
 use crate::plugins::script::SOON;
 use crate::probe::{Probe, Switch};
-use crate::support::{audited, clocked, end, plugin, script, settled, with};
+use crate::support::{PATIENCE, audited, clocked, end, plugin, script, settled, with};
 
 /// A connection that takes its time for each write.
 struct Slow {
@@ -167,7 +167,8 @@ async fn b05_deadlines_hold_while_the_disk_stalls() {
     let waiting = waiting.expect("the disk stalls");
     clock.advance(SOON);
     for switch in &watched {
-        switch.noted("cancelled").await;
+        let told = tokio::time::timeout(PATIENCE, switch.noted("cancelled")).await;
+        told.expect("each handler is told that its time is over");
     }
     disk.go_on();
     for (number, id) in ids.iter().enumerate() {

@@ -36,7 +36,9 @@ async fn send_many(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b01_threads_of_a_replaced_pool_are_counted() {
-    let mut config = with([script("bad", "pool", "hang"), plugin("echo", "Echo")]);
+    // More permits than threads, as two plugins have together.
+    let bad = tuned(script("bad", "pool", "hang"), |it| it.permits = Some(16));
+    let mut config = with([bad, plugin("echo", "Echo")]);
     config.limits.max_workers = 4;
     let (host, clock) = clocked(config).await;
     let switch = Switch::new();
@@ -217,6 +219,7 @@ async fn b08_status_says_that_the_threads_of_futures_are_blocked() {
     let mut session = host.session();
     let body = json!({ "probe": switch.key() });
     let ids = send_many(&mut session, "script/soon/req", &body, 64).await;
+    host.until("all in flight", |it| it.in_flight == ids.len()).await;
     switch.entered(future_threads()).await;
     clock.advance(SOON);
     for id in ids {

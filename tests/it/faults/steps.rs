@@ -12,16 +12,18 @@ use serde_json::json;
 
 use super::reply_of;
 use crate::probe::{Probe, Switch};
-use crate::support::{end, of, plugin, settled, tuned, with};
+use crate::support::{PATIENCE, end, of, plugin, settled, tuned, with};
 
 #[derive(Debug, Deserialize)]
 struct Settings {
-    /// The journal of a first plugin, which waits and never answers; empty for the next one.
-    #[serde(default)]
+    /// Where it waits.
     probe: String,
+    /// Whether it waits as a future that has let go of its call; else on the pool.
+    #[serde(default)]
+    is_future: bool,
 }
 
-/// `test.Silent`: lets go of its call and waits, or answers at once.
+/// `test.Silent`: waits before it answers.
 struct Silent(Settings);
 
 struct Noted(Option<Arc<Probe>>);
@@ -34,15 +36,20 @@ impl Drop for Noted {
     }
 }
 
-fn reply() -> Answer<RawReply> {
-    Ok(RawReply::new("fault/silent/resp", &json!({ "by": "next" }))?.into())
+fn reply(by: &str) -> Answer<RawReply> {
+    Ok(RawReply::new("fault/silent/resp", &json!({ "by": by }))?.into())
 }
 
 impl Plugin for Silent {
     fn handlers(on: &mut Handlers<Self>) {
         let spec = TypeSpec::request("fault/silent/req", "fault/silent/resp");
-        if on.plugin().0.probe.is_empty() {
-            on.dynamic(spec, Run::Pool, |_, _, _| reply());
+        if !on.plugin().0.is_future {
+            on.dynamic(spec, Run::Pool, |plugin, _, _| {
+                if let Some(probe) = Probe::of(&plugin.0.probe) {
+                    probe.hang();
+                }
+                reply("pool")
+            });
             return;
         }
         on.dynamic_future(spec, |plugin: Arc<Self>, _: Body, call| {
@@ -53,7 +60,7 @@ impl Plugin for Silent {
                 if let Some(probe) = probe {
                     probe.wait().await;
                 }
-                reply()
+                reply("future")
             }
         });
     }
@@ -69,23 +76,26 @@ register_plugin!(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b17_a_step_that_was_given_up_is_dropped_at_the_answer() {
-    let switch = Switch::new();
-    let first = plugin("first", "Silent").with_setting("probe", switch.key());
-    let first = tuned(first, |it| {
+    let (first, next) = (Switch::new(), Switch::new());
+    let silent = plugin("first", "Silent").with_setting("probe", first.key());
+    let silent = tuned(silent.with_setting("is_future", true), |it| {
         (it.priority, it.deadline) = (Some(9), Some(Duration::from_millis(50)));
     });
-    let host = TestHost::start(with([first, plugin("next", "Silent")])).await;
+    let answers = plugin("next", "Silent").with_setting("probe", next.key());
+    let host = TestHost::start(with([silent, answers, plugin("echo", "Echo")])).await;
     let mut session = host.session();
-    for round in 1..=5 {
-        let id = session.send("fault/silent/req", json!({})).await;
-        switch.entered(round).await;
-        let reply = reply_of(&mut session, &id, "the next plugin").await;
-        assert_eq!(reply["by"], "next", "{reply}");
-    }
+    let id = session.send("fault/silent/req", json!({})).await;
+    first.entered(1).await;
+    // It is given up, and the next plugin is asked.
+    next.entered(1).await;
+    // The reader is through with the request.
+    assert_eq!(session.call("echo/inline/req", json!({ "text": "t" })).await["text"], "t");
+    next.open();
+    assert_eq!(reply_of(&mut session, &id, "the next plugin").await["by"], "pool");
+    let dropped = tokio::time::timeout(PATIENCE, first.noted("future dropped")).await;
+    dropped.expect("what was given up is dropped at the answer");
     host.until("nothing that hangs", |it| of(it, "first").stuck == 0).await;
     settled(&host).await;
-    let dropped = switch.journal().iter().filter(|it| *it == "future dropped").count();
-    assert_eq!(dropped, 5);
     session.finish().await;
     end(host).await;
 }
