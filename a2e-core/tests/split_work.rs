@@ -55,7 +55,7 @@ fn wait_for(scene: Scene) {
     assert!(!waited.timed_out(), "{scene:?} does not come");
 }
 
-/// `test.Splitter`: one request in two halves on two threads; many others on whatever thread there is.
+/// `test.Splitter`: one request in two halves on two threads; many short others.
 struct Splitter;
 
 impl Splitter {
@@ -95,7 +95,7 @@ register_plugin!(
     build = Splitter::build
 );
 
-/// So many wait behind the one that is split.
+/// The requests that wait behind the one that is split.
 const LOAD: usize = 800;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +110,7 @@ async fn b02_a_handler_that_splits_its_work_is_not_swallowed_by_others() {
     for _ in 0..LOAD {
         load.push(crowd.send("split/load/req", json!({})).await);
     }
-    // Nothing keeps it any more once the first of the others has run.
+    // The split request can end as soon as the first of the others has run.
     let reply = session.reply_to(&split).await;
     assert_eq!(reply["type"], "split/resp", "{reply}");
     let left = host.executor().status().in_flight;

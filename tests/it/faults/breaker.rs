@@ -14,7 +14,7 @@ use super::reply_of;
 use crate::probe::{Probe, Switch};
 use crate::support::{clocked, end, of, plugin, script, settled, tuned, with};
 
-/// So many failures open a breaker, for a second at first.
+/// This number of failures in a row opens a breaker, for a second at first.
 const FAILURES: usize = 5;
 const REST: Duration = Duration::from_secs(1);
 

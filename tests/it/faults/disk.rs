@@ -1,4 +1,4 @@
-//! Writes that do not return: deadlines hold meanwhile (B5), and nobody waits for a session's lock (B16).
+//! Writes that do not return: deadlines hold meanwhile (B5), and the session is served (B16).
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader};
@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::{next_of, reply_of};
+use super::{next_of, reply_of, skipped};
 use crate::plugins::script::SOON;
 use crate::probe::{Probe, Switch};
 use crate::support::{PATIENCE, audited, clocked, end, plugin, script, settled, with};
@@ -77,8 +77,8 @@ async fn b05_deadlines_hold_while_a_write_to_a_connection_takes_long() {
     end(host).await;
 }
 
-/// A device that takes a few kilobytes and then lets its writer wait, as a disk does that stalls: a
-/// terminal of which the other end is not read.
+/// A device that takes a few kilobytes and then blocks its writer, as a stalled disk does: a terminal
+/// whose other end is not read.
 struct Disk {
     terminal: Child,
     path: PathBuf,
@@ -95,7 +95,7 @@ impl Disk {
             .stderr(Stdio::null())
             .spawn();
         let Ok(mut terminal) = started else {
-            println!("skipped: no `script` here");
+            skipped("no `script` here");
             return None;
         };
         let mut out = BufReader::new(terminal.stdout.take()?);
@@ -103,7 +103,7 @@ impl Disk {
         out.read_line(&mut path).unwrap();
         let disk = Self { terminal, path: PathBuf::from(path.trim()) };
         if !disk.path.starts_with("/dev/") {
-            println!("skipped: no terminal here");
+            skipped("no terminal here");
             return None;
         }
         disk.signal(Signal::SIGSTOP);
@@ -129,7 +129,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Whatever waits for it is told that it is gone.
+        // Writers that wait for it get an error.
         let _gone = self.terminal.kill();
         let _reaped = self.terminal.wait();
     }
@@ -184,7 +184,7 @@ async fn b05_deadlines_hold_while_the_disk_stalls() {
     end(host).await;
 }
 
-/// So many may be unanswered while the disk stalls; fewer than a host takes in.
+/// The most requests that the test leaves unanswered; a session and its queue take more.
 const UNANSWERED: usize = 512;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
@@ -194,7 +194,7 @@ async fn b16_a_session_is_served_while_its_audit_records_wait_for_the_disk() {
     let (host, _clock) = clocked(with_audit(AuditMode::Buffered, &disk, config)).await;
     let mut session = host.session();
     let (mut sent, mut answered) = (0_usize, 0_usize);
-    // More records than are kept in memory, unless those that come later wait.
+    // More records than the audit keeps in memory, unless answers wait for room there.
     while sent < 20_000 && sent - answered < UNANSWERED {
         for _ in 0..64 {
             session.send("echo/pool/req", json!({})).await;

@@ -71,9 +71,13 @@ async fn b14_an_instance_that_starts_slowly_holds_up_no_reader() {
             }
         };
         tokio::time::timeout(PATIENCE, starting).await.expect("the instance is being started");
-        let ping = session.send("ping", json!({})).await;
+        let asked = session.send("ping", json!({})).await;
         let pong = next_of(&mut session, &format!("{carrier:?}: a pong")).await;
-        assert_eq!((&pong["type"], &pong["req_id"]), (&json!("pong"), &json!(ping)), "{carrier:?}");
+        assert_eq!(
+            (&pong["type"], &pong["req_id"]),
+            (&json!("pong"), &json!(asked)),
+            "{carrier:?}"
+        );
         let second = session.send("tally/add/req", json!({ "add": 10 })).await;
         session.send("cancel", json!({ "req_id": first })).await;
         let cancelled = next_of(&mut session, &format!("{carrier:?}: a cancel")).await;

@@ -120,7 +120,7 @@ fn build_fans(_: Nothing, _: &Host) -> Result<Fans> {
 
 register_plugin!(Fans, cls = "test.Fan", capability = "test", config = Nothing, build = build_fans);
 
-/// A session may have so many requests in flight; one request must not lead to more.
+/// The requests that a session may have in flight; one request must not lead to more at a time.
 const MOST: u64 = 256;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,6 +166,7 @@ impl Crossing {
     }
 
     async fn plain(self: Arc<Self>, _: Plain, _: Call) -> Answer<Fallen> {
+        tokio::task::yield_now().await;
         Ok(Fallen {}.into())
     }
 }

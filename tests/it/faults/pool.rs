@@ -89,7 +89,7 @@ message!(Hold, "fault/hold/req" => Held, First);
 struct Held {}
 message!(Held, "fault/hold/resp");
 
-/// `test.Holder`: goes on elsewhere with something of which the journal says how long it lives.
+/// `test.Holder`: goes on elsewhere with a load; the journal says how long the load lives.
 struct Holder;
 
 /// What the work holds, as a request holds its line.
@@ -170,7 +170,7 @@ async fn b03_work_that_waits_for_a_thread_is_bounded_by_permits() {
         let (host, clock) = clocked(config).await;
         let (long, loads) = (Switch::new(), Switch::new());
         let mut busy = host.session();
-        // Work that takes long and is right to do so: no thread is left.
+        // Work without a deadline takes every thread.
         let (count, entered) = if place == "pool" { (1, 1) } else { (64, future_threads()) };
         let body = json!({ "probe": long.key() });
         send_many(&mut busy, "script/never/req", &body, count).await;
@@ -185,7 +185,7 @@ async fn b03_work_that_waits_for_a_thread_is_bounded_by_permits() {
                 let answer = reply_of(&mut session, &id, "work that waits").await;
                 assert_eq!(answer["code"], "timeout", "{place} {wave}");
             }
-            // Whatever is given up after a grace has been by then.
+            // By then the watchdog has given up all that it gives up after a grace.
             for _ in 0..4 {
                 clock.advance(GRACE);
                 tokio::time::sleep(Duration::from_millis(30)).await;

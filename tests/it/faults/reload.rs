@@ -1,4 +1,5 @@
-//! Reloads: plugins that all have to be built anew at once (B19), sessions with much state (B20).
+//! Reloads: what a plugin knows of the configuration (B9), plugins that are all built anew at once (B19),
+//! sessions with much state (B20).
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,15 +12,42 @@ use a2e_core::executor::PluginHealth;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin, Scope};
 use a2e_core::protocol::{PluginName, SessionId};
 use a2e_core::snapshot::State;
-use a2e_core::testing::TestHost;
+use a2e_core::testing::{TestHost, TestSession};
 use a2e_core::{Error, Result, message, register_plugin};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::probe::Switch;
 use crate::support::{end, of, plugin, script, tuned, with};
 
-/// More than may wait for their turn.
+fn procs(name: &str, priority: i64, is_exclusive: bool) -> PluginConfig {
+    let plugin = PluginConfig::new(name, "proc", "a2e.caps.proc.plugin.ProcPlugin");
+    tuned(plugin, |it| (it.priority, it.exclusive) = (Some(priority), Some(is_exclusive)))
+}
+
+async fn unknown(session: &mut TestSession) -> Value {
+    session.call("proc/status/req", json!({ "proc_id": "nobody" })).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b09_an_exclusive_plugin_knows_that_it_is_one_after_a_reload() {
+    for (before, after) in [(false, true), (true, false)] {
+        let both = |is_exclusive| with([procs("head", 9, is_exclusive), procs("next", 1, false)]);
+        let host = TestHost::start(both(before)).await;
+        let mut session = host.session();
+        for is_exclusive in [before, after] {
+            let report = host.executor().reload(both(is_exclusive)).await.unwrap();
+            assert!(report.ok, "{report:?}");
+            let reply = unknown(&mut session).await;
+            assert_eq!(reply["type"], "proc/status/resp", "{is_exclusive}: {reply}");
+            assert_eq!(reply["status"], "not_found", "{is_exclusive}: {reply}");
+        }
+        session.finish().await;
+        end(host).await;
+    }
+}
+
+/// More plugins than reloads may wait for their turn.
 const MANY: usize = 12;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,7 +65,7 @@ async fn b19_plugins_that_heal_at_once_all_come_back() {
     let host = TestHost::build(builder).await.unwrap();
     let mut session = host.session();
     let slow = [PluginName::from("slow")];
-    let rebuilt = {
+    let held_up = {
         let rebuild = host.executor().rebuild(&slow);
         let panics = async {
             switch.entered(1).await;
@@ -57,10 +85,10 @@ async fn b19_plugins_that_heal_at_once_all_come_back() {
             }
             switch.open();
         };
-        let (rebuilt, ()) = tokio::join!(rebuild, panics);
-        rebuilt
+        let (report, ()) = tokio::join!(rebuild, panics);
+        report
     };
-    assert!(rebuilt.unwrap().ok);
+    assert!(held_up.unwrap().ok);
     for number in 0..MANY {
         let reply = session.call(&kind(number), json!({})).await;
         assert_eq!(reply["by"], name(number), "{reply}");

@@ -1,4 +1,4 @@
-//! A step that was given up ends with the request, whatever it holds of it (B17).
+//! A step that was given up ends with its request, also when it has let go of its call (B17).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::skipped;
 use crate::support::PATIENCE;
 
 const A2E: &str = env!("CARGO_BIN_EXE_a2e-under-test");
 
-/// A user that runs nothing else: the limit counts all threads of a user, and not those of root.
-const NOBODY_ELSE: u32 = 54_321;
+/// A user without other processes: the limit counts all threads of a user, and none of root.
+const ORDINARY_USER: u32 = 54_321;
 
 /// The program over stdio, as an ordinary user.
 struct Program {
@@ -28,7 +29,7 @@ struct Program {
 fn ordinary(program: &str) -> Command {
     let mut command = Command::new(program);
     if nix::unistd::geteuid().is_root() {
-        command.uid(NOBODY_ELSE).gid(NOBODY_ELSE);
+        command.uid(ORDINARY_USER).gid(ORDINARY_USER);
     }
     command.current_dir("/").stdin(Stdio::null()).stderr(Stdio::null());
     command
@@ -113,7 +114,7 @@ const IDLE: Duration = Duration::from_secs(11);
 #[test]
 fn b15_a_host_without_threads_answers_and_recovers() {
     if let Some(why) = obstacle() {
-        println!("skipped: {why}");
+        skipped(why);
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -144,7 +145,7 @@ fn one_kind(run: &str, file: &Path) {
     std::thread::sleep(IDLE);
     let most = program.most_threads();
     if !program.limit_threads("1") {
-        println!("skipped: the limit of another process cannot be set");
+        skipped("the limit of another process cannot be set");
         return;
     }
     // More than there are permits, so that one that is lost is missed.
