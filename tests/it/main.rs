@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and its batches of lines are small"
 )]
 
+mod faults;
 mod flow;
 mod host;
 mod operate;
