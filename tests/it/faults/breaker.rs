@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use a2e_core::dispatch::Call;
+use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
 use a2e_core::protocol::ErrorCode;
 use a2e_core::testing::TestSession;
