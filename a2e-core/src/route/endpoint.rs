@@ -99,6 +99,9 @@ impl Endpoint {
         };
         let found = handlers.iter().find(|it| it.spec.wire_type == wire_type);
         found.cloned().map(Found::Handler).ok_or_else(|| {
+            if self.instances.is_some() {
+                return Error::internal("this session's instance declares other handlers");
+            }
             let text = format!("plugin `{}` no longer handles `{wire_type}`", self.label.name);
             Error::new(ErrorCode::Unavailable, text)
         })

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::layers::catch;
+
 /// Threads that answer no beat for this long are blocked.
 const BLOCKED: Duration = Duration::from_secs(1);
 
@@ -20,17 +22,21 @@ const MAX_REPLACEMENTS: usize = 3;
 pub(crate) struct FutureThreads {
     current: Mutex<Current>,
     replacements: AtomicUsize,
-    is_blocked: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Current {
     runtime: Option<Runtime>,
-    /// Those before it, whose blocked futures go on.
+    /// The last sign of life that was asked of it: when, and whether it came.
+    beat: Option<(Duration, Beat)>,
+    /// The runtimes before it, whose blocked futures go on.
     retired: Vec<Runtime>,
-    /// The last sign of life that was asked for: when, and whether it came.
-    beat: Option<(Duration, Arc<AtomicBool>)>,
+    /// The signs of life that did not come in time; they come when their threads are free again.
+    overdue: Vec<Beat>,
 }
+
+/// Set by a task when a thread of its runtime is free.
+type Beat = Arc<AtomicBool>;
 
 impl FutureThreads {
     fn lock(&self) -> MutexGuard<'_, Current> {
@@ -63,36 +69,38 @@ impl FutureThreads {
     /// left to their futures, and others take over.
     pub(super) fn look(&self, now: Duration) {
         let mut current = self.lock();
+        current.overdue.retain(|beat| !beat.load(Ordering::Acquire));
         let Some(handle) = current.runtime.as_ref().map(|it| it.handle().clone()) else { return };
-        match &current.beat {
-            Some((asked, came)) if !came.load(Ordering::Acquire) => {
-                if now.saturating_sub(*asked) < BLOCKED {
-                    return;
-                }
-                self.is_blocked.store(true, Ordering::Release);
-                if self.replacements.load(Ordering::Acquire) >= MAX_REPLACEMENTS {
-                    return;
-                }
-                let Ok(next) = start() else { return };
-                let replacement = self.replacements.fetch_add(1, Ordering::AcqRel) + 1;
-                tracing::error!(replacement, "futures block all their threads; others take over");
-                let before = current.runtime.replace(next);
-                current.retired.extend(before);
-                current.beat = None;
-                self.is_blocked.store(false, Ordering::Release);
-            }
+        let (asked, beat) = match &current.beat {
+            Some((asked, beat)) if !beat.load(Ordering::Acquire) => (*asked, Arc::clone(beat)),
             _ => {
-                self.is_blocked.store(false, Ordering::Release);
-                let came = Arc::new(AtomicBool::new(false));
-                current.beat = Some((now, Arc::clone(&came)));
-                drop(handle.spawn(async move { came.store(true, Ordering::Release) }));
+                let beat = Beat::default();
+                current.beat = Some((now, Arc::clone(&beat)));
+                drop(handle.spawn(async move { beat.store(true, Ordering::Release) }));
+                return;
             }
+        };
+        let is_known = current.overdue.iter().any(|it| Arc::ptr_eq(it, &beat));
+        if now.saturating_sub(asked) < BLOCKED || is_known {
+            return;
         }
+        current.overdue.push(beat);
+        if self.replacements() >= MAX_REPLACEMENTS {
+            return tracing::error!("futures block all their threads; no others take over any more");
+        }
+        let Ok(next) = start() else { return };
+        let replacement = self.replacements.fetch_add(1, Ordering::AcqRel) + 1;
+        tracing::error!(replacement, "futures block all their threads; others take over");
+        let before = current.runtime.replace(next);
+        current.retired.extend(before);
+        current.beat = None;
     }
 
-    /// Threads that are blocked now: all or none, as far as can be told from outside.
+    /// Threads that futures block now.
     pub(crate) fn blocked(&self) -> usize {
-        if self.is_blocked.load(Ordering::Acquire) { threads() } else { 0 }
+        let current = self.lock();
+        let overdue = current.overdue.iter().filter(|beat| !beat.load(Ordering::Acquire)).count();
+        overdue * threads()
     }
 
     /// How often others took over.
@@ -100,19 +108,18 @@ impl FutureThreads {
         self.replacements.load(Ordering::Acquire)
     }
 
-    /// Why futures are not polled, if they are not.
+    /// What is wrong with futures, if something is.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let is_blocked = self.is_blocked.load(Ordering::Acquire);
-        is_blocked.then(|| "futures of handlers block all their threads".to_owned())
+        let blocked = self.blocked();
+        (blocked > 0).then(|| format!("futures of handlers block {blocked} threads"))
     }
 }
 
 fn start() -> std::io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(threads())
-        .thread_name("a2e-future")
-        .enable_all()
-        .build()
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(threads()).thread_name("a2e-future").enable_all();
+    // Without a thread to be had, tokio panics.
+    catch(|| builder.build()).unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
 }
 
 fn threads() -> usize {
