@@ -171,7 +171,7 @@ impl Due {
             let is_owed = (*least..=*most).contains(&count);
             assert!(is_owed, "{id:?}: {count} answers, {least} to {most} are due: {messages:#?}");
         }
-        assert!(counts.is_empty(), "nobody asked: {counts:?} of {messages:#?}");
+        assert!(counts.is_empty(), "answers that no line asked for: {counts:?} of {messages:#?}");
     }
 
     /// The id of the script that a message is about, or none of them.
