@@ -14,6 +14,10 @@ test:
 bench:
     cargo bench -p benches
 
+# Every fuzz target for this long; `tests/fuzz/run` does more.
+fuzz SECONDS="60":
+    FUZZ_SECONDS={{SECONDS}} tests/fuzz/run
+
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
 

@@ -89,7 +89,7 @@ impl Key {
 pub struct Scanned<'a> {
     /// The whole line as text.
     pub text: &'a str,
-    /// The first envelope key that stands twice.
+    /// The first envelope key that stands twice; `id` before all others, since no answer may tell it then.
     pub repeated: Option<&'static str>,
     /// Deepest nesting; the outermost object counts 1.
     pub depth: u8,

@@ -79,7 +79,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads the outermost object, at whose brace it stands, and notes its members. Gives back the
-    /// first envelope key that stands twice.
+    /// first envelope key that stands twice, `id` before all others.
     pub(super) fn outermost(
         &mut self,
         outline: &mut Outline,
@@ -101,7 +101,7 @@ impl<'a> Scanner<'a> {
             let member = Member::new(key..end_of_key, is_escaped, value..self.at, shape);
             if let Some(name) = own.and_then(Key::must_be_single)
                 && own.is_some_and(|own| outline.own(own as usize).is_some())
-                && repeated != Some("id")
+                && (repeated.is_none() || name == "id")
             {
                 repeated = Some(name);
             }

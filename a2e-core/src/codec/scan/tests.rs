@@ -140,6 +140,8 @@ fn r12_a_repeated_envelope_key_is_noticed() {
         (r#"{"type":"a","t\u0079pe":"b"}"#, Some("type")),
         (r#"{"id":1,"type":"a","\u0069d":"b"}"#, Some("id")),
         (r#"{"id":"1","id":"1","type":"a","type":"a"}"#, Some("id")),
+        (r#"{"type":"a","type":"a","id":"1","id":"1"}"#, Some("id")),
+        (r#"{"type":"a","type":"a","a2e":"1","a2e":"1"}"#, Some("type")),
         (r#"{"req_id":{},"req_id":[]}"#, Some("req_id")),
         (r#"{"type":"a","x":{"type":"b","type":"c"},"y":1,"y":2}"#, None),
     ] {
