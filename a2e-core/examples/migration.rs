@@ -13,8 +13,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use a2e_core::config::{HostConfig, PluginConfig};
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin, Scope};
+use a2e_core::request::Call;
 use a2e_core::snapshot::{MemoryStore, SnapshotStore, State, StateKey, Versions};
 use a2e_core::testing::TestHost;
 use a2e_core::{Error, Executor, Result, message, register_plugin};

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use a2e_core::config::{HostConfig, PluginConfig};
-use a2e_core::request::{Call, EmitError};
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
+use a2e_core::request::{Call, EmitError};
 use a2e_core::testing::TestHost;
 use a2e_core::{Result, message, register_plugin};
 use serde::{Deserialize, Serialize};

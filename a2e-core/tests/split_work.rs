@@ -7,8 +7,8 @@ use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use a2e_core::config::{HostConfig, PluginConfig};
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
+use a2e_core::request::Call;
 use a2e_core::testing::TestHost;
 use a2e_core::{Result, message, register_plugin};
 use serde::{Deserialize, Serialize};

@@ -4,8 +4,8 @@
 //! cargo run --example hello_plugin -- call hello/req '{"name":"Ada"}'
 //! ```
 
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
+use a2e_core::request::Call;
 use a2e_core::{Result, message, register_plugin};
 use serde::{Deserialize, Serialize};
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use a2e_client::{Client, Options};
 use a2e_core::config::{HostConfig, PluginConfig};
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
+use a2e_core::request::Call;
 use a2e_core::{Executor, Result, message, register_plugin};
 use serde::{Deserialize, Serialize};
 

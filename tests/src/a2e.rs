@@ -5,8 +5,8 @@ mod tally;
 
 use std::process::ExitCode;
 
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
+use a2e_core::request::Call;
 use a2e_core::{Error, Result, message, register_plugin};
 use serde::{Deserialize, Serialize};
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use a2e_core::codec::RawJson;
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin, Run};
 use a2e_core::protocol::ErrorCode;
+use a2e_core::request::Call;
 use a2e_core::{Clock, Error, Time, register_plugin};
 use schemars::JsonSchema;
 use serde::Deserialize;

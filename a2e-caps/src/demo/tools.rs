@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use a2e_core::codec::{RawJson, decode_field};
-use a2e_core::request::{Call, EmitError, Sent};
 use a2e_core::protocol::number::integer;
 use a2e_core::protocol::{ErrorCode, Event};
+use a2e_core::request::{Call, EmitError, Sent};
 use a2e_core::{Error, Result};
 use serde::Deserialize;
 use serde_json::json;

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use a2e_core::codec::decode_field;
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin, Scope};
 use a2e_core::protocol::{ErrorCode, SessionId, id};
+use a2e_core::request::Call;
 use a2e_core::snapshot::State;
 use a2e_core::{Clock, Error, Result, register_plugin};
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use a2e_core::Result;
 use a2e_core::children::{Command, StdinMode as ChildStdin};
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Host};
 use a2e_core::protocol::id::random_hex;
+use a2e_core::request::Call;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::child::Process;

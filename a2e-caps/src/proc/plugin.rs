@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a2e_core::children::{Holding, Isolation};
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin};
 use a2e_core::protocol::{ErrorCode, SessionId};
+use a2e_core::request::Call;
 use a2e_core::{Error, Result, register_plugin};
 use dashmap::DashMap;
 use schemars::JsonSchema;

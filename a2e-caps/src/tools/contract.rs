@@ -38,9 +38,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a2e_core::codec::{RawJson, decode_field, encode_value};
-use a2e_core::request::{Call, EmitError, Sent};
 use a2e_core::plugin::{BoxFuture, Run};
 use a2e_core::protocol::Event;
+use a2e_core::request::{Call, EmitError, Sent};
 use a2e_core::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin, Run};
+use a2e_core::request::Call;
 use a2e_core::{Clock, Error, Result, Time, register_plugin};
 
 use super::catalog::{Approvals, Catalog, Catalogs, Entry, unknown};

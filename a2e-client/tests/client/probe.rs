@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
 use a2e_core::protocol::{Event, EventKind};
+use a2e_core::request::Call;
 use a2e_core::{Error, message, register_plugin};
 use serde::{Deserialize, Serialize};
 

@@ -76,9 +76,9 @@ impl Kernel {
             NestedTarget::Plugin(name) => route.only(|it| it.name.as_str() == name),
             NestedTarget::Capability(capability) => route.only(|it| it.capability == *capability),
         };
-        meant.map(Arc::new).ok_or_else(|| {
-            unknown(format!("{:?} does not handle `{wire_type}`", asked.target))
-        })
+        meant
+            .map(Arc::new)
+            .ok_or_else(|| unknown(format!("{:?} does not handle `{wire_type}`", asked.target)))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::breaker::{Admit, Breaker, Probe};
 use super::BreakerState;
+use super::breaker::{Admit, Breaker, Probe};
 use crate::clock::Clock;
 use crate::protocol::{ErrorCode, PluginName};
 use crate::{Error, Time};

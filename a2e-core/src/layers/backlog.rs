@@ -16,11 +16,7 @@ struct Group {
 
 impl Group {
     fn of(job: &dyn Job) -> Self {
-        Self {
-            session: job.session(),
-            is_continuation: job.is_continuation(),
-            depth: job.depth(),
-        }
+        Self { session: job.session(), is_continuation: job.is_continuation(), depth: job.depth() }
     }
 }
 

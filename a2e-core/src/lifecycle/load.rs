@@ -25,8 +25,7 @@ impl Plugins {
     /// When a required plugin fails. What was built is where the end of the host finds it.
     pub(crate) async fn load(self: &Arc<Self>) -> Result<(), LoadError> {
         let mut slots = Vec::new();
-        let configs: Vec<PluginConfig> =
-            self.services.config.enabled_plugins().cloned().collect();
+        let configs: Vec<PluginConfig> = self.services.config.enabled_plugins().cloned().collect();
         for config in configs {
             match self.build(config.clone(), None).await {
                 Ok(slot) => slots.push(slot),
@@ -47,7 +46,8 @@ impl Plugins {
                 self.services.contributions.withdraw(slot.host.epoch());
                 slot.fail(error.message());
             }
-            if let (true, SlotState::Failed(reason)) = (slot.config.metadata.required, slot.state()) {
+            if let (true, SlotState::Failed(reason)) = (slot.config.metadata.required, slot.state())
+            {
                 let config = slot.config.clone();
                 return Err(self.stop_loading(slots, &config, reason));
             }
@@ -101,8 +101,7 @@ impl Plugins {
             (Arc::clone(&class), config.clone(), host.clone());
         let work = move || caught("build", || build_class.build(&build_config, &build_host));
         let built = on_thread(self, "build", work).await;
-        let instance =
-            built.inspect_err(|_| self.services.contributions.withdraw(host.epoch()))?;
+        let instance = built.inspect_err(|_| self.services.contributions.withdraw(host.epoch()))?;
         for problem in class.check(&config) {
             tracing::warn!("{problem}");
         }
@@ -170,7 +169,8 @@ pub(super) async fn on_thread<T: Send + 'static>(
 ) -> Result<T> {
     let limit = plugins.limit;
     let slow = || Error::runtime(format!("{what} took longer than {} s", limit.as_secs_f64()));
-    let joined = within(limit, plugins.services.runtime.spawn_blocking(work)).await.ok_or_else(slow)?;
+    let joined =
+        within(limit, plugins.services.runtime.spawn_blocking(work)).await.ok_or_else(slow)?;
     joined.unwrap_or_else(|error| Err(Error::internal(format!("{what}: {error}"))))
 }
 

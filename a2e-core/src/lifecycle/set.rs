@@ -121,7 +121,8 @@ impl NewViews {
             }
             let (own, more) = view(Some(tenant));
             views.insert(tenant.clone(), own);
-            problems.extend(more.into_iter().filter(|it| !problems.contains(it)).collect::<Vec<_>>());
+            problems
+                .extend(more.into_iter().filter(|it| !problems.contains(it)).collect::<Vec<_>>());
         }
         (Self { host, tenants: views }, problems)
     }

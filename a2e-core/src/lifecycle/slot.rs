@@ -100,7 +100,11 @@ impl PluginSlot {
             endpoint,
             instances,
             state: Mutex::new(SlotState::Serving),
-            saved: Saved { problem: Mutex::default(), turn: saving, is_kept: AtomicBool::new(false) },
+            saved: Saved {
+                problem: Mutex::default(),
+                turn: saving,
+                is_kept: AtomicBool::new(false),
+            },
             session_work: SessionWork::default(),
             config,
         }

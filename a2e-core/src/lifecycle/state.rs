@@ -67,7 +67,9 @@ pub(super) enum Save {
 impl Plugins {
     /// Gives a plugin back what was saved. A failure is reported, and the plugin starts empty.
     pub(super) async fn restore(self: &Arc<Self>, slot: &Arc<PluginSlot>) {
-        let Some(store) = self.states.kernel_store().filter(|_| has_host_state(slot)) else { return };
+        let Some(store) = self.states.kernel_store().filter(|_| has_host_state(slot)) else {
+            return;
+        };
         let (store, plugin) = (Arc::clone(store), Arc::clone(slot));
         let work = move || {
             let Some(loaded) = store.load(&key(plugin.name()))? else { return Ok(()) };
@@ -162,11 +164,7 @@ impl Plugins {
     /// and nobody waits.
     async fn turn(&self, slot: &PluginSlot, waits: bool) -> Option<OwnedMutexGuard<()>> {
         let turn = Arc::clone(slot.saving());
-        if waits {
-            within(self.limit, turn.lock_owned()).await
-        } else {
-            turn.try_lock_owned().ok()
-        }
+        if waits { within(self.limit, turn.lock_owned()).await } else { turn.try_lock_owned().ok() }
     }
 
     async fn save_if_mine(self: &Arc<Self>, why: Save) {

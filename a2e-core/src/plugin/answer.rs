@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::Run;
 use crate::codec::{RawJson, encode_fields};
-use crate::request::Call;
 use crate::protocol::Message;
+use crate::request::Call;
 use crate::{Error, Result};
 
 /// What a handler returns.
@@ -99,10 +99,7 @@ impl RawReply {
     ///
     /// # Errors
     /// `internal_error` when it is no object.
-    pub fn from_json(
-        wire_type: impl Into<Cow<'static, str>>,
-        body: &RawJson,
-    ) -> Result<Self> {
+    pub fn from_json(wire_type: impl Into<Cow<'static, str>>, body: &RawJson) -> Result<Self> {
         Self::new(wire_type, body)
     }
 }

@@ -195,9 +195,8 @@ impl Declared {
         run: Run,
         handler: impl Fn(Incoming<'_>, &Call) -> Answer<RawReply> + Send + Sync + 'static,
     ) -> Self {
-        let door: SyncDoor = Box::new(move |incoming, call, out| {
-            encode_raw_answer(handler(incoming, call), out)
-        });
+        let door: SyncDoor =
+            Box::new(move |incoming, call, out| encode_raw_answer(handler(incoming, call), out));
         let run = if run == Run::Future { Run::Blocking } else { run };
         self.list.push(Handler::new(spec, run, Door::Sync(door)));
         self

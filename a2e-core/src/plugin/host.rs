@@ -180,7 +180,8 @@ impl Host {
         interceptor: Arc<dyn Interceptor>,
     ) -> Result<()> {
         let pattern = pattern.into();
-        self.contribute(name, Arc::new(Interception { pattern, priority, item: interceptor }))?.keep();
+        self.contribute(name, Arc::new(Interception { pattern, priority, item: interceptor }))?
+            .keep();
         if let Some(desk) = self.desk() {
             desk.reroute();
         }

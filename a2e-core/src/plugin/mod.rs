@@ -13,11 +13,11 @@ use crate::protocol::SessionId;
 use crate::snapshot::State;
 
 pub use crate::config::PluginScope;
-pub use answer::{Answer, BoxFuture, Later, Outcome, RawReply};
-pub(crate) use answer::{EncodedWork, Ended};
 pub use crate::contribution::{Contribution, Contributions, Registration};
 pub use crate::layers::{Health, Run};
 pub use crate::request::{Answered, TypeSpec};
+pub use answer::{Answer, BoxFuture, Later, Outcome, RawReply};
+pub(crate) use answer::{EncodedWork, Ended};
 pub use descriptor::{Descriptor, Loaded, PluginClass, load, settings};
 pub(crate) use handlers::Door;
 pub use handlers::{Declared, Handler, Handlers};

@@ -112,8 +112,7 @@ mod tests {
     fn classes_are_sorted_and_found_by_name_or_alias() {
         let registry =
             Registry::of(vec![class("b.Two", &["old.Two"]), class("a.One", &[])]).unwrap();
-        let names: Vec<String> =
-            registry.classes().iter().map(|it| it.cls().to_owned()).collect();
+        let names: Vec<String> = registry.classes().iter().map(|it| it.cls().to_owned()).collect();
         assert_eq!(names, ["a.One", "b.Two"]);
         assert_eq!(registry.find("old.Two").unwrap().cls(), "b.Two");
         assert!(registry.find("Two").is_none());

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::Host;
 use crate::Result;
 use crate::layers::catch;
-use crate::request::Call;
 use crate::protocol::{PluginName, SessionId};
+use crate::request::Call;
 
 /// The state that a request works on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

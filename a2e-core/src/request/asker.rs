@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::end::Verdict;
 use super::request::Request;
-use crate::protocol::{Event, ErrorCode};
+use crate::protocol::{ErrorCode, Event};
 use crate::{Error, Result};
 
 /// Who gets the answer.

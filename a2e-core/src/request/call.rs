@@ -152,7 +152,8 @@ impl Call {
             }
             Asker::Caller(caller) => {
                 let data = data.decode().map_err(|error| EmitError::Encode(error.to_string()))?;
-                let event = Event { wire_type: wire_type.to_owned().into(), kind: kind.clone(), data };
+                let event =
+                    Event { wire_type: wire_type.to_owned().into(), kind: kind.clone(), data };
                 self.emit_to_caller(caller, event)
             }
         }

@@ -21,14 +21,12 @@ pub(crate) use asker::Asker;
 pub use call::{Call, EmitError, Sent};
 pub(crate) use end::{Verdict, error_fields};
 pub(crate) use label::{PluginLabel, PluginStats};
-pub use nested::{Nested, NestedTarget};
 pub(crate) use nested::{Ask, AskFor};
+pub use nested::{Nested, NestedTarget};
 pub use request::Answered;
 pub(crate) use request::{Accepted, CancelReason, Now, Request, Resume, Said};
 pub(crate) use services::{Above, Services};
 pub use session::{Hold, OnDetach, SessionHandle};
-pub(crate) use session::{
-    KeptAnswer, Opened, Phase, Session, drained, unless_draining,
-};
+pub(crate) use session::{KeptAnswer, Opened, Phase, Session, drained, unless_draining};
 pub use spec::TypeSpec;
 pub(crate) use watch::Watched;

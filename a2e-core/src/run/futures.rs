@@ -86,7 +86,9 @@ impl FutureThreads {
         }
         current.overdue.push(beat);
         if self.replacements() >= MAX_REPLACEMENTS {
-            return tracing::error!("futures block all their threads; no others take over any more");
+            return tracing::error!(
+                "futures block all their threads; no others take over any more"
+            );
         }
         let Ok(next) = start() else { return };
         let replacement = self.replacements.fetch_add(1, Ordering::AcqRel) + 1;

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::futures::FutureThreads;
 use super::pool::WorkerPool;
 use super::watchdog;
+use crate::counters::Count;
 use crate::layers::{Permit, StuckMark, catch};
 use crate::request::Services;
-use crate::counters::Count;
 use crate::{Error, Result};
 
 /// The threads of a host.

@@ -171,7 +171,9 @@ impl Work {
         let future = catch(|| match task {
             Task::Later(EncodedWork::Future(work)) => Some(work),
             Task::Handler(handler) => match (&handler.door, body) {
-                (Some(Door::Future(door)), Some(body)) => Some(door(body, Call(Arc::clone(&request)))),
+                (Some(Door::Future(door)), Some(body)) => {
+                    Some(door(body, Call(Arc::clone(&request))))
+                }
                 _ => None,
             },
             Task::Later(EncodedWork::Sync(..)) | Task::Intercept(..) => None,
@@ -210,10 +212,7 @@ impl Parked {
 
 /// Waits for a future of a plugin; `None` when the request is cancelled before. A panic becomes its
 /// text. The future is dropped in either case: what it held is released.
-async fn until_cancelled<T>(
-    request: &Request,
-    future: BoxFuture<T>,
-) -> Option<Result<T, String>> {
+async fn until_cancelled<T>(request: &Request, future: BoxFuture<T>) -> Option<Result<T, String>> {
     let mut future = AssertUnwindSafe(future).catch_unwind();
     let result = tokio::select! {
         result = &mut future => Some(result.map_err(text_of)),

@@ -56,15 +56,17 @@ impl Served {
         let refuse = |error: &Error| self.refuse(kind, id, error, scanned.text.len());
         match kind {
             "ping" if !self.session.life.is_ending() => self.pong(id, now),
-            "handshake/req" if !self.session.life.is_ending() => match decode::<HandshakeRequest>(incoming) {
-                Ok(request) => {
-                    let asked = self.handshake(request, id, scanned.text.len(), now, is_first);
-                    if let Some(asked) = asked {
-                        return Control::Resume(Box::new(asked));
+            "handshake/req" if !self.session.life.is_ending() => {
+                match decode::<HandshakeRequest>(incoming) {
+                    Ok(request) => {
+                        let asked = self.handshake(request, id, scanned.text.len(), now, is_first);
+                        if let Some(asked) = asked {
+                            return Control::Resume(Box::new(asked));
+                        }
                     }
+                    Err(error) => refuse(&error),
                 }
-                Err(error) => refuse(&error),
-            },
+            }
             // Also while the session ends: it may be what lets the drain come to its end.
             "cancel" => match self.authenticated().and_then(|()| decode::<Cancel>(incoming)) {
                 Ok(cancel) => self.cancel(&cancel.req_id),

@@ -75,12 +75,7 @@ impl Served {
     }
 
     /// Answers a good handshake.
-    pub(super) fn greet(
-        &self,
-        request: &HandshakeRequest,
-        id: &str,
-        resume: Option<Greeting>,
-    ) {
+    pub(super) fn greet(&self, request: &HandshakeRequest, id: &str, resume: Option<Greeting>) {
         let response = HandshakeResponse {
             session_id: self.session.id().to_string(),
             accepted_caps: self.negotiate(&request.agent_caps),

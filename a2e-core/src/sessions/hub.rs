@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use super::tokens::WrongTokens;
+use super::pace::WrongTokens;
 use crate::Result;
 use crate::lifecycle::Plugins;
 use crate::plugin::BoxFuture;

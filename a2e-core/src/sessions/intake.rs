@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::hub::Served;
-use super::rate::Rate;
+use super::pace::Rate;
 use super::refuse::unhandled;
 use super::resume::Asked;
 use crate::codec::scan::{Key, Outline, Scanned, scan_into};

@@ -7,12 +7,11 @@ mod handshake;
 mod hub;
 mod intake;
 mod operator;
-mod rate;
+mod pace;
 mod reader;
 mod refuse;
 mod resume;
 mod serve;
-mod tokens;
 
 pub(crate) use control::CORE_TYPES;
 pub use front::Front;

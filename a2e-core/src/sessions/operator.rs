@@ -27,21 +27,14 @@ struct Asked {
 
 impl Served {
     /// Handles a message of an operator; false when it is none.
-    pub(super) fn operate(
-        &self,
-        kind: &str,
-        id: &str,
-        incoming: Incoming<'_>,
-        at: Time,
-    ) -> bool {
+    pub(super) fn operate(&self, kind: &str, id: &str, incoming: Incoming<'_>, at: Time) -> bool {
         let Some(kind) = super::CORE_TYPES.into_iter().find(|it| *it == kind) else { return false };
         let asked = Asked { kind, id: id.to_owned(), input_bytes: incoming.text().len(), at };
         let allowed = self.gate().and_then(|()| self.operator_desk());
         match kind {
             "host/status/req" => {
-                let status = allowed.and_then(|desk| {
-                    read::<HostStatusRequest>(incoming).map(|_| desk.status())
-                });
+                let status = allowed
+                    .and_then(|desk| read::<HostStatusRequest>(incoming).map(|_| desk.status()));
                 self.tell(&asked, &status);
             }
             "host/explain/req" => {
@@ -52,9 +45,8 @@ impl Served {
                 self.tell(&asked, &told);
             }
             "host/reload/req" => {
-                let work = allowed.and_then(|desk| {
-                    Ok(desk.reload(read::<HostReloadRequest>(incoming)?))
-                });
+                let work =
+                    allowed.and_then(|desk| Ok(desk.reload(read::<HostReloadRequest>(incoming)?)));
                 match work {
                     Ok(work) => self.work(asked, async { Ok(work.await) }),
                     Err(error) => self.tell::<ReloadReport>(&asked, &Err(error)),
@@ -124,7 +116,14 @@ impl Served {
         let now = self.session.now();
         self.session.outbox.append(|out| {
             let before = out.len();
-            write_message(out, &self.hub.services.ids.wire, now, wire_type, Some(&asked.id), &fields);
+            write_message(
+                out,
+                &self.hub.services.ids.wire,
+                now,
+                wire_type,
+                Some(&asked.id),
+                &fields,
+            );
             self.hub.services.audit.append(&AuditRecord {
                 accepted: asked.at,
                 started: asked.at,

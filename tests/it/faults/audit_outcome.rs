@@ -1,8 +1,8 @@
 //! The audit says `panic` of panics only (B11).
 
 use a2e_core::config::PluginScope;
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
+use a2e_core::request::Call;
 use a2e_core::testing::TestHost;
 use a2e_core::{Result, message, register_plugin};
 use serde::{Deserialize, Serialize};

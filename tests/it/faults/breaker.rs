@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
 use a2e_core::protocol::ErrorCode;
+use a2e_core::request::Call;
 use a2e_core::testing::TestSession;
 use a2e_core::{Error, Result, message, register_plugin};
 use serde::{Deserialize, Serialize};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
 use a2e_core::protocol::ErrorCode;
+use a2e_core::request::Call;
 use a2e_core::{Result, message, register_plugin};
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -4,8 +4,8 @@ use std::num::NonZero;
 use std::time::Duration;
 
 use a2e_core::config::PluginConfig;
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin};
+use a2e_core::request::Call;
 use a2e_core::testing::TestSession;
 use a2e_core::{Result, message, register_plugin};
 use serde::{Deserialize, Serialize};

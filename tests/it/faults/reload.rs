@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use a2e_core::Executor;
 use a2e_core::config::{PluginConfig, PluginScope};
-use a2e_core::request::Call;
 use a2e_core::executor::PluginHealth;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin, Scope};
 use a2e_core::protocol::{PluginName, SessionId};
+use a2e_core::request::Call;
 use a2e_core::snapshot::State;
 use a2e_core::testing::{TestHost, TestSession};
 use a2e_core::{Error, Result, message, register_plugin};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use a2e_core::codec::RawJson;
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
+use a2e_core::request::Call;
 use a2e_core::{Error, Result, message, register_plugin};
 use serde::{Deserialize, Serialize};
 

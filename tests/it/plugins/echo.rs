@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use a2e_core::codec::{Body, Incoming, RawJson, decode};
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin, RawReply, Run, TypeSpec};
+use a2e_core::request::Call;
 use a2e_core::{Result, message, register_plugin};
 use serde::{Deserialize, Serialize};
 

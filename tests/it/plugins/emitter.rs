@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use a2e_core::request::{Call, EmitError, Sent};
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
 use a2e_core::protocol::{Event, EventKind};
+use a2e_core::request::{Call, EmitError, Sent};
 use a2e_core::{Result, message, register_plugin};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};

@@ -1,9 +1,9 @@
 //! `test.Faulty`: fails, panics or hangs in the part of its life that its settings name.
 
 use a2e_core::codec::RawJson;
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin, Scope};
 use a2e_core::protocol::SessionId;
+use a2e_core::request::Call;
 use a2e_core::snapshot::State;
 use a2e_core::{Error, Result, message, register_plugin};
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin, Scope};
+use a2e_core::request::Call;
 use a2e_core::snapshot::State;
 use a2e_core::{Result, message, register_plugin};
 use serde::{Deserialize, Serialize};

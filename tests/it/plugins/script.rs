@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a2e_core::codec::{Body, Incoming, decode};
-use a2e_core::request::Call;
 use a2e_core::plugin::{
     Answer, BoxFuture, Handlers, Host, Outcome, Plugin, RawReply, Run, TypeSpec,
 };
 use a2e_core::protocol::{Deadline, ErrorCode, Fold};
+use a2e_core::request::Call;
 use a2e_core::{Error, Result, register_plugin};
 use serde::Deserialize;
 use serde_json::json;

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use a2e_core::request::Call;
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin, Scope, ScopeQuery, StateScope};
 use a2e_core::protocol::SessionId;
+use a2e_core::request::Call;
 use a2e_core::snapshot::State;
 use a2e_core::{Error, Result, message, register_plugin};
 use serde::{Deserialize, Serialize};

@@ -241,4 +241,3 @@ fn r17_half_closed_sockets_get_their_answers() {
     assert_eq!(silent.read(&mut [0; 16]).unwrap(), 0);
     host.stop();
 }
-

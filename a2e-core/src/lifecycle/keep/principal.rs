@@ -79,7 +79,8 @@ mod tests {
                 Principal::new(&id, &Identity::default(), &peer(uid, is_stdio), token)
             };
             assert_eq!(of(one).is(&of(two)), is_same, "{one:?} {two:?}");
-            let elsewhere = Principal::new(&"f".into(), &Identity::default(), &peer(one.0, one.1), one.2);
+            let elsewhere =
+                Principal::new(&"f".into(), &Identity::default(), &peer(one.0, one.1), one.2);
             assert!(!elsewhere.is(&of(one)), "one digest serves one session");
         }
     }

@@ -142,7 +142,8 @@ impl Plugins {
         if self.states.kernel_store().is_none() {
             return Ok(());
         }
-        let seen_ms = u64::try_from(self.services.clock.now().wall.as_millis()).unwrap_or(u64::MAX).max(1);
+        let seen_ms =
+            u64::try_from(self.services.clock.now().wall.as_millis()).unwrap_or(u64::MAX).max(1);
         let last = resumable.recorded_ms.load(Ordering::Acquire);
         let age = Duration::from_millis(seen_ms.abs_diff(last));
         if !is_last && last != 0 && age < self.services.config.session_ttl / 4 {
@@ -233,7 +234,8 @@ impl Plugins {
 
     /// How long the session of a record may still be resumed.
     pub(super) fn time_left(&self, record: &Record) -> Duration {
-        let age = self.services.clock.now().wall.saturating_sub(Duration::from_millis(record.seen_ms));
+        let age =
+            self.services.clock.now().wall.saturating_sub(Duration::from_millis(record.seen_ms));
         self.services.config.session_ttl.saturating_sub(age)
     }
 

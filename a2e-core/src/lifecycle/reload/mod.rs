@@ -202,7 +202,8 @@ impl Plugins {
             Wanted::This(config) => *config,
             Wanted::File => {
                 let file = self.reloads.source.clone().ok_or(ReloadError::NoFile)?;
-                let read = self.services.runtime.spawn_blocking(move || HostConfig::from_yaml(file)).await;
+                let read =
+                    self.services.runtime.spawn_blocking(move || HostConfig::from_yaml(file)).await;
                 let loaded = read.map_err(|_| ReloadError::Ending)?.map_err(ReloadError::Config)?;
                 for warning in &loaded.warnings {
                     tracing::warn!("{warning}");

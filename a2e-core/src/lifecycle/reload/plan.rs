@@ -114,7 +114,8 @@ impl Plugins {
             }
             if old.config.has_same_instance(config) {
                 let keeps_gate = old.config.metadata.permits == config.metadata.permits;
-                let gate = if keeps_gate { Arc::clone(&old.endpoint.gate) } else { self.gate(config) };
+                let gate =
+                    if keeps_gate { Arc::clone(&old.endpoint.gate) } else { self.gate(config) };
                 let new = self.set.note(old.moved(config.clone(), gate));
                 return Ok(Step::Adjust { old: Arc::clone(old), new });
             }
@@ -208,8 +209,9 @@ impl Plugins {
 
     /// Plugins in force that are wanted no more.
     fn leaving(&self, steps: &[Step]) -> Vec<Arc<PluginSlot>> {
-        let stays =
-            |slot: &PluginSlot| steps.iter().filter_map(Step::slot).any(|it| it.name() == slot.name());
+        let stays = |slot: &PluginSlot| {
+            steps.iter().filter_map(Step::slot).any(|it| it.name() == slot.name())
+        };
         self.set.all().into_iter().filter(|slot| !stays(slot)).collect()
     }
 

@@ -116,7 +116,8 @@ impl Session {
     /// Waits until this holds, which the end of requests and holds and a later phase may change.
     pub(crate) async fn wait_changed(&self, done: impl Fn(&Self) -> bool) {
         loop {
-            let (life, requests) = (self.life.changed.notified(), self.in_flight.changed.notified());
+            let (life, requests) =
+                (self.life.changed.notified(), self.in_flight.changed.notified());
             tokio::pin!(life, requests);
             life.as_mut().enable();
             requests.as_mut().enable();
