@@ -188,7 +188,7 @@ impl Breaker {
     }
 }
 
-/// So many panics within [`PANIC_WINDOW`] have a plugin built anew.
+/// This many panics within [`PANIC_WINDOW`] have a plugin built anew.
 const PANICS: usize = 3;
 const PANIC_WINDOW: Duration = Duration::from_mins(1);
 

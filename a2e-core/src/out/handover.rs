@@ -1,8 +1,8 @@
-//! Who writes a shared buffer: any thread appends, one at a time writes.
+//! A shared buffer that any thread appends to and one at a time writes.
 //!
 //! The one rule: a buffer is written when it is large enough, and when nobody holds it. The reader
 //! of a session holds it while it works on a batch of lines, and writes at the end of the batch.
-//! Whoever appends while another thread writes leaves its lines to that thread.
+//! A thread that appends while another writes leaves its lines to that one.
 
 #[cfg(not(loom))]
 use std::sync::{

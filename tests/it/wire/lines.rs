@@ -13,7 +13,7 @@ async fn small_host() -> TestHost {
     TestHost::start(config).await
 }
 
-/// A request of exactly so many bytes.
+/// A request of exactly this many bytes.
 fn line_of(length: usize) -> String {
     let line = |text: &str| format!(r#"{{"type":"echo/inline/req","id":"a","text":"{text}"}}"#);
     line(&"x".repeat(length - line("").len()))
