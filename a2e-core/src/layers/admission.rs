@@ -1,6 +1,6 @@
 //! Admission: whether a plugin takes a call now, by its phase, its breaker and its own word.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::BreakerState;
@@ -8,19 +8,6 @@ use super::breaker::{Admit, Breaker, Probe};
 use crate::clock::Clock;
 use crate::protocol::{ErrorCode, PluginName};
 use crate::{Error, Time};
-
-/// What the dispatcher reads before each call. The order matters: from [`FAILED`] on it never serves
-/// again.
-const SERVING: u8 = 0;
-/// Its breaker is open or tries a probe.
-const TROUBLED: u8 = 1;
-/// It says itself that it cannot serve.
-const DOWN: u8 = 2;
-/// Its calls wait, until its state is handed over to another instance.
-const PAUSED: u8 = 3;
-const FAILED: u8 = 4;
-/// Another instance stands in its place, or none.
-const RETIRED: u8 = 5;
 
 /// How a plugin says that it fares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +38,7 @@ pub(crate) enum Entry {
 #[derive(Debug)]
 pub(crate) struct Admission {
     plugin: PluginName,
-    phase: AtomicU8,
+    phase: PhaseCell,
     /// Guards counts; nothing runs under it.
     breaker: Mutex<Breaker>,
     /// Whether the breaker wants to know of calls that end well.
@@ -64,7 +51,7 @@ impl Admission {
     pub(crate) fn new(plugin: PluginName) -> Arc<Self> {
         Arc::new(Self {
             plugin,
-            phase: AtomicU8::new(SERVING),
+            phase: PhaseCell::default(),
             breaker: Mutex::default(),
             has_trouble: AtomicBool::new(false),
             health: Mutex::default(),
@@ -73,15 +60,15 @@ impl Admission {
 
     /// Whether it takes messages, though perhaps not just now.
     pub(crate) fn is_serving(&self) -> bool {
-        self.phase.load(Ordering::SeqCst) < FAILED
+        self.phase.get() < Phase::Failed
     }
 
     /// What is to be done with a call that comes now.
     pub(crate) fn entry(self: &Arc<Self>, clock: &dyn Clock) -> Entry {
         let plugin = &self.plugin;
-        match self.phase.load(Ordering::SeqCst) {
-            SERVING => Entry::Go(None),
-            TROUBLED => match self.breaker().admit(clock.now().mono) {
+        match self.phase.get() {
+            Phase::Serving => Entry::Go(None),
+            Phase::Troubled => match self.breaker().admit(clock.now().mono) {
                 Admit::Go => Entry::Go(None),
                 Admit::Probe(number) => Entry::Go(Some(Probe::new(self, number))),
                 Admit::Wait(wait) => {
@@ -90,13 +77,13 @@ impl Admission {
                     Entry::Refused(unavailable(text).with_detail("retry_after_ms", ms))
                 }
             },
-            DOWN => {
+            Phase::Down => {
                 let (_, why) = self.health();
                 Entry::Refused(unavailable(format!("plugin `{plugin}` is down: {why}")))
             }
-            PAUSED => Entry::Wait,
-            RETIRED => Entry::Moved,
-            _ => Entry::Refused(unavailable(format!("plugin `{plugin}` has failed"))),
+            Phase::Paused => Entry::Wait,
+            Phase::Retired => Entry::Moved,
+            Phase::Failed => Entry::Refused(unavailable(format!("plugin `{plugin}` has failed"))),
         }
     }
 
@@ -117,7 +104,7 @@ impl Admission {
         self.has_trouble.store(true, Ordering::Release);
         if breaker.failed(now.mono) {
             tracing::warn!(plugin = %self.plugin, "it failed too often; calls are refused for a while");
-            self.change_phase(SERVING, TROUBLED);
+            self.phase.change(Phase::Serving, Phase::Troubled);
         }
     }
 
@@ -129,7 +116,7 @@ impl Admission {
         let mut breaker = self.breaker();
         if breaker.went_well(clock.now().mono) {
             tracing::info!(plugin = %self.plugin, "it is well again");
-            self.change_phase(TROUBLED, SERVING);
+            self.phase.change(Phase::Troubled, Phase::Serving);
         }
         self.has_trouble.store(!breaker.is_at_rest(), Ordering::Release);
     }
@@ -153,49 +140,44 @@ impl Admission {
         *told = (health, why.to_owned());
         drop(told);
         if health == Health::Down {
-            self.change_phase(SERVING, DOWN);
-            self.change_phase(TROUBLED, DOWN);
+            self.phase.change(Phase::Serving, Phase::Down);
+            self.phase.change(Phase::Troubled, Phase::Down);
         } else {
-            self.change_phase(DOWN, self.open_phase());
+            self.phase.change(Phase::Down, self.open_phase());
         }
     }
 
     /// The phase in which calls are let in.
-    fn open_phase(&self) -> u8 {
+    fn open_phase(&self) -> Phase {
         if self.health().0 == Health::Down {
-            DOWN
+            Phase::Down
         } else if self.breaker().state() == BreakerState::Closed {
-            SERVING
+            Phase::Serving
         } else {
-            TROUBLED
+            Phase::Troubled
         }
-    }
-
-    fn change_phase(&self, from: u8, to: u8) {
-        // A later phase stands.
-        let _kept = self.phase.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     /// Has calls wait, until [`resume`](Self::resume) or [`retire`](Self::retire).
     pub(crate) fn pause(&self) {
-        for phase in [SERVING, TROUBLED, DOWN] {
-            self.change_phase(phase, PAUSED);
+        for phase in [Phase::Serving, Phase::Troubled, Phase::Down] {
+            self.phase.change(phase, Phase::Paused);
         }
     }
 
     /// Lets calls in again.
     pub(crate) fn resume(&self) {
-        self.change_phase(PAUSED, self.open_phase());
+        self.phase.change(Phase::Paused, self.open_phase());
     }
 
     /// Calls are refused from now on.
     pub(crate) fn fail(&self) {
-        self.phase.fetch_max(FAILED, Ordering::SeqCst);
+        self.phase.advance(Phase::Failed);
     }
 
     /// Calls go to the instance in its place from now on.
     pub(crate) fn retire(&self) {
-        self.phase.store(RETIRED, Ordering::SeqCst);
+        self.phase.advance(Phase::Retired);
     }
 }
 
