@@ -10,7 +10,7 @@ use memchr::memmem;
 use super::file::rotated;
 use super::record::MAX_LINE;
 use super::seal::{self, Block, Digest, Seal};
-use crate::codec::digits::hex8;
+use crate::codec::encode::hex;
 
 /// What a good line stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub fn verify_line(line: &[u8]) -> Result<Verified, LineProblem> {
     if name != b",\"crc\":\"" || brace != b"\"}" {
         return Err(LineProblem::NoChecksum);
     }
-    if *digits != hex8(crc32c::crc32c(body)) {
+    if *digits != hex::<8>(u64::from(crc32c::crc32c(body))) {
         return Err(LineProblem::WrongChecksum);
     }
     if body.starts_with(seal::PREFIX) {

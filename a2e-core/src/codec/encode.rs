@@ -3,7 +3,6 @@
 use serde::ser::{self, Serialize};
 
 use super::MAX_DEPTH;
-use super::long::append;
 use super::raw::RAW_TOKEN;
 use super::scan::depth_of;
 use super::text::{is_ascii_line, is_plain_ascii, plain_ascii_run};
@@ -70,7 +69,7 @@ pub fn encode_str(text: &str, out: &mut Vec<u8>) {
     }
     out.reserve(text.len() + 2);
     out.push(b'"');
-    append(out, text.as_bytes());
+    out.extend_from_slice(text.as_bytes());
     out.push(b'"');
 }
 
@@ -82,7 +81,7 @@ fn encode_escaped(text: &str, out: &mut Vec<u8>) {
     let mut at = 0;
     loop {
         let run = plain_ascii_run(bytes, at);
-        append(out, bytes.get(at..at + run).unwrap_or_default());
+        out.extend_from_slice(bytes.get(at..at + run).unwrap_or_default());
         at += run;
         let Some(&byte) = bytes.get(at) else { break };
         at += match byte {
@@ -114,17 +113,14 @@ fn escape_char(character: char, out: &mut Vec<u8>) {
     let mut units = [0_u16; 2];
     for unit in character.encode_utf16(&mut units) {
         out.extend_from_slice(br"\u");
-        for shift in [12, 8, 4, 0] {
-            let nibble = (*unit >> shift) & 0xf;
-            out.push(b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'0'));
-        }
+        out.extend_from_slice(&hex::<4>(u64::from(*unit)));
     }
 }
 
 /// Appends checked JSON text: copied when it is ASCII on one line, else escaped on the way.
 fn encode_raw(json: &str, out: &mut Vec<u8>) {
     if is_ascii_line(json.as_bytes()) {
-        return append(out, json.as_bytes());
+        return out.extend_from_slice(json.as_bytes());
     }
     for character in json.chars() {
         match character {
@@ -149,6 +145,31 @@ pub(super) fn encode_f64(value: f64, out: &mut Vec<u8>) -> Result<(), EncodeErro
 /// Appends an integer.
 pub(super) fn encode_int<I: itoa::Integer>(value: I, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Appends microseconds as seconds with six decimals.
+pub(crate) fn encode_seconds(out: &mut Vec<u8>, micros: u64) {
+    encode_int(micros / 1_000_000, out);
+    out.push(b'.');
+    // The leading 1 keeps the zeros of the fraction and is left out.
+    let mut digits = itoa::Buffer::new();
+    let fraction = digits.format(1_000_000 + micros % 1_000_000);
+    out.extend_from_slice(fraction.as_bytes().get(1..).unwrap_or_default());
+}
+
+/// The lowest `N` hex digits of a word, lower case.
+pub(crate) fn hex<const N: usize>(word: u64) -> [u8; N] {
+    let mut digits = [b'0'; N];
+    let mut rest = word;
+    for digit in digits.iter_mut().rev() {
+        let [low, ..] = rest.to_le_bytes();
+        *digit = match low & 0xf {
+            nibble @ 0..=9 => b'0' + nibble,
+            nibble => b'a' - 10 + nibble,
+        };
+        rest >>= 4;
+    }
+    digits
 }
 
 struct Encoder<'o> {

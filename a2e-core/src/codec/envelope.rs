@@ -4,9 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::digits::write_seconds;
-use super::encode::{EncodeError, encode_fields, encode_str};
-use super::long::append;
+use super::encode::{EncodeError, encode_fields, encode_seconds, encode_str};
 use super::scan::{Key, Scanned, Slot};
 use crate::protocol::{ErrorCode, IdSource, VERSION};
 use crate::{Error, Time};
@@ -112,12 +110,12 @@ pub fn write_message(
     close_envelope(out, now, req_id);
     if !fields.is_empty() {
         out.push(b',');
-        append(out, fields);
+        out.extend_from_slice(fields);
     }
     out.extend_from_slice(b"}\n");
 }
 
-/// Appends one whole line under an id that the sender knows, as whoever waits for the answer must.
+/// Appends one whole line under an id that the sender knows, which lets it match the answer.
 /// `body` is a struct or map without the envelope's fields. On an error `out` is as before.
 ///
 /// ```
@@ -165,7 +163,7 @@ fn open_message(out: &mut Vec<u8>, wire_type: &str) {
 #[inline]
 fn close_envelope(out: &mut Vec<u8>, now: Time, req_id: Option<&str>) {
     out.extend_from_slice(br#","version":"1.0","ts":"#);
-    write_seconds(out, now.wall_us());
+    encode_seconds(out, now.wall_us());
     if let Some(req_id) = req_id {
         out.extend_from_slice(br#","req_id":"#);
         encode_str(req_id, out);

@@ -4,11 +4,9 @@
 //! The handler's typed decode ([`decode()`]) and the encoder ([`mod@encode`]) do the rest.
 
 pub mod decode;
-pub(crate) mod digits;
 pub mod encode;
 pub mod envelope;
 pub mod line;
-mod long;
 pub mod raw;
 pub mod scan;
 mod text;

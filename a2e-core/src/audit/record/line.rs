@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::packed::{Place, Unpacked};
 use crate::Time;
-use crate::codec::digits::{hex8, write_seconds};
+use crate::codec::encode::{encode_seconds, hex};
 use crate::codec::is_plain_ascii;
 
 /// The longest text that is recorded whole, in bytes. Ids and types come from clients, the buffer is bounded.
@@ -24,7 +24,7 @@ pub(in crate::audit) fn push_record(
     out.reserve(1024);
     forms.fit(record);
     push(out, "{\"ts\":");
-    write_seconds(out, record.wall_us);
+    encode_seconds(out, record.wall_us);
     out.extend_from_slice(&forms.session);
     let req_id = out.len();
     push_text(out, record.req_id);
@@ -143,7 +143,7 @@ pub(in crate::audit) fn push_gap(out: &mut Vec<u8>, gap: &Gap, session_id: &str,
     push(out, ",\"reason\":");
     push_text(out, reason.as_bytes());
     push(out, "},\"ts\":");
-    write_seconds(out, gap.ended.wall_us());
+    encode_seconds(out, gap.ended.wall_us());
     push(out, ",\"session_id\":");
     push_text(out, session_id.as_bytes());
     push(out, ",\"seq\":");
@@ -207,8 +207,8 @@ fn push_escaped(out: &mut Vec<u8>, text: &str) {
             ' '..='~' => out.extend(u8::try_from(character)),
             _ => {
                 for unit in character.encode_utf16(&mut units) {
-                    let [_, _, _, _, a, b, c, d] = hex8(u32::from(*unit));
-                    out.extend_from_slice(&[b'\\', b'u', a, b, c, d]);
+                    push(out, "\\u");
+                    out.extend_from_slice(&hex::<4>(u64::from(*unit)));
                 }
             }
         }
@@ -219,6 +219,6 @@ fn push_escaped(out: &mut Vec<u8>, text: &str) {
 pub(in crate::audit) fn push_crc(out: &mut Vec<u8>, line: usize) {
     let crc = crc32c::crc32c(out.get(line..).unwrap_or_default());
     push(out, ",\"crc\":\"");
-    out.extend_from_slice(&hex8(crc));
+    out.extend_from_slice(&hex::<8>(u64::from(crc)));
     push(out, "\"}\n");
 }

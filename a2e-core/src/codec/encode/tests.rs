@@ -48,6 +48,29 @@ fn every_shape_of_serde_is_written_as_serde_json_writes_it() {
 }
 
 #[test]
+fn hex_digits_are_those_of_the_formatter() {
+    for word in [0, 9, 10, 0x0123_4567_89ab_cdef, u64::MAX] {
+        assert_eq!(&hex::<16>(word), format!("{word:016x}").as_bytes());
+    }
+    assert_eq!(&hex::<8>(0x00c0_ffee), b"00c0ffee");
+}
+
+#[test]
+fn seconds_have_six_decimals() {
+    for (micros, text) in [
+        (0, "0.000000"),
+        (1, "0.000001"),
+        (1_000_001, "1.000001"),
+        (1_795_642_736_010_386, "1795642736.010386"),
+        (u64::MAX, "18446744073709.551615"),
+    ] {
+        let mut out = Vec::new();
+        encode_seconds(&mut out, micros);
+        assert_eq!(String::from_utf8(out).unwrap(), text);
+    }
+}
+
+#[test]
 fn non_ascii_is_escaped_in_strings_keys_and_raw_text() {
     let raw = RawJson::parse("{ \"ä\" :\n[ \"😀\u{2028}\" ] }".into()).unwrap();
     let line = encode_value(&json!({ "é": "😀\u{85}", "raw": 1 })).unwrap();
