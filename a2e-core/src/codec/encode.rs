@@ -2,10 +2,10 @@
 
 use serde::ser::{self, Serialize};
 
-use super::MAX_DEPTH;
 use super::raw::RAW_TOKEN;
 use super::scan::depth_of;
 use super::text::{is_ascii_line, is_plain_ascii, plain_ascii_run};
+use super::{MAX_DEPTH, MAX_WRITTEN_DEPTH};
 
 /// Why a value has no place on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,9 +14,10 @@ pub enum EncodeError {
     /// NaN or an infinity.
     #[error("a number is NaN or infinite")]
     NonFinite,
-    /// Nested deeper than [`MAX_DEPTH`].
-    #[error("nested deeper than {MAX_DEPTH}")]
-    TooDeep,
+    /// Nested deeper than this many levels: [`MAX_DEPTH`] in a request or a value,
+    /// [`MAX_WRITTEN_DEPTH`] in what a host writes.
+    #[error("nested deeper than {0}")]
+    TooDeep(u8),
     /// A map key that is neither text nor an integer.
     #[error("a map key is not text")]
     Key,
@@ -37,27 +38,38 @@ impl ser::Error for EncodeError {
 /// Appends the fields of a struct or map without the outer braces: `"a":1,"b":2`.
 /// What was in `out` stays; on an error `out` is as before.
 ///
+/// They may nest to [`MAX_WRITTEN_DEPTH`], so that a reply can wrap any payload that a request brought.
+///
 /// # Errors
 /// [`EncodeError`]; a field named `type`, `id`, `version`, `ts` or `req_id` is refused.
 pub fn encode_fields<T: Serialize + ?Sized>(
     value: &T,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
+    encode_fields_within(MAX_WRITTEN_DEPTH, value, out)
+}
+
+/// As [`encode_fields`], with a limit of the depth.
+pub(super) fn encode_fields_within<T: Serialize + ?Sized>(
+    limit: u8,
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
     let before = out.len();
-    let result = value.serialize(&mut Encoder { out, depth: 0, is_body: true });
+    let result = value.serialize(&mut Encoder { out, limit, depth: 0, is_body: true });
     if result.is_err() {
         out.truncate(before);
     }
     result
 }
 
-/// The JSON of any value.
+/// The JSON of any value that nests to [`MAX_DEPTH`] at most.
 ///
 /// # Errors
 /// [`EncodeError`].
 pub fn encode_value<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
     let mut out = Vec::with_capacity(128);
-    value.serialize(&mut Encoder { out: &mut out, depth: 0, is_body: false })?;
+    value.serialize(&mut Encoder { out: &mut out, limit: MAX_DEPTH, depth: 0, is_body: false })?;
     Ok(out)
 }
 
@@ -174,6 +186,7 @@ pub(crate) fn hex<const N: usize>(word: u64) -> [u8; N] {
 
 struct Encoder<'o> {
     out: &'o mut Vec<u8>,
+    limit: u8,
     depth: u8,
     /// The next container is the message body: its braces are the envelope's.
     is_body: bool,
@@ -182,8 +195,8 @@ struct Encoder<'o> {
 impl Encoder<'_> {
     #[inline]
     fn open(&mut self, bracket: u8) -> Result<(), EncodeError> {
-        if self.depth >= MAX_DEPTH {
-            return Err(EncodeError::TooDeep);
+        if self.depth >= self.limit {
+            return Err(EncodeError::TooDeep(self.limit));
         }
         self.depth += 1;
         if !self.is_body {
@@ -206,13 +219,13 @@ impl Encoder<'_> {
     }
 
     fn raw(&mut self, json: &str, depth_bound: Option<u8>) -> Result<(), EncodeError> {
-        let room = MAX_DEPTH - self.depth;
+        let room = self.limit - self.depth;
         let is_shallow = depth_bound.is_some_and(|bound| bound <= room) || {
             let brackets = json.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
             brackets <= usize::from(room) || depth_of(json) <= room
         };
         if !is_shallow {
-            return Err(EncodeError::TooDeep);
+            return Err(EncodeError::TooDeep(self.limit));
         }
         encode_raw(json, self.scalar()?);
         Ok(())

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::encode::{EncodeError, encode_fields, encode_seconds, encode_str};
+use super::MAX_DEPTH;
+use super::encode::{EncodeError, encode_fields_within, encode_seconds, encode_str};
 use super::scan::{Key, Scanned, Slot};
 use crate::protocol::{ErrorCode, IdSource, VERSION};
 use crate::{Error, Time};
@@ -92,7 +93,7 @@ fn check_version(key: &str, slot: &Slot<'_>) -> Result<(), Error> {
 }
 
 /// Appends one whole line: envelope, body fields, newline.
-/// `fields` are what [`encode_fields`] wrote; `req_id` stands where it is given.
+/// `fields` are what [`encode_fields`](super::encode_fields) wrote; `req_id` stands where it is given.
 pub fn write_message(
     out: &mut Vec<u8>,
     ids: &IdSource,
@@ -127,7 +128,8 @@ pub fn write_message(
 /// ```
 ///
 /// # Errors
-/// As [`encode_fields`].
+/// As [`encode_fields`](super::encode_fields), and where the body does not fit into a line of [`MAX_DEPTH`]
+/// levels, which a host would not read.
 pub fn encode_message<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     id: &str,
@@ -142,7 +144,7 @@ pub fn encode_message<T: Serialize + ?Sized>(
     close_envelope(out, now, req_id);
     let bare = out.len();
     out.push(b',');
-    if let Err(error) = encode_fields(body, out) {
+    if let Err(error) = encode_fields_within(MAX_DEPTH, body, out) {
         out.truncate(before);
         return Err(error);
     }

@@ -7,7 +7,7 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::decode::line_depth;
+use super::decode::{from_checked, line_depth};
 use super::scan::depth_of;
 
 /// The struct name under which `serde_json` passes raw JSON to serializers that know it.
@@ -60,12 +60,17 @@ impl RawJson {
         &self.text
     }
 
+    /// An upper bound of its nesting.
+    pub(super) fn depth(&self) -> u8 {
+        self.depth
+    }
+
     /// Decodes it after all.
     ///
     /// # Errors
     /// When it has not the shape of `T`.
     pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(&self.text)
+        from_checked(&self.text, self.depth)
     }
 }
 

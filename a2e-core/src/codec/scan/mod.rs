@@ -8,6 +8,7 @@ mod scanner;
 use std::borrow::Cow;
 
 use super::text::long_plain_run;
+use super::{MAX_DEPTH, MAX_WRITTEN_DEPTH};
 pub use member::Outline;
 use member::{Member, Shape, unescaped};
 pub use problem::{Problem, ScanError};
@@ -121,7 +122,17 @@ impl<'a> Scanned<'a> {
 /// The first problem and its byte offset; the line then is a `parse_error`.
 pub fn scan(line: &[u8]) -> Result<Scanned<'_>, ScanError> {
     let mut outline = Outline::default();
-    let (text, repeated, depth) = read(line, &mut outline)?;
+    let (text, repeated, depth) = read(line, MAX_DEPTH, &mut outline)?;
+    Ok(Scanned { text, repeated, depth, outline: Cow::Owned(outline) })
+}
+
+/// As [`scan`], for a line that a host wrote: it may nest to [`MAX_WRITTEN_DEPTH`].
+///
+/// # Errors
+/// As [`scan`].
+pub fn scan_written(line: &[u8]) -> Result<Scanned<'_>, ScanError> {
+    let mut outline = Outline::default();
+    let (text, repeated, depth) = read(line, MAX_WRITTEN_DEPTH, &mut outline)?;
     Ok(Scanned { text, repeated, depth, outline: Cow::Owned(outline) })
 }
 
@@ -132,17 +143,17 @@ pub fn scan(line: &[u8]) -> Result<Scanned<'_>, ScanError> {
 #[inline]
 pub fn scan_into<'a>(line: &'a [u8], outline: &'a mut Outline) -> Result<Scanned<'a>, ScanError> {
     outline.clear();
-    let (text, repeated, depth) = read(line, outline)?;
+    let (text, repeated, depth) = read(line, MAX_DEPTH, outline)?;
     Ok(Scanned { text, repeated, depth, outline: Cow::Borrowed(outline) })
 }
 
 /// The text of a line, the first envelope key that stands twice, and the depth.
 type Read<'a> = (&'a str, Option<&'static str>, u8);
 
-fn read<'a>(line: &'a [u8], outline: &mut Outline) -> Result<Read<'a>, ScanError> {
+fn read<'a>(line: &'a [u8], limit: u8, outline: &mut Outline) -> Result<Read<'a>, ScanError> {
     let text = simdutf8::compat::from_utf8(line)
         .map_err(|error| ScanError { problem: Problem::Utf8, offset: error.valid_up_to() })?;
-    let mut scanner = Scanner::new(text);
+    let mut scanner = Scanner::new(text, limit);
     scanner.skip_space();
     if scanner.here() != b'{' {
         return Err(scanner.error(Problem::NotAnObject));

@@ -1,7 +1,5 @@
 //! What can be wrong with a line.
 
-use crate::codec::MAX_DEPTH;
-
 /// Why a line is not a JSON object as we read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem} at byte {offset}")]
@@ -36,9 +34,9 @@ pub enum Problem {
     /// A malformed number, or one beyond the range of a double.
     #[error("bad number")]
     Number,
-    /// Nested deeper than [`MAX_DEPTH`].
-    #[error("nested deeper than {MAX_DEPTH}")]
-    Depth,
+    /// Nested deeper than this many levels.
+    #[error("nested deeper than {0}")]
+    Depth(u8),
     /// Something stands after the object.
     #[error("text after the object")]
     Trailing,

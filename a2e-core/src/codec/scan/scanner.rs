@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::Key;
 use super::member::{Member, Outline, Shape, unescaped};
 use super::problem::{Problem, ScanError};
-use crate::codec::MAX_DEPTH;
 use crate::codec::text::{BLOCK, long_plain_run, stops};
 
 pub(super) struct Scanner<'a> {
@@ -16,13 +15,48 @@ pub(super) struct Scanner<'a> {
     stops: u64,
     /// The number of that block.
     block: usize,
-    /// Open containers; the lowest bit is the innermost, 1 for an object.
-    open: u128,
+    open: OpenContainers,
+    /// How deep `depth` may get.
+    limit: u8,
     depth: u8,
     pub(super) deepest: u8,
 }
 
-/// A string that goes on for so many blocks may be long.
+#[derive(Clone, Copy, PartialEq)]
+enum Container {
+    Array,
+    Object,
+}
+
+/// The containers around the place that is read, for as many levels as a `u8` counts.
+#[derive(Default)]
+struct OpenContainers {
+    /// A bit for each, 1 for an object; the lowest is the innermost.
+    inner: u128,
+    /// Those that do not fit into `inner`.
+    outer: u128,
+}
+
+impl OpenContainers {
+    #[inline]
+    fn push(&mut self, container: Container) {
+        self.outer = (self.outer << 1) | (self.inner >> 127);
+        self.inner = (self.inner << 1) | u128::from(container == Container::Object);
+    }
+
+    #[inline]
+    fn pop(&mut self) {
+        self.inner = (self.inner >> 1) | (self.outer << 127);
+        self.outer >>= 1;
+    }
+
+    #[inline]
+    fn innermost(&self) -> Container {
+        if self.inner & 1 == 1 { Container::Object } else { Container::Array }
+    }
+}
+
+/// A string that goes on for this many blocks may be long.
 const FAR: usize = 4;
 
 /// The last block of a line: behind its end stands what ends every string.
@@ -35,15 +69,16 @@ fn padded(rest: &[u8]) -> [u8; BLOCK] {
 }
 
 impl<'a> Scanner<'a> {
-    /// At the start of a line; `bytes` are those of `text`.
-    pub(super) fn new(text: &'a str) -> Self {
+    /// At the start of a line that may nest to `limit`.
+    pub(super) fn new(text: &'a str, limit: u8) -> Self {
         Self {
             text,
             bytes: text.as_bytes(),
             at: 0,
             stops: 0,
             block: usize::MAX,
-            open: 0,
+            open: OpenContainers::default(),
+            limit,
             depth: 0,
             deepest: 1,
         }
@@ -85,7 +120,7 @@ impl<'a> Scanner<'a> {
         outline: &mut Outline,
     ) -> Result<Option<&'static str>, ScanError> {
         let mut repeated = None;
-        self.enter(1)?;
+        self.enter(Container::Object)?;
         self.skip_space();
         if self.here() == b'}' {
             self.leave();
@@ -138,8 +173,8 @@ impl<'a> Scanner<'a> {
         loop {
             let opened = match self.here() {
                 b'"' => self.string().map(|_| false)?,
-                b'{' => self.enter(1).map(|()| true)?,
-                b'[' => self.enter(0).map(|()| true)?,
+                b'{' => self.enter(Container::Object).map(|()| true)?,
+                b'[' => self.enter(Container::Array).map(|()| true)?,
                 b'-' | b'0'..=b'9' => self.number().map(|()| false)?,
                 b't' => self.literal(b"true").map(|()| false)?,
                 b'f' => self.literal(b"false").map(|()| false)?,
@@ -155,14 +190,14 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline]
-    fn enter(&mut self, bit: u128) -> Result<(), ScanError> {
-        if self.depth == MAX_DEPTH {
-            return Err(self.error(Problem::Depth));
+    fn enter(&mut self, container: Container) -> Result<(), ScanError> {
+        if self.depth == self.limit {
+            return Err(self.error(Problem::Depth(self.limit)));
         }
         self.at += 1;
         self.depth += 1;
         self.deepest = self.deepest.max(self.depth);
-        self.open = (self.open << 1) | bit;
+        self.open.push(container);
         Ok(())
     }
 
@@ -170,19 +205,19 @@ impl<'a> Scanner<'a> {
     fn leave(&mut self) {
         self.at += 1;
         self.depth -= 1;
-        self.open >>= 1;
+        self.open.pop();
     }
 
     /// After an opening bracket: true when a value follows, false when the container was empty.
     #[inline]
     fn first_member(&mut self) -> Result<bool, ScanError> {
         self.skip_space();
-        match (self.open & 1, self.here()) {
-            (1, b'}') | (0, b']') => {
+        match (self.open.innermost(), self.here()) {
+            (Container::Object, b'}') | (Container::Array, b']') => {
                 self.leave();
                 Ok(false)
             }
-            (1, _) => {
+            (Container::Object, _) => {
                 self.key()?;
                 self.colon()?;
                 Ok(true)
@@ -199,19 +234,19 @@ impl<'a> Scanner<'a> {
                 return Ok(false);
             }
             self.skip_space();
-            match (self.open & 1, self.here()) {
-                (1, b',') => {
+            match (self.open.innermost(), self.here()) {
+                (Container::Object, b',') => {
                     self.at += 1;
                     self.skip_space();
                     self.key()?;
                     self.colon()?;
                     return Ok(true);
                 }
-                (0, b',') => {
+                (Container::Array, b',') => {
                     self.at += 1;
                     return Ok(true);
                 }
-                (1, b'}') | (0, b']') => self.leave(),
+                (Container::Object, b'}') | (Container::Array, b']') => self.leave(),
                 _ => return Err(self.unexpected()),
             }
         }
