@@ -39,7 +39,7 @@ pub(crate) enum Command {
     Plugins(PluginsArgs),
     /// Look at, save, restore and compare the saved states of plugins
     Snapshot(SnapshotArgs),
-    /// Tell who handles a message type, in which order, how it runs, what intercepts it
+    /// Show which plugins handle a message type, in which order, how they run, and what intercepts it
     Explain(ExplainArgs),
     /// Print the JSON Schema of message types and plugin settings
     Schema(SchemaArgs),

@@ -73,7 +73,7 @@ pub(super) async fn run(task: Task) {
         process: Arc::clone(&process),
     };
     let (exit, forwarded) = tokio::join!(process.live(limit, grace), pump.forward());
-    // Before the end is told: who hears of it finds the place free.
+    // Before the end is reported, so that a client that hears of it finds the slot free.
     drop(slot);
     if forwarded.is_ok() {
         pump.tell_end(exit).await;

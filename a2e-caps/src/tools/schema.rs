@@ -91,7 +91,7 @@ impl Problems {
         if let Some(properties) = &parameter.properties
             && json.starts_with('{')
         {
-            // The key counts; the name inside is often left out by those who write schemas.
+            // The key counts: schemas often leave the name inside out.
             let named: Vec<ToolParameter> = properties
                 .iter()
                 .map(|(key, it)| ToolParameter { name: key.clone(), ..it.clone() })

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One thing that happened so many times.
+/// How often one kind of event happened.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 

@@ -94,7 +94,7 @@ impl Numbering {
 mod tests {
     use super::*;
 
-    /// One connection: the answer (`None`: a host that knows no resume), then so many lines; what the
+    /// One connection: the answer (`None`: a host without resume), the number of lines after it, and what the
     /// next handshake asks for.
     type Step = ((&'static str, Option<(bool, i64)>), u64, (&'static str, u64));
 

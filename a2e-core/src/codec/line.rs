@@ -147,7 +147,7 @@ impl LineBuffer {
         self.consume_bytes(length + 1);
     }
 
-    /// Drops whole lines with their LFs, of so many bytes together.
+    /// Drops `bytes` bytes: whole lines with their LFs.
     pub fn consume_bytes(&mut self, bytes: usize) {
         self.buffer.advance(bytes.min(self.buffer.len()));
         self.searched = 0;

@@ -36,7 +36,7 @@ pub struct HostConfig {
     pub audit: AuditConfig,
     /// Where the state of plugins is kept.
     pub snapshot_store: Option<SnapshotStoreConfig>,
-    /// Who saves the state of plugins.
+    /// When the state of plugins is saved.
     pub snapshot_mode: SnapshotMode,
     /// How often the host saves it.
     pub snapshot_interval: Duration,
@@ -56,14 +56,14 @@ pub struct ServerConfig {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// Who encrypts.
+    /// Where encryption happens.
     pub tls: Tls,
 }
 
-/// `server.tls`: who encrypts what leaves the machine.
+/// `server.tls`: where traffic that leaves the machine is encrypted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Tls {
-    /// Nobody.
+    /// Nowhere.
     #[default]
     None,
     /// A proxy in front of the host.

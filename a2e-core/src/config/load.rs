@@ -137,7 +137,7 @@ fn read(path: &Path, findings: &Findings) -> Option<String> {
     }
 }
 
-/// Whoever may write the file decides which code runs (R69).
+/// Write access to the file is a decision about the code that runs (R69).
 fn check_permissions(metadata: &std::fs::Metadata, findings: &Findings) {
     use std::os::unix::fs::PermissionsExt;
     let mode = metadata.permissions().mode();

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::number::integer;
 use crate::message;
 
-/// `handshake/req`: who the agent is and what it wants to use.
+/// `handshake/req`: the identity of the agent and the capabilities it wants to use.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HandshakeRequest {

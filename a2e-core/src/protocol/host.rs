@@ -1,7 +1,7 @@
 //! The messages by which an operator looks at a host and steers it: `host/*`.
 //!
-//! They are served over stdio, inside the process, over a Unix socket of the same user, and to whoever
-//! shook hands with the operator token.
+//! They are served over stdio, inside the process, over a Unix socket of the same user, and to sessions
+//! that shook hands with the operator token.
 
 use std::collections::BTreeMap;
 
@@ -252,7 +252,7 @@ pub struct HostSnapshot {
     pub failed: Vec<String>,
 }
 
-/// `host/explain/req`: who handles a type, and how.
+/// `host/explain/req`: which plugins handle a type, and how.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostExplainRequest {
@@ -268,7 +268,7 @@ pub struct HostExplainRequest {
 pub struct Explanation {
     /// The type that was asked about.
     pub message_type: String,
-    /// Whether somebody handles it.
+    /// Whether any plugin handles it.
     pub is_handled: bool,
     /// Whether the kernel answers it itself.
     pub is_core: bool,
@@ -278,9 +278,9 @@ pub struct Explanation {
     pub fold: String,
     /// How long it may take: `30 s`, `field timeout, else 30 s`, `none`.
     pub deadline: String,
-    /// Who is asked before the handlers, in this order.
+    /// The interceptors that see it before the handlers, in this order.
     pub interceptors: Vec<ExplainedInterceptor>,
-    /// Who is asked, in this order.
+    /// The handlers that get it, in this order.
     pub handlers: Vec<ExplainedHandler>,
     /// Plugins that handle it, too, and are not asked, or not just now.
     pub left_out: Vec<LeftOut>,

@@ -83,7 +83,7 @@ pub trait SnapshotStore: Send + Sync + std::fmt::Debug {
     /// When the store as a whole cannot be read, not when one state in it is damaged.
     fn keys(&self, plugin: Option<&PluginName>) -> Result<Vec<StateKey>>;
 
-    /// Each generation of a key that is there, the current one first, whole or not; for people who look.
+    /// Each generation of a key that is there, the current one first, whole or not; for inspection.
     ///
     /// # Errors
     /// When the store as a whole cannot be read.

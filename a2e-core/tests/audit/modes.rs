@@ -163,7 +163,7 @@ fn traced(path: &Path, inject: &str) -> Option<(String, usize)> {
 fn r52_many_commits_share_one_sync() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    // Each sync takes a moment, as on a disk: whoever comes meanwhile goes with the next.
+    // Each sync takes a moment, as on a disk: commits that come meanwhile go with the next.
     let Some((text, syncs)) = traced(&path, "inject=fdatasync:delay_exit=2000") else { return };
     assert!(text.contains(&format!("kept={} unsynced=0", THREADS * COMMITS)), "{text}");
     assert!(syncs > 0 && syncs < THREADS * COMMITS, "{syncs} syncs");

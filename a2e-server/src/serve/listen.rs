@@ -67,7 +67,7 @@ impl Listener {
         &self.address
     }
 
-    /// Serves whoever connects, until the task is dropped.
+    /// Serves every client that connects, until the task is dropped.
     pub(crate) async fn accept(self, executor: Arc<Executor>) {
         let mut pause = BACK_OFF.0;
         loop {

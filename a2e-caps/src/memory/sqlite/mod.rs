@@ -36,7 +36,7 @@ use room::{Home, SEMANTIC, home, idle, name, working};
 use rows::Shelf;
 use tables::{SCHEMA, Side};
 
-/// How long one try to write waits; between tries, whoever gave up is noticed.
+/// How long one attempt to write waits. Between attempts the writer checks whether the request was given up.
 const TRY: Duration = Duration::from_millis(100);
 
 /// Everything that is remembered.

@@ -17,7 +17,7 @@ pub(in crate::memory) struct Partition {
     pub(in crate::memory) scope: BTreeMap<String, String>,
 }
 
-/// An agent that has said who it is, or a session whose agent has not.
+/// A named agent, or the session of an agent without a name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::memory) enum Owner {
     Agent(String),

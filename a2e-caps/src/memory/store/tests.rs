@@ -40,7 +40,7 @@ fn entry(key: impl Into<serde_json::Value>, tier: MemoryTier, now: Time) -> Entr
     sized(key, tier, 2, 0, now)
 }
 
-/// An entry with a content of so many bytes.
+/// An entry whose content has `bytes` bytes.
 pub(in crate::memory) fn sized(
     key: impl Into<serde_json::Value>,
     tier: MemoryTier,

@@ -191,7 +191,7 @@ pub(in crate::tools) struct Approvals {
     seen: Arc<Mutex<Seen>>,
 }
 
-/// Who offered a tool of this name first, and how it was. Bound: `2 * MAX_TOOLS`.
+/// For each tool name, the plugin that offered it first and the definition at that time. Bound: `2 * MAX_TOOLS`.
 pub(super) type Seen = HashMap<String, (PluginName, Pin)>;
 
 impl Approvals {

@@ -49,7 +49,7 @@ pub(in crate::config) fn check(root: &Node, findings: &Findings, file: &str) -> 
         for (address, at, key) in places {
             if let Some(problem) = config.check_address(&address) {
                 // What `listen` names will be listened at. What `transport` and `server` say may be
-                // meant for a client, or overruled on the command line; whoever binds asks again.
+                // meant for a client, or overruled on the command line; the listener checks again when it binds.
                 let is_sure = key.starts_with("listen");
                 let note = if is_sure { Findings::error } else { Findings::warning };
                 note(findings, top.spot(at, &key), problem.message, problem.hint);

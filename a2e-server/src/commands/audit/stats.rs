@@ -18,7 +18,7 @@ use super::unread;
 use crate::Failure;
 use crate::stdout::{print, print_json};
 
-/// Types come from whoever sends them; beyond so many they are counted together.
+/// Clients choose the types, so they are bounded: further ones are counted together.
 const MAX_TYPES: usize = 1000;
 
 /// Where the types beyond [`MAX_TYPES`] go.
