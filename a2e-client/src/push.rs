@@ -1,4 +1,4 @@
-//! Handlers of what comes unasked, by the wire type.
+//! Handlers of unasked messages, by wire type.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;

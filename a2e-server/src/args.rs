@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page
     Man(ManArgs),
-    /// Look into audit files: their last records, whether they can be trusted, what they add up to
+    /// Show the last records of audit files, verify them, summarise them
     Audit(AuditArgs),
 }
 

@@ -1,4 +1,4 @@
-//! What the reader and all callers of one client share, over all its connections.
+//! The link: shared by the reader and all callers of one client, over all its connections.
 
 pub(crate) mod end;
 pub(crate) mod mailbox;

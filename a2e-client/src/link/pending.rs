@@ -114,7 +114,7 @@ impl PendingTable {
         }
     }
 
-    /// Forgets a call that nobody waits for any more; false when it has ended before.
+    /// Removes a call that was given up; false when it has ended before.
     pub(crate) fn forget(&self, id: &str) -> bool {
         let gone = self.calls.remove(id);
         self.release(gone.as_ref().map(|(_, waiting)| waiting));

@@ -57,7 +57,7 @@ pub struct Stats {
     pub timeouts: u64,
     /// `cancel` messages that were sent.
     pub cancels: u64,
-    /// Answers to calls that nobody waits for any more, and second answers; dropped.
+    /// Answers to calls that have ended, and second answers; dropped.
     pub late_replies: u64,
     /// Messages that no call and no handler took; dropped.
     pub unclaimed: u64,

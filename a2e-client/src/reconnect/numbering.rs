@@ -1,4 +1,4 @@
-//! Which line of a session was received last, so that the host can go on behind it.
+//! The numbering of the lines of a session, so that the host can go on behind the last one received.
 
 use serde::{Deserialize, Serialize};
 

@@ -49,7 +49,7 @@ impl fmt::Display for Exit {
     }
 }
 
-/// What can be sent to the process group of a program.
+/// A signal for the process group of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGINT, as Ctrl-C.
@@ -70,7 +70,7 @@ impl Signal {
     }
 }
 
-/// What the handle asks of the task that watches the child. A closed queue means: kill the tree.
+/// An order of the handle to the monitor of the child. A closed queue means: kill the tree.
 #[derive(Debug)]
 pub(super) enum Order {
     Signal(Signal),
@@ -78,7 +78,7 @@ pub(super) enum Order {
     Kill,
 }
 
-/// How far a child's life is.
+/// The stage of a child's life.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum State {
     Running,
@@ -100,7 +100,7 @@ pub struct Child {
     /// What the program writes. Not reading it makes the program wait when the pipe is full
     /// (64 KiB on Linux). Dropping it makes the program's next write fail.
     pub stdout: Option<pipe::Receiver>,
-    /// As `stdout`; hand it to `drain` when nobody wants it.
+    /// As `stdout`; hand it to `drain` when it is not read otherwise.
     pub stderr: Option<pipe::Receiver>,
     /// How it is held.
     pub isolation: Isolation,

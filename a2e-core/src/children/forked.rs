@@ -1,4 +1,4 @@
-//! A process that the host forked: what it tells, and how it is told.
+//! A process that the host forked: its reports, and the orders to it.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -78,7 +78,7 @@ impl Forked {
 
 impl Drop for Forked {
     /// When a runtime is torn down, tasks are dropped where they stand. A guard sees its socket
-    /// close; a group has nobody else.
+    /// close; a process group has to be killed here.
     fn drop(&mut self) {
         if self.guard.is_none() {
             self.signal_group(Signal::SIGKILL);

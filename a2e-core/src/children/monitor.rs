@@ -19,7 +19,7 @@ const LAUNCH_BOUND: Duration = Duration::from_secs(10);
 /// Longest time that a guard gets to kill its tree, before it is killed itself.
 const KILL_BOUND: Duration = Duration::from_secs(5);
 
-/// What happens to one child next.
+/// The next event in the life of one child.
 enum Event {
     Order(Option<Order>),
     /// `None`: the supervisor was dropped.
@@ -59,7 +59,7 @@ pub(super) struct Monitor {
     pub(super) permit: OwnedSemaphorePermit,
 }
 
-/// Where the child's life is, and when that has to change.
+/// The stage of the child's life, and its deadline.
 struct Course {
     stage: Stage,
     deadline: Option<Instant>,

@@ -1,4 +1,4 @@
-//! What an operator sees of the children: which run, since when, and what they said last.
+//! The children as an operator sees them: command, start time, last lines of standard error.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -68,7 +68,7 @@ impl Tail {
     pub fn push(&self, bytes: &[u8]) {
         let mut lines = self.lock();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            // Of a line that is too long the end is dropped.
+            // The end of a line that is too long is dropped.
             let room = TAIL_BYTES.saturating_sub(lines.open.len());
             let text = piece.strip_suffix(b"\n").unwrap_or(piece);
             lines.open.extend_from_slice(text.get(..room).unwrap_or(text));

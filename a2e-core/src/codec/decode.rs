@@ -28,12 +28,12 @@ pub(super) fn line_depth() -> Option<u8> {
 pub struct Incoming<'a> {
     text: &'a str,
     depth: u8,
-    /// Its members, or none where they are not known.
+    /// Its members; empty where they are not known.
     members: &'a [Member],
 }
 
 impl<'a> Incoming<'a> {
-    /// The line that a check went over.
+    /// A line that was checked.
     pub fn of(scanned: &'a Scanned<'a>) -> Self {
         Self { text: scanned.text, depth: scanned.depth, members: scanned.members() }
     }
@@ -77,7 +77,7 @@ impl Body {
         self.text.len()
     }
 
-    /// Whether there is no byte; never so for a line that was accepted.
+    /// Whether it is empty. A line that was accepted never is.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }

@@ -7,7 +7,7 @@ use super::scan::depth_of;
 use super::text::{is_ascii_line, is_plain_ascii, plain_ascii_run};
 use super::{MAX_DEPTH, MAX_WRITTEN_DEPTH};
 
-/// Why a value has no place on the wire.
+/// Why a value cannot be encoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -24,7 +24,7 @@ pub enum EncodeError {
     /// A body that is not an object, or a body field named like an envelope field.
     #[error("a message body is an object without the envelope's fields: {0}")]
     Body(String),
-    /// What the type itself reported.
+    /// An error that the type itself reported.
     #[error("{0}")]
     Custom(String),
 }
@@ -85,7 +85,7 @@ pub fn encode_str(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Appends a string that is not ASCII all through, or has to be escaped.
+/// Appends a string that needs escapes.
 #[inline(never)]
 fn encode_escaped(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
@@ -136,16 +136,16 @@ fn encode_raw(json: &str, out: &mut Vec<u8>) {
     }
     for character in json.chars() {
         match character {
-            // Outside strings these are white space, and inside they cannot stand.
+            // Outside strings these are white space; inside strings they are always escaped.
             '\n' | '\r' => out.push(b' '),
             _ if character.is_ascii() => out.push(character as u8),
-            // Beyond ASCII only string contents exist.
+            // Only the contents of strings can be beyond ASCII.
             _ => escape_char(character, out),
         }
     }
 }
 
-/// Appends a finite number the way that reads back the same.
+/// Appends a finite number in the shortest form that reads back the same.
 pub(super) fn encode_f64(value: f64, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     if !value.is_finite() {
         return Err(EncodeError::NonFinite);
@@ -285,8 +285,7 @@ impl<'e, 'o> Compound<'e, 'o> {
         self.is_first = false;
     }
 
-    /// Always inlined, as what leads here: the names of fields are known to the compiler, which then knows
-    /// how they are written.
+    /// Always inlined, like its callers: the compiler knows the names of fields, and then also their encoding.
     #[allow(clippy::inline_always, reason = "a third of the encoder's instructions")]
     #[inline(always)]
     fn key(&mut self, key: &str) -> Result<(), EncodeError> {
@@ -294,7 +293,7 @@ impl<'e, 'o> Compound<'e, 'o> {
             return Err(EncodeError::Body(key.to_owned()));
         }
         let out = &mut *self.encoder.out;
-        // Most of what is written is keys of structs: room is looked for once.
+        // Keys of structs are the most frequent output, so the room is reserved once.
         out.reserve(key.len() + 4);
         if !std::mem::take(&mut self.is_first) {
             out.push(b',');

@@ -1,4 +1,4 @@
-//! The common fields of a message: what a checked line says, and what we write around a body.
+//! The envelope, the common fields of all messages: read from a checked line, written around a body.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::scan::{Key, Scanned, Slot};
 use crate::protocol::{ErrorCode, IdSource, VERSION};
 use crate::{Error, Time};
 
-/// The envelope of a line that is good enough to be routed.
+/// The envelope of a line that can be routed.
 #[derive(Clone, Debug)]
 pub struct Envelope<'a> {
     /// The routing key.
@@ -24,7 +24,7 @@ pub struct Envelope<'a> {
 /// A line that gets an error instead of being routed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnvelopeError {
-    /// What to answer.
+    /// The error to answer with.
     pub error: Error,
     /// The `req_id` of the answer; empty where none can be trusted.
     pub req_id: String,
@@ -66,7 +66,7 @@ impl<'a> Envelope<'a> {
 }
 
 fn refuse(error: Error, scanned: &Scanned<'_>) -> EnvelopeError {
-    // A repeated id may be that of another call, which an error under it would end.
+    // A repeated id may be the id of another call, and an error under it would end that call.
     let req_id = match (scanned.repeated, scanned.get(Key::Id)) {
         (Some("id"), _) => String::new(),
         (_, id) => id.as_text().unwrap_or_default().to_owned(),
@@ -93,7 +93,7 @@ fn check_version(key: &str, slot: &Slot<'_>) -> Result<(), Error> {
 }
 
 /// Appends one whole line: envelope, body fields, newline.
-/// `fields` are what [`encode_fields`](super::encode_fields) wrote; `req_id` stands where it is given.
+/// `fields` are what [`encode_fields`](super::encode_fields) wrote; `req_id` is written when given.
 pub fn write_message(
     out: &mut Vec<u8>,
     ids: &IdSource,
@@ -102,7 +102,7 @@ pub fn write_message(
     req_id: Option<&str>,
     fields: &[u8],
 ) {
-    // All of it but escapes: the pieces find their room.
+    // Enough for all pieces, escapes aside.
     out.reserve(128 + wire_type.len() + req_id.map_or(0, str::len) + fields.len());
     open_message(out, wire_type);
     out.push(b'"');

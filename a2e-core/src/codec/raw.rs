@@ -65,10 +65,10 @@ impl RawJson {
         self.depth
     }
 
-    /// Decodes it after all.
+    /// Decodes it.
     ///
     /// # Errors
-    /// When it has not the shape of `T`.
+    /// When it does not have the shape of `T`.
     pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         from_checked(&self.text, self.depth)
     }

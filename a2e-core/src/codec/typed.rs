@@ -1,8 +1,8 @@
 //! serde's side of the typed decode: a checked line whose members are known is not read again.
 //!
-//! Keys and plain strings are passed as they stand, fields that nobody asks for cost nothing, raw
-//! fields are cut out; what is left goes to `serde_json`, value by value. On any error the whole
-//! line goes to `serde_json` once more, so what is accepted and how errors read is decided there.
+//! Keys and plain strings are passed as they are, unknown fields cost nothing, and raw fields are cut out.
+//! The other values go to `serde_json` one by one. On any error the whole line goes to `serde_json` once
+//! more, so that `serde_json` alone decides which lines are accepted and how errors read.
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor};

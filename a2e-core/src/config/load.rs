@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 1 << 20;
 pub struct Loaded {
     /// What the file says, checked.
     pub config: HostConfig,
-    /// What has probably no effect; `check --strict` refuses these too.
+    /// Settings that probably have no effect; `check --strict` refuses these too.
     pub warnings: Vec<Problem>,
 }
 

@@ -1,4 +1,4 @@
-//! The messages by which an operator looks at a host and steers it: `host/*`.
+//! The messages with which an operator inspects and steers a host: `host/*`.
 //!
 //! They are served over stdio, inside the process, over a Unix socket of the same user, and to sessions
 //! that shook hands with the operator token.
@@ -54,13 +54,13 @@ pub struct HostStatus {
     pub audit_lost: u64,
     /// Why the audit fails now, if it does.
     pub audit_failing: Option<String>,
-    /// Where the audit goes.
+    /// The path of the audit file.
     pub audit_path: Option<String>,
     /// Every configured plugin.
     pub plugins: Vec<PluginStatus>,
     /// Plugins that a reload has replaced or removed and whose calls go on.
     pub retiring: Vec<String>,
-    /// Events that were answered, refused or dropped otherwise than meant, by name.
+    /// Counters of unusual events (refusals, drops, late answers), by name.
     pub counters: BTreeMap<String, u64>,
     /// Whether the worker pool was replaced too often, or the audit fails.
     pub is_degraded: bool,
@@ -141,11 +141,11 @@ pub struct PluginStatus {
     pub breaker: String,
     /// How often its breaker opened.
     pub breaker_opened: u64,
-    /// Handlers that run beyond readers now.
+    /// Handlers that run now, inline ones left out.
     pub running: usize,
     /// Requests that wait for its permits.
     pub queued: usize,
-    /// Threads that hang in it.
+    /// Threads that hang in its handlers.
     pub stuck: usize,
     /// Handlers that may run at a time.
     pub permits: PermitStatus,
@@ -223,7 +223,7 @@ pub struct ReloadReport {
     pub problems: Vec<ReloadProblem>,
 }
 
-/// One thing that keeps a configuration from being put in force.
+/// One problem that keeps a configuration from being put in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -231,7 +231,7 @@ pub struct ReloadReport {
 pub struct ReloadProblem {
     /// The plugin, where it is one's.
     pub plugin: Option<String>,
-    /// What is wrong, and where in the file.
+    /// The problem, with its place in the file.
     pub message: String,
 }
 
@@ -248,7 +248,7 @@ pub struct HostSnapshotRequest {}
 pub struct HostSnapshot {
     /// How many plugins were asked and did not fail.
     pub saved: usize,
-    /// What failed, as texts that name the plugin.
+    /// The failures, as texts that name the plugin.
     pub failed: Vec<String>,
 }
 
@@ -320,7 +320,7 @@ pub struct ExplainedHandler {
     pub exclusive: bool,
     /// Where it runs: `inline`, `pool`, `blocking`, `future`.
     pub run: String,
-    /// For whom the plugin is built: `host`, `session`.
+    /// Whether the plugin has one instance for the host or one for each session: `host`, `session`.
     pub scope: String,
     /// How many of its runs there may be at a time; none for inline handlers.
     pub permits: Option<usize>,

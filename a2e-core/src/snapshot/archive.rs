@@ -1,6 +1,6 @@
-//! A set of states in one text file, to be carried elsewhere, looked at, compared and put back.
+//! An archive: a set of states in one text file, for transport, inspection, comparison and restore.
 //!
-//! Each line is a JSON object. The first says what the file is, the last how many states it must have:
+//! Each line is a JSON object. The first identifies the file, the last gives the number of states:
 //!
 //! ```text
 //! {"a2e_snapshots":1,"saved":1763000000}
@@ -139,7 +139,7 @@ impl ArchiveWriter {
 impl Drop for ArchiveWriter {
     fn drop(&mut self) {
         if !self.is_finished {
-            // What is half written is of no use; nothing to do when it cannot be removed.
+            // A half-written file is of no use; a failure to remove it changes nothing.
             let _left = fs::remove_file(&self.writing);
         }
     }
@@ -199,7 +199,7 @@ impl Archive {
         Ok(Self { path, saved: Duration::from_secs(first.saved), lines, file })
     }
 
-    /// Whether a file says of itself that it is an archive.
+    /// Whether a file begins like an archive.
     pub fn is_at(path: &Path) -> bool {
         let mut start = Vec::new();
         let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
@@ -254,7 +254,7 @@ impl SnapshotStore for Archive {
     }
 }
 
-/// The next line without its end. A line that has none was cut off.
+/// The next line without its newline. A line without a newline was cut off.
 fn next(reader: &mut BufReader<File>) -> Result<Vec<u8>, String> {
     let mut line = Vec::new();
     let read = reader.take(MAX_LINE as u64).read_until(b'\n', &mut line);

@@ -32,7 +32,7 @@ pub struct FileStore {
     root: PathBuf,
     /// The lock file. Its lock is between processes, the mutex between our threads.
     lock: Mutex<File>,
-    /// Says that a host is here.
+    /// Announces this host.
     #[allow(dead_code, reason = "held for its lock")]
     live: Option<Live>,
 }
@@ -50,7 +50,7 @@ impl FileStore {
         Ok(store)
     }
 
-    /// As [`FileStore::open`], for a tool that works beside hosts; none is told.
+    /// As [`FileStore::open`], for a tool that works beside hosts; it does not announce itself.
     ///
     /// # Errors
     /// When the folder cannot be created, written or locked.
@@ -76,7 +76,7 @@ impl FileStore {
     }
 
     fn remove_leftovers(&self) -> Result<()> {
-        // Under the lock nobody is saving: every such file is a leftover.
+        // No save is under way while we hold the lock, so every such file is a leftover.
         let _locked = self.locked()?;
         for name in self.names()? {
             if [WRITING, LINKING].iter().any(|suffix| name.ends_with(&format!(".{suffix}"))) {

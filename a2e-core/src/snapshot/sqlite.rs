@@ -47,7 +47,7 @@ pub struct SqliteStore {
     path: PathBuf,
     /// The connection; held for one call.
     connection: Mutex<Connection>,
-    /// Says that a host is here.
+    /// Announces this host.
     #[allow(dead_code, reason = "held for its lock")]
     live: Option<Live>,
 }
@@ -64,7 +64,7 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// Opens a file for a tool that works beside hosts; none is told.
+    /// Opens a file for a tool that works beside hosts; it does not announce itself.
     ///
     /// # Errors
     /// As [`crate::sqlite::open`].

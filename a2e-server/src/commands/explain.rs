@@ -1,4 +1,4 @@
-//! `a2e explain`: the plugins that handle a message type, their order, how they run, their interceptors.
+//! `a2e explain`: the plugins that handle a message type, in order, with their interceptors.
 
 #![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
 

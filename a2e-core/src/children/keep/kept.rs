@@ -18,7 +18,7 @@ use crate::protocol::ErrorCode;
 /// Orders that wait; each is taken at once.
 const ORDER_QUEUE: usize = 8;
 
-/// How a kept program fares.
+/// The state of a kept program.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum KeepState {
@@ -134,7 +134,7 @@ impl Kept {
         this
     }
 
-    /// How it fares.
+    /// Its state.
     pub fn state(&self) -> KeepState {
         self.state.borrow().clone()
     }

@@ -1,4 +1,4 @@
-//! serde's side of the encoder: which call writes what.
+//! serde's side of the encoder: the output of each call of a `Serialize` type.
 
 use serde::ser::{self, Impossible, Serialize};
 

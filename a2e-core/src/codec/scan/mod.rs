@@ -14,7 +14,7 @@ use member::{Member, Shape, unescaped};
 pub use problem::{Problem, ScanError};
 use scanner::Scanner;
 
-/// What stands under an envelope key.
+/// The value of an envelope key.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Slot<'a> {
     /// The key is not there.
@@ -72,7 +72,7 @@ impl Key {
         })
     }
 
-    /// Its text, where a line that has it twice is refused.
+    /// Its text, for keys that a line must not repeat.
     fn must_be_single(self) -> Option<&'static str> {
         Some(match self {
             Self::Kind => "type",
@@ -90,7 +90,7 @@ impl Key {
 pub struct Scanned<'a> {
     /// The whole line as text.
     pub text: &'a str,
-    /// The first envelope key that stands twice.
+    /// The first envelope key that is repeated.
     pub repeated: Option<&'static str>,
     /// Deepest nesting; the outermost object counts 1.
     pub depth: u8,
@@ -98,7 +98,7 @@ pub struct Scanned<'a> {
 }
 
 impl<'a> Scanned<'a> {
-    /// What stands under a key; of two values the last.
+    /// The value of a key; the last one where the key is repeated.
     #[inline]
     pub fn get(&self, key: Key) -> Slot<'a> {
         let Some(member) = self.outline.own(key as usize) else { return Slot::Absent };
@@ -110,7 +110,7 @@ impl<'a> Scanned<'a> {
         }
     }
 
-    /// Its members, for the typed decode; none when there are more than it keeps.
+    /// Its members, for the typed decode; empty when there are more than are kept.
     pub(super) fn members(&self) -> &[Member] {
         self.outline.all()
     }
@@ -136,7 +136,7 @@ pub fn scan_written(line: &[u8]) -> Result<Scanned<'_>, ScanError> {
     Ok(Scanned { text, repeated, depth, outline: Cow::Owned(outline) })
 }
 
-/// As [`scan`], for line after line: `outline` brings its memory.
+/// As [`scan`], with the memory of an earlier line.
 ///
 /// # Errors
 /// As [`scan`].

@@ -16,7 +16,7 @@ pub enum Problem {
     /// Bytes that are not UTF-8.
     #[error("not UTF-8")]
     Utf8,
-    /// The line is JSON perhaps, but no object.
+    /// The line does not begin with an object.
     #[error("not a JSON object")]
     NotAnObject,
     /// The line ends too early.
@@ -37,7 +37,7 @@ pub enum Problem {
     /// Nested deeper than this many levels.
     #[error("nested deeper than {0}")]
     Depth(u8),
-    /// Something stands after the object.
+    /// Text follows the object.
     #[error("text after the object")]
     Trailing,
 }

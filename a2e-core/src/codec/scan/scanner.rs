@@ -59,7 +59,7 @@ impl OpenContainers {
 /// A string that goes on for this many blocks may be long.
 const FAR: usize = 4;
 
-/// The last block of a line: behind its end stands what ends every string.
+/// The last block of a line, padded with bytes that end every string.
 fn padded(rest: &[u8]) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     if let Some(start) = block.get_mut(..rest.len()) {
@@ -84,7 +84,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The byte that stands here; 0, which stands nowhere in JSON, at the end.
+    /// The byte at this place; at the end 0, which no JSON text holds.
     #[inline]
     pub(super) fn here(&self) -> u8 {
         self.bytes.get(self.at).copied().unwrap_or(0)
@@ -94,7 +94,7 @@ impl<'a> Scanner<'a> {
         ScanError { problem, offset: self.at }
     }
 
-    /// The error for whatever stands here when something else was due.
+    /// The error for an unexpected byte, or for the end of the line.
     #[cold]
     fn unexpected(&self) -> ScanError {
         self.end_or(Problem::Unexpected)

@@ -1,4 +1,4 @@
-//! From the tree of the file to the checked form: one function per section, every problem noted.
+//! Turns the tree of the file into the checked form: one function per section, every problem noted.
 
 mod network;
 pub(in crate::config) mod section;
@@ -17,7 +17,7 @@ use crate::config::{PluginConfig, Secret, limits, plugin};
 
 /// The longest time that a setting of the host may name: ten years.
 const MAX_SECONDS: f64 = 315_360_000.0;
-/// Checks a whole file; what is wrong is left at its default and noted.
+/// Checks a whole file. Each problem is noted, and its value left at the default.
 pub(in crate::config) fn check(root: &Node, findings: &Findings, file: &str) -> HostConfig {
     let mut config = HostConfig::default();
     let entries: &[_] = match &root.data {
@@ -195,7 +195,7 @@ fn plugins(top: &mut Section<'_>, file: &str) -> Vec<PluginConfig> {
         let Some(mut section) = top.map_of(node, &key, "a map with name, type and cls") else {
             continue;
         };
-        // Also a name whose entry has other mistakes is taken.
+        // The name of an entry with other mistakes is taken, too.
         let named = section.get("name").zip(section.name());
         let plugin = plugin::check(section, file);
         let Some((node, name)) = named else { continue };

@@ -1,4 +1,4 @@
-//! Checks `server`, `transport` and `listen`: where the host is to be reached.
+//! Checks `server`, `transport` and `listen`: the addresses of the host.
 
 use std::collections::HashSet;
 

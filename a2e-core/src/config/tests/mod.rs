@@ -1,4 +1,4 @@
-//! What the values of a file become, and what no file may do.
+//! The values of a file after loading, and files that are refused.
 
 mod access;
 

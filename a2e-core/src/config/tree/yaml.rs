@@ -153,7 +153,7 @@ fn place(tree: Spanned<Plain>, text: &str) -> Node {
     Node { data, at: position(tree.defined) }
 }
 
-/// Quoted texts and blocks start with their sign.
+/// Quoted texts and blocks start with their own sign.
 fn origin(location: serde_saphyr::Location, text: &str) -> Origin {
     let is_quoted =
         source(location, text).is_some_and(|text| text.starts_with(['"', '\'', '|', '>']));

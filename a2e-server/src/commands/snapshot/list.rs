@@ -1,4 +1,4 @@
-//! `a2e snapshot list`: what is saved, and what is wrong with it.
+//! `a2e snapshot list`: the saved states and their problems.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ pub(super) fn run(args: &ListArgs) -> Result<(), Failure> {
     } else {
         let place = args.store.needed()?;
         let store = existing(&place)?;
-        // Where the system has no such locks, nobody knows.
+        // Unknown where the system has no such locks.
         let is_live = place.alone().ok().map(|alone| alone.is_none());
         (place.path().display().to_string(), store, is_live)
     };
