@@ -1,4 +1,4 @@
-//! What is counted: small fixed pieces of work, each over and over.
+//! The cases: small fixed pieces of work, each repeated.
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -64,7 +64,7 @@ impl Problems {
                     self.add(&loc, format!("missing; a {} is required", parameter.kind));
                 }
                 (None, _) => {}
-                // What is checked must be what the tool sees.
+                // The check must see exactly the arguments that the tool sees.
                 (Some(_), Some(_)) => self.add(&loc, "stands twice"),
                 (Some((_, value)), None) => self.value(&loc, value.get(), parameter),
             }

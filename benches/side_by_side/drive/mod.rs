@@ -51,7 +51,7 @@ pub enum Goal {
     Messages(u64),
 }
 
-/// What an exchange gave.
+/// The result of an exchange.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
     /// Replies within `seconds`.
