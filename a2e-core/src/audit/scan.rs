@@ -119,7 +119,7 @@ pub struct BadLine {
 }
 
 /// A line of an audit file, as it is read.
-pub(super) struct Line<'a> {
+pub(super) struct ScannedLine<'a> {
     /// Its first byte, counted from the start of the file.
     pub(super) offset: u64,
     /// Counted from 1 where the file is read from its start.
@@ -130,7 +130,7 @@ pub(super) struct Line<'a> {
     pub(super) problem: Option<LineProblem>,
 }
 
-impl Line<'_> {
+impl ScannedLine<'_> {
     /// What it stands for.
     pub(super) fn verify(&self) -> Result<Verified, LineProblem> {
         match (self.problem, self.bytes.strip_suffix(b"\n")) {
@@ -144,7 +144,7 @@ impl Line<'_> {
 pub(super) fn read_lines(
     path: &Path,
     tail: u64,
-    mut each: impl FnMut(&Line<'_>) -> bool,
+    mut each: impl FnMut(&ScannedLine<'_>) -> bool,
 ) -> io::Result<()> {
     let mut file = File::open(path)?;
     let mut offset = file.metadata()?.len().saturating_sub(tail);
@@ -179,7 +179,7 @@ pub(super) fn read_lines(
             (true, _) => Some(LineProblem::TooLong),
             (false, _) => Some(LineProblem::Torn),
         };
-        let goes_on = each(&Line { offset: begin, number, bytes: &bytes, problem });
+        let goes_on = each(&ScannedLine { offset: begin, number, bytes: &bytes, problem });
         if !is_whole || !goes_on {
             break;
         }

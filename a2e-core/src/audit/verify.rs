@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::file::rotated;
-use super::scan::{Line, LineProblem, Scan, Verified, read_lines};
+use super::scan::{LineProblem, Scan, ScannedLine, Verified, read_lines};
 use super::seal::{Block, Digest, Seal};
 
 /// A seal and where it stands.
@@ -227,7 +227,7 @@ struct Check {
 }
 
 impl Check {
-    fn line(&mut self, path: &Path, line: &Line<'_>) {
+    fn line(&mut self, path: &Path, line: &ScannedLine<'_>) {
         match line.verify() {
             Ok(Verified { seal: Some(seal), .. }) => self.seal(path, line.number, seal),
             Ok(record) => self.record(path, line, record),
@@ -252,7 +252,7 @@ impl Check {
         place.1 = line.number;
     }
 
-    fn record(&mut self, path: &Path, line: &Line<'_>, record: Verified) {
+    fn record(&mut self, path: &Path, line: &ScannedLine<'_>, record: Verified) {
         let Verified { first, last, is_gap, .. } = record;
         let next = self.next_seq();
         let bad = std::mem::take(&mut self.bad_since);

@@ -47,9 +47,9 @@ impl Forked {
         let Some(guard) = &mut self.guard else { return self.next_of_group().await };
         loop {
             match guard.lines.take() {
-                Line::Report(report) => return Some(report),
-                Line::Foreign => return None,
-                Line::Incomplete => {}
+                ReportLine::Report(report) => return Some(report),
+                ReportLine::Foreign => return None,
+                ReportLine::Incomplete => {}
             }
             // An error is the reset that a guard leaves which ended with orders unread.
             if !matches!(guard.socket.read_buf(&mut guard.lines.buffer).await, Ok(1..)) {
@@ -93,7 +93,7 @@ pub(super) struct Lines {
     buffer: Vec<u8>,
 }
 
-enum Line {
+enum ReportLine {
     Report(Report),
     Incomplete,
     /// This is not what a guard writes.
@@ -101,12 +101,16 @@ enum Line {
 }
 
 impl Lines {
-    fn take(&mut self) -> Line {
+    fn take(&mut self) -> ReportLine {
         let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') else {
-            return if self.buffer.len() > MAX_LINE { Line::Foreign } else { Line::Incomplete };
+            return if self.buffer.len() > MAX_LINE {
+                ReportLine::Foreign
+            } else {
+                ReportLine::Incomplete
+            };
         };
         let line: Vec<u8> = self.buffer.drain(..=end).collect();
         let report = line.strip_suffix(b"\n").and_then(Report::parse);
-        report.map_or(Line::Foreign, Line::Report)
+        report.map_or(ReportLine::Foreign, ReportLine::Report)
     }
 }

@@ -60,7 +60,7 @@ pub use status::{ChildStatus, Tail};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::protocol::ErrorCode;
-use child::{ORDER_QUEUE, State};
+use child::{ChildState, ORDER_QUEUE};
 use launcher::Launch;
 use monitor::Monitor;
 use status::{Note, Notes};
@@ -259,7 +259,7 @@ impl Supervisor {
         let launcher = launcher.ok_or_else(stops)?;
 
         let (orders, order_queue) = mpsc::channel(ORDER_QUEUE);
-        let state = watch::Sender::new(State::Running);
+        let state = watch::Sender::new(ChildState::Running);
         let (started, outcome) = oneshot::channel();
         let watched = state.subscribe();
         let host_stops = self.host_stops.subscribe();

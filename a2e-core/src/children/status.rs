@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Isolation;
-use super::child::State;
+use super::child::ChildState;
 
 /// Most lines of standard error that are kept of a child.
 const TAIL_LINES: usize = 64;
@@ -139,7 +139,7 @@ pub(super) struct Note {
     pub(super) since: Duration,
     pub(super) restarts: u32,
     pub(super) isolation: Isolation,
-    pub(super) state: watch::Receiver<State>,
+    pub(super) state: watch::Receiver<ChildState>,
     pub(super) tail: Tail,
 }
 
@@ -153,7 +153,7 @@ impl Notes {
         let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A sender that is gone went with its runtime, and the child with both.
         notes.retain(|_, note| {
-            !matches!(*note.state.borrow(), State::Gone(_)) && note.state.has_changed().is_ok()
+            !matches!(*note.state.borrow(), ChildState::Gone(_)) && note.state.has_changed().is_ok()
         });
         notes
     }
@@ -169,7 +169,7 @@ impl Notes {
             program: note.program.to_string_lossy().into_owned(),
             since: note.since,
             restarts: note.restarts,
-            state: if matches!(*note.state.borrow(), State::Running) {
+            state: if matches!(*note.state.borrow(), ChildState::Running) {
                 "running"
             } else {
                 "ending"

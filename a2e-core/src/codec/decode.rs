@@ -10,7 +10,7 @@ use super::MAX_WRITTEN_DEPTH;
 use super::raw::RawJson;
 use super::scan::Scanned;
 use super::scan::member::Member;
-use super::typed::Line;
+use super::typed::LineDeserializer;
 use crate::Error;
 
 thread_local! {
@@ -92,7 +92,7 @@ pub fn decode<T: DeserializeOwned>(incoming: Incoming<'_>) -> Result<T, Error> {
     let result = if incoming.members.is_empty() {
         from_checked(incoming.text, incoming.depth)
     } else {
-        T::deserialize(Line { text: incoming.text, members: incoming.members })
+        T::deserialize(LineDeserializer { text: incoming.text, members: incoming.members })
     };
     LINE_DEPTH.set(None);
     result.or_else(|_| explain(incoming))

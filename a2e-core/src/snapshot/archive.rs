@@ -23,7 +23,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::key::MAX_KEY;
-use super::{Codec, Generation, Kept, Loaded, SnapshotStore, State, StateKey, envelope};
+use super::{
+    Codec, Generation, LoadedState, SavedGeneration, SnapshotStore, State, StateKey, envelope,
+};
 use crate::protocol::PluginName;
 use crate::{Error, Result};
 
@@ -46,7 +48,7 @@ struct First {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct ArchiveLine {
     key: String,
     version: u32,
     codec: String,
@@ -103,7 +105,7 @@ impl ArchiveWriter {
         let hex = json.is_none().then(|| to_hex(state.bytes()));
         let (version, codec) = (state.version(), state.codec().as_str().to_owned());
         let crc32c = checksum(&text, state);
-        self.line(&Line { key: text, version, codec, crc32c, json, hex })?;
+        self.line(&ArchiveLine { key: text, version, codec, crc32c, json, hex })?;
         self.states += 1;
         Ok(())
     }
@@ -230,8 +232,8 @@ impl SnapshotStore for Archive {
         Err(self.fixed())
     }
 
-    fn load(&self, key: &StateKey) -> Result<Option<Loaded>> {
-        let loaded = |state| Loaded { state, generation: Generation::Current, problem: None };
+    fn load(&self, key: &StateKey) -> Result<Option<LoadedState>> {
+        let loaded = |state| LoadedState { state, generation: Generation::Current, problem: None };
         Ok(self.state(key)?.map(loaded))
     }
 
@@ -244,8 +246,8 @@ impl SnapshotStore for Archive {
         Ok(self.lines.keys().filter(wanted).cloned().collect())
     }
 
-    fn generations(&self, key: &StateKey) -> Result<Vec<Kept>> {
-        let kept = |state| Kept {
+    fn generations(&self, key: &StateKey) -> Result<Vec<SavedGeneration>> {
+        let kept = |state| SavedGeneration {
             generation: Generation::Current,
             saved: Some(self.saved),
             state: Ok(state),
@@ -267,7 +269,7 @@ fn next(reader: &mut BufReader<File>) -> Result<Vec<u8>, String> {
 }
 
 fn parse(line: &[u8]) -> Result<(StateKey, State), String> {
-    let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let line: ArchiveLine = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let key = StateKey::parse(&line.key).map_err(|error| error.message().to_owned())?;
     let codec = Codec::from_name(&line.codec)
         .ok_or_else(|| format!("{key} has the unknown codec `{}`", line.codec))?;

@@ -1,7 +1,7 @@
 //! The lines of the audit file: formatted by hand, for each message has one.
 
 use super::Outcome;
-use super::packed::{Place, Unpacked};
+use super::packed::{PackedCommon, Unpacked};
 use crate::Time;
 use crate::codec::encode::{encode_seconds, hex};
 use crate::codec::is_plain_ascii;
@@ -56,7 +56,7 @@ pub(in crate::audit) fn push_record(
 pub(in crate::audit) struct Forms {
     /// Session and place of the line before, as they are packed.
     of_session: Option<Vec<u8>>,
-    of_place: Vec<u8>,
+    of_common: Vec<u8>,
     /// From the session to the request.
     session: Vec<u8>,
     /// From the success to the duration.
@@ -73,8 +73,8 @@ impl Forms {
         if self.of_session.as_deref() != Some(record.session_id) {
             self.fit_session(record.session_id);
         }
-        if self.of_place != record.place.0 {
-            self.fit_place(record.place);
+        if self.of_common != record.common.0 {
+            self.fit_common(record.common);
         }
     }
 
@@ -90,33 +90,33 @@ impl Forms {
     }
 
     #[cold]
-    fn fit_place(&mut self, place: Place<'_>) {
-        let said = place.said();
+    fn fit_common(&mut self, common: PackedCommon<'_>) {
+        let fields = common.fields();
         self.success.clear();
         push(
             &mut self.success,
-            match said.outcome {
+            match fields.outcome {
                 Outcome::Ok => ",\"success\":true,\"duration_ms\":",
                 _ => ",\"success\":false,\"duration_ms\":",
             },
         );
         self.error_code.clear();
         push(&mut self.error_code, ",\"error_code\":");
-        push_option(&mut self.error_code, said.error_code);
+        push_option(&mut self.error_code, fields.error_code);
         push(&mut self.error_code, ",\"input_bytes\":");
         let out = &mut self.place;
         out.clear();
         push(out, ",\"plugin\":");
-        push_option(out, said.plugin);
+        push_option(out, fields.plugin);
         push(out, ",\"type\":");
-        push_text(out, said.kind);
+        push_text(out, fields.kind);
         push(out, ",\"agent_id\":");
-        push_option(out, said.agent_id);
+        push_option(out, fields.agent_id);
         push(out, ",\"outcome\":\"");
-        push(out, said.outcome.as_str());
+        push(out, fields.outcome.as_str());
         push(out, "\",\"queue_us\":");
-        self.of_place.clear();
-        self.of_place.extend_from_slice(place.0);
+        self.of_common.clear();
+        self.of_common.extend_from_slice(common.0);
     }
 }
 

@@ -93,15 +93,15 @@ pub(in crate::audit) struct Unpacked<'a> {
     pub(super) session_id: &'a [u8],
     pub(super) req_id: &'a [u8],
     pub(super) correlation_id: Option<&'a [u8]>,
-    pub(super) place: Place<'a>,
+    pub(super) common: PackedCommon<'a>,
 }
 
 /// What most records have in common with the one before, as it is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place<'a>(pub(super) &'a [u8]);
+pub(super) struct PackedCommon<'a>(pub(super) &'a [u8]);
 
-/// What a [`Place`] says.
-pub(super) struct Said<'a> {
+/// What a [`PackedCommon`] says.
+pub(super) struct CommonFields<'a> {
     pub(super) kind: &'a [u8],
     pub(super) plugin: Option<&'a [u8]>,
     pub(super) agent_id: Option<&'a [u8]>,
@@ -127,18 +127,18 @@ impl<'a> Unpacked<'a> {
             session_id: text(&mut texts)?,
             req_id: text(&mut texts)?,
             correlation_id: text(&mut texts),
-            place: Place(texts),
+            common: PackedCommon(texts),
         };
         *packed = rest;
         Some(record)
     }
 }
 
-impl<'a> Place<'a> {
-    pub(super) fn said(&self) -> Said<'a> {
+impl<'a> PackedCommon<'a> {
+    pub(super) fn fields(&self) -> CommonFields<'a> {
         let (outcome, mut texts) = self.0.split_first().unwrap_or((&0, &[]));
         let is_it = |it: &Outcome| *it as u8 == *outcome;
-        Said {
+        CommonFields {
             kind: text(&mut texts).unwrap_or_default(),
             plugin: text(&mut texts),
             agent_id: text(&mut texts),

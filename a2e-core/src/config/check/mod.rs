@@ -143,7 +143,7 @@ fn snapshots(top: &mut Section<'_>, config: &mut HostConfig) {
 }
 
 #[derive(Clone, Copy)]
-enum Store {
+enum StoreKind {
     File,
     Sqlite,
     Memory,
@@ -152,13 +152,13 @@ enum Store {
 
 fn store(mut section: Section<'_>) -> Option<SnapshotStoreConfig> {
     let kinds = [
-        ("file", Store::File),
-        ("sqlite", Store::Sqlite),
-        ("memory", Store::Memory),
-        ("custom", Store::Custom),
+        ("file", StoreKind::File),
+        ("sqlite", StoreKind::Sqlite),
+        ("memory", StoreKind::Memory),
+        ("custom", StoreKind::Custom),
     ];
     let is_given = section.has("type");
-    let kind = section.choice("type", &kinds).or((!is_given).then_some(Store::File));
+    let kind = section.choice("type", &kinds).or((!is_given).then_some(StoreKind::File));
     let mut config = section.section("config");
     let mut path = |key: &'static str| {
         let Some(config) = config.as_mut() else {
@@ -172,10 +172,10 @@ fn store(mut section: Section<'_>) -> Option<SnapshotStoreConfig> {
         path
     };
     let store = match kind? {
-        Store::File => path("root").map(|root| SnapshotStoreConfig::File { root }),
-        Store::Sqlite => path("db_path").map(|db_path| SnapshotStoreConfig::Sqlite { db_path }),
-        Store::Memory => Some(SnapshotStoreConfig::Memory),
-        Store::Custom => {
+        StoreKind::File => path("root").map(|root| SnapshotStoreConfig::File { root }),
+        StoreKind::Sqlite => path("db_path").map(|db_path| SnapshotStoreConfig::Sqlite { db_path }),
+        StoreKind::Memory => Some(SnapshotStoreConfig::Memory),
+        StoreKind::Custom => {
             let entries = config.take().map_or(&[][..], |config| config.entries());
             let pairs = entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json()));
             Some(SnapshotStoreConfig::Custom(pairs.collect()))

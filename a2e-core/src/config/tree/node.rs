@@ -41,12 +41,12 @@ pub(in crate::config) enum Data {
     Number(Number),
     Text(String, Origin),
     List(Vec<Node>),
-    Map(Vec<Entry>),
+    Map(Vec<MapEntry>),
 }
 
 /// A key of a map with its value.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct Entry {
+pub(in crate::config) struct MapEntry {
     pub(in crate::config) key: String,
     pub(in crate::config) at: Position,
     pub(in crate::config) node: Node,

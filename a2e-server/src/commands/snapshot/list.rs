@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use a2e_core::protocol::PluginName;
-use a2e_core::snapshot::{Kept, SnapshotStore, StateKey};
+use a2e_core::snapshot::{SavedGeneration, SnapshotStore, StateKey};
 use a2e_core::{Clock, SystemClock};
 use clap::Args;
 use serde::Serialize;
@@ -93,7 +93,7 @@ fn listed(store: &Arc<dyn SnapshotStore>, key: &StateKey) -> Vec<Listed> {
         Ok(kept) => kept,
         Err(error) => return vec![one(None, None, None, Some(error.message().to_owned()))],
     };
-    let listed = |Kept { generation, saved, state }: Kept| {
+    let listed = |SavedGeneration { generation, saved, state }: SavedGeneration| {
         let (about, problem) = match &state {
             Ok(state) => (Some(About::of(state)), None),
             Err(problem) => (None, Some(problem.clone())),
