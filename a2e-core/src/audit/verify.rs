@@ -15,11 +15,11 @@ pub struct SealAt {
     pub path: PathBuf,
     /// Its line, from 1.
     pub line: u64,
-    /// What it says.
+    /// The seal.
     pub seal: Seal,
 }
 
-/// Something that should not be, and where.
+/// A problem and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The file.
@@ -28,11 +28,11 @@ pub struct Finding {
     pub line: u64,
     /// The `seq` that stands there, or that would be expected there.
     pub seq: u64,
-    /// What it is.
+    /// The problem.
     pub what: Wrong,
 }
 
-/// What may be wrong with audit files.
+/// The problems that audit files may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wrong {
@@ -71,7 +71,7 @@ pub enum Wrong {
         /// The one that it names.
         prev: Digest,
     },
-    /// So many seconds of records without a seal, where there is one after 100 ms.
+    /// Records over this many seconds without a seal, though one is due after 100 ms.
     NoSeal(u64),
 }
 
@@ -104,7 +104,7 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// What was found in an audit file and those rotated away from it.
+/// The result of checking an audit file and its rotated files.
 #[derive(Clone, Debug, Default)]
 pub struct Verification {
     /// The files, oldest first.
@@ -127,9 +127,9 @@ pub struct Verification {
     pub before: Option<(u64, u64)>,
     /// The first and last `seq` behind the last seal.
     pub unsealed: Option<(u64, u64)>,
-    /// What is wrong; at most [`Scan::MAX_FOUND`] are kept.
+    /// The problems; at most [`Scan::MAX_FOUND`] are kept.
     pub findings: Vec<Finding>,
-    /// How many things are.
+    /// The number of problems.
     pub wrong: u64,
 }
 
@@ -164,10 +164,10 @@ fn follows(newer: &Path, older: &Path) -> bool {
     are_read.is_ok() && next.is_some() && first.first_seq == next
 }
 
-/// Checks an audit file with what was rotated away from it.
+/// Checks an audit file and its rotated files.
 ///
 /// # Errors
-/// When a file cannot be read; what is wrong inside stands in [`Verification::findings`].
+/// When a file cannot be read; problems inside are in [`Verification::findings`].
 pub fn verify(path: impl AsRef<Path>) -> io::Result<Verification> {
     verify_files(rotated_files(path.as_ref()))
 }
@@ -304,7 +304,7 @@ impl Check {
         let at = SealAt { path: path.to_owned(), line, seal };
         match what {
             Some(what) if !self.is_damaged => self.wrong(path, line, first, what),
-            // What is wrong in the block was told at its line.
+            // The problem was reported at its line.
             Some(_) => {}
             None => {
                 self.found.trusted.get_or_insert_with(|| at.clone());

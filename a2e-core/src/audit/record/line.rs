@@ -1,4 +1,4 @@
-//! The lines of the audit file: formatted by hand, for each message has one.
+//! The lines of the audit file: formatted by hand, because each message has one.
 
 use super::Outcome;
 use super::packed::{PackedCommon, Unpacked};
@@ -51,10 +51,10 @@ pub(in crate::audit) fn push_record(
     push_crc(out, line);
 }
 
-/// What a line has in common with the one before, mostly: made once and copied.
+/// The parts of a line that mostly equal those of the line before: made once and copied.
 #[derive(Debug, Default)]
 pub(in crate::audit) struct Forms {
-    /// Session and place of the line before, as they are packed.
+    /// Session and common fields of the line before, as they are packed.
     of_session: Option<Vec<u8>>,
     of_common: Vec<u8>,
     /// From the session to the request.
@@ -68,7 +68,7 @@ pub(in crate::audit) struct Forms {
 }
 
 impl Forms {
-    /// Makes anew what the record does not share with the one before.
+    /// Makes the parts anew that the record does not share with the one before.
     fn fit(&mut self, record: &Unpacked<'_>) {
         if self.of_session.as_deref() != Some(record.session_id) {
             self.fit_session(record.session_id);
@@ -130,7 +130,7 @@ pub(in crate::audit) struct Gap {
 }
 
 /// Appends the line that stands for the dropped records `first..=last`. Its own `seq` is `last`,
-/// so that a reader who knows nothing of gaps still sees where the count goes on.
+/// so that a reader without knowledge of gaps still sees where the count goes on.
 pub(in crate::audit) fn push_gap(out: &mut Vec<u8>, gap: &Gap, session_id: &str, reason: &str) {
     let line = out.len();
     let mut digits = itoa::Buffer::new();

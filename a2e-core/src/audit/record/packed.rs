@@ -1,15 +1,15 @@
 //! A record between the end of its request and the file.
 //!
-//! Who ends a request packs its record, which is short work; who writes makes lines of many, one after the
-//! other. With a line made by each request, the code on the way of a message was larger than the
+//! The end of a request packs its record, which is short work; the writer makes the lines of many records in
+//! one go. With a line made by each request, the code on the way of a message was larger than the
 //! processor's cache for code (32 KiB), so that most of it was fetched anew for every message.
 
 use super::line::MAX_TEXT;
 use super::{AuditRecord, Outcome};
 use crate::Time;
 
-/// Bytes that are kept of a text: some more than a line has of it, so that who makes the line sees that
-/// there was more.
+/// Bytes that are kept of a text: a little more than a line has of it, so that the writer sees that the
+/// text was longer.
 const KEPT: usize = MAX_TEXT + 4;
 
 /// Times and sizes, in the order of [`Unpacked`].
@@ -21,7 +21,7 @@ const HEAD: usize = 8 * NUMBERS + 2;
 /// Session, request, correlation; type, plugin, agent, error code.
 const TEXTS: usize = 7;
 
-/// What stands for the length of a text that is not there.
+/// The length that marks an absent text.
 const ABSENT: u16 = u16::MAX;
 
 /// No packed record is longer: each text has its length before it, and the outcome is a byte.
@@ -71,7 +71,7 @@ fn push(out: &mut Vec<u8>, text: Option<&str>) {
     }
 }
 
-/// What is kept of a text.
+/// The part of a text that is kept.
 #[inline]
 fn kept(text: &str) -> &[u8] {
     if text.len() <= KEPT {
@@ -96,11 +96,11 @@ pub(in crate::audit) struct Unpacked<'a> {
     pub(super) common: PackedCommon<'a>,
 }
 
-/// What most records have in common with the one before, as it is packed.
+/// The packed fields that most records share with the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PackedCommon<'a>(pub(super) &'a [u8]);
 
-/// What a [`PackedCommon`] says.
+/// The fields of a [`PackedCommon`].
 pub(super) struct CommonFields<'a> {
     pub(super) kind: &'a [u8],
     pub(super) plugin: Option<&'a [u8]>,
