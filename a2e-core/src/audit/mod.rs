@@ -56,6 +56,7 @@
 //! ```
 
 mod file;
+mod finding;
 mod log;
 mod open;
 mod queue;
@@ -72,12 +73,13 @@ use std::path::PathBuf;
 use crate::Error;
 use crate::protocol::ErrorCode;
 
+pub use finding::{Finding, SealAt, Wrong};
 pub use log::AuditLog;
 pub(crate) use log::Commit;
 pub use record::{AuditRecord, Outcome};
 pub use scan::{BadLine, Hole, LineProblem, Scan, Verified, scan, scan_rotated, verify_line};
 pub use seal::{Digest, Seal};
-pub use verify::{Finding, SealAt, Verification, Wrong, rotated_files, verify, verify_files};
+pub use verify::{Verification, rotated_files, verify, verify_files};
 
 /// When a record is safe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

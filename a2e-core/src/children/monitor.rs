@@ -101,7 +101,7 @@ impl Monitor {
                     self.ask(&mut course, grace);
                 }
                 Event::Deadline if course.stage == MonitorStage::Asked => {
-                    self.end_tree(&mut course)
+                    self.end_tree(&mut course);
                 }
                 Event::Deadline => {
                     self.forked.process.start_kill().ok();

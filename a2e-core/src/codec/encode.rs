@@ -342,7 +342,8 @@ impl<'e, 'o> Compound<'e, 'o> {
 }
 
 mod serializer;
-use serializer::RawText;
+mod text_only;
+use text_only::RawText;
 
 #[cfg(test)]
 mod tests;

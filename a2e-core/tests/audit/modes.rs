@@ -64,7 +64,7 @@ fn r52_buffered_is_bounded_and_loses_nothing_under_a_flood() {
             scope.spawn(|| {
                 (0..20_000).for_each(|ms| {
                     log.append(&at(ms));
-                })
+                });
             });
         }
     });
