@@ -49,7 +49,7 @@ impl fmt::Display for Exit {
     }
 }
 
-/// What can be sent to the process group of a program.
+/// A signal for the process group of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGINT, as Ctrl-C.
@@ -70,17 +70,17 @@ impl Signal {
     }
 }
 
-/// What the handle asks of the task that watches the child. A closed queue means: kill the tree.
+/// An order of the handle to the monitor of the child. A closed queue means: kill the tree.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum ChildOrder {
     Signal(Signal),
     Stop(Duration),
     Kill,
 }
 
-/// How far a child's life is.
+/// The stage of a child's life.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum State {
+pub(super) enum ChildState {
     Running,
     /// The program has ended; descendants may be dying.
     Ended(Exit),
@@ -100,12 +100,12 @@ pub struct Child {
     /// What the program writes. Not reading it makes the program wait when the pipe is full
     /// (64 KiB on Linux). Dropping it makes the program's next write fail.
     pub stdout: Option<pipe::Receiver>,
-    /// As `stdout`; hand it to `drain` when nobody wants it.
+    /// As `stdout`; hand it to `drain` when it is not read otherwise.
     pub stderr: Option<pipe::Receiver>,
     /// How it is held.
     pub isolation: Isolation,
-    pub(super) orders: mpsc::Sender<Order>,
-    pub(super) state: watch::Receiver<State>,
+    pub(super) orders: mpsc::Sender<ChildOrder>,
+    pub(super) state: watch::Receiver<ChildState>,
     /// What status shows of its standard error.
     pub(super) tail: Tail,
 }
@@ -144,19 +144,19 @@ impl Child {
     /// Waits until the program has ended. Any number of tasks may wait, and cancel, at any time.
     /// Descendants are killed then; [`Child::gone`] waits for that as well.
     pub async fn wait(&self) -> Exit {
-        self.reach(|state| !matches!(state, State::Running)).await
+        self.reach(|state| !matches!(state, ChildState::Running)).await
     }
 
     /// Waits until the program has ended and no descendant is left.
     pub async fn gone(&self) -> Exit {
-        self.reach(|state| matches!(state, State::Gone(_))).await
+        self.reach(|state| matches!(state, ChildState::Gone(_))).await
     }
 
     /// How the program ended; `None` while it runs.
     pub fn exit(&self) -> Option<Exit> {
         match *self.state.borrow() {
-            State::Running => None,
-            State::Ended(exit) | State::Gone(exit) => Some(exit),
+            ChildState::Running => None,
+            ChildState::Ended(exit) | ChildState::Gone(exit) => Some(exit),
         }
     }
 
@@ -167,7 +167,7 @@ impl Child {
         if let Some(exit) = self.exit() {
             return Err(ended(exit));
         }
-        self.orders.try_send(Order::Signal(signal)).map_err(|error| match error {
+        self.orders.try_send(ChildOrder::Signal(signal)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 Error::new(ErrorCode::Overloaded, "too many signals wait for this process")
             }
@@ -179,17 +179,17 @@ impl Child {
     /// returns when nothing is left. A grace of zero kills at once.
     pub async fn stop(&self, grace: Duration) -> Exit {
         // A closed queue: the child is gone or going.
-        self.orders.send(Order::Stop(grace)).await.ok();
+        self.orders.send(ChildOrder::Stop(grace)).await.ok();
         self.gone().await
     }
 
     /// Kills the whole tree and returns when nothing is left.
     pub async fn kill(&self) -> Exit {
-        self.orders.send(Order::Kill).await.ok();
+        self.orders.send(ChildOrder::Kill).await.ok();
         self.gone().await
     }
 
-    async fn reach(&self, is_there: impl Fn(&State) -> bool) -> Exit {
+    async fn reach(&self, is_there: impl Fn(&ChildState) -> bool) -> Exit {
         let mut state = self.state.clone();
         // An error means that the watching task went away with its runtime; the guard sees the
         // same and kills, so that is what this is.

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::BreakerState;
-use super::breaker::{Admit, Breaker, Probe};
+use super::breaker::{Admit, Breaker};
+use super::phase::{Phase, PhaseCell};
+use super::{BreakerState, Probe};
 use crate::clock::Clock;
 use crate::protocol::{ErrorCode, PluginName};
 use crate::{Error, Time};

@@ -47,16 +47,16 @@ pub(super) struct Entry {
     pub(super) owner: PluginName,
 }
 
-/// What was known at one moment; never changed, only replaced.
+/// The tools at one moment; never changed, only replaced.
 pub(super) struct Catalog {
     generation: u64,
-    /// What each provider's own generation was.
+    /// The generation of each provider at that moment.
     providers: Vec<(Arc<dyn ToolProvider>, u64)>,
     /// In the order of lists.
     pub(super) tools: Vec<Arc<Entry>>,
     by_name: HashMap<String, Arc<Entry>>,
     withheld: HashMap<String, Error>,
-    /// How many are left out because nobody has approved their definition as it is.
+    /// The number of tools that are left out because their definition is not approved.
     pub(super) quarantined: usize,
     refused: Vec<String>,
     /// Whether no other plugin of this capability is asked after this one.
@@ -77,7 +77,7 @@ impl Catalog {
     fn is_current(&self, host: &Host) -> bool {
         self.generation == host.contribution_generation()
             && self.providers.iter().all(|(provider, seen)| {
-                // One that panics is asked again for its list, and then left out.
+                // A provider that panics here is asked again for its list, and then left out.
                 let now = catch_unwind(AssertUnwindSafe(|| provider.generation()));
                 now.is_ok_and(|now| now == *seen)
             })
@@ -185,7 +185,7 @@ impl Catalogs {
     }
 }
 
-/// The error for a name that nobody has.
+/// The error for an unknown name.
 pub(super) fn unknown(name: &str) -> Error {
     Error::new(
         ErrorCode::UnknownTool,
