@@ -63,6 +63,7 @@ impl Services {
         runtime: tokio::runtime::Handle,
         audit: Arc<AuditLog>,
     ) -> Arc<Self> {
+        let own = runtime.clone();
         let to_log = config.audit.mode != AuditMode::Off && config.audit.path.is_none();
         Arc::new(Self {
             live: LiveSessions::new(&config),
@@ -72,12 +73,7 @@ impl Services {
             ids: Ids { wire: IdSource::new(), inner: IdSource::new() },
             runtime,
             counters: Counters::default(),
-            audit: Recorder {
-                log: audit,
-                to_log,
-                runtime: runtime.clone(),
-                is_writing: Arc::default(),
-            },
+            audit: Recorder { log: audit, to_log, runtime: own, is_writing: Arc::default() },
             watch: Watch::default(),
             shortage: Arc::default(),
             contributions: Arc::default(),
