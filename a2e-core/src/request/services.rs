@@ -144,6 +144,14 @@ impl Recorder {
         }
     }
 
+    /// Waits for room in the buffer; for threads that hold no lock and may wait for the disk.
+    pub(crate) fn wait_for_room(&self) {
+        if self.log.is_due() {
+            // What failed is in the audit's status.
+            let _is_written = self.log.write_due();
+        }
+    }
+
     /// Has the records written that fill the buffer, on a thread that may wait for the disk: the
     /// caller holds the lock of an outbox.
     fn make_room(&self) {

@@ -1,15 +1,11 @@
 //! When a plugin that keeps failing gets no calls for a while (R33). Pure: the time is a parameter.
 
-use std::collections::VecDeque;
 use std::time::Duration;
+
+use super::window::Window;
 
 /// This many failures one after another open the breaker.
 const IN_A_ROW: u32 = 5;
-
-/// This many failures of the last [`WINDOW_CALLS`] calls within [`WINDOW`] open it, too.
-const WINDOW_FAILURES: usize = 10;
-const WINDOW_CALLS: usize = 20;
-const WINDOW: Duration = Duration::from_secs(10);
 
 /// How long it stays open at first, and at most.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -56,8 +52,7 @@ impl BreakerState {
 pub(crate) struct Breaker {
     phase: Phase,
     in_a_row: u32,
-    /// How the last calls ended, oldest first: when, and whether well.
-    recent: VecDeque<(Duration, bool)>,
+    recent: Window,
     /// How long it was open the last time; zero after it closed.
     waited: Duration,
     pub(crate) opened: u64,
@@ -116,12 +111,10 @@ impl Breaker {
 
     /// A call failed; true when that opened the breaker.
     pub(crate) fn failed(&mut self, now: Duration) -> bool {
-        self.note(now, false);
+        self.recent.note(now, false);
         self.in_a_row += 1;
-        let bad = self.recent.iter().filter(|(_, is_well)| !is_well).count();
-        let is_half = self.recent.len() >= WINDOW_CALLS && bad >= WINDOW_FAILURES;
         let opens = match self.phase {
-            Phase::Closed => self.in_a_row >= IN_A_ROW || is_half,
+            Phase::Closed => self.in_a_row >= IN_A_ROW || self.recent.is_half_bad(),
             Phase::Probing { .. } => true,
             // A call from before it opened.
             Phase::Open { .. } => false,
@@ -146,21 +139,8 @@ impl Breaker {
             *self = Self { opened: self.opened, probes: self.probes, ..Self::default() };
             return true;
         }
-        self.note(now, true);
-        if self.recent.iter().all(|(_, is_well)| *is_well) {
-            self.recent.clear();
-        }
+        self.recent.note(now, true);
         false
-    }
-
-    fn note(&mut self, now: Duration, is_well: bool) {
-        self.recent.push_back((now, is_well));
-        let too_old = |at: Duration| now.saturating_sub(at) > WINDOW;
-        while self.recent.len() > WINDOW_CALLS
-            || self.recent.front().is_some_and(|it| too_old(it.0))
-        {
-            self.recent.pop_front();
-        }
     }
 }
 

@@ -1,39 +1,28 @@
 //! Admission: whether a plugin takes a call now, by its phase, its breaker and its own word.
 
+mod breaker;
+mod entry;
+mod health;
+mod panics;
+mod phase;
+mod probe;
+mod window;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::breaker::{Admit, Breaker};
-use super::phase::{Phase, PhaseCell};
-use super::{BreakerState, Probe};
+use self::breaker::{Admit, Breaker};
+use self::health::HealthCell;
+use self::phase::{Phase, PhaseCell};
+use crate::Time;
 use crate::clock::Clock;
-use crate::protocol::{ErrorCode, PluginName};
-use crate::{Error, Time};
+use crate::protocol::PluginName;
 
-/// How a plugin says that it fares.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Health {
-    /// It serves.
-    #[default]
-    Serving,
-    /// It serves, though not as it should; shown in status.
-    Degraded,
-    /// It cannot serve: calls are refused with `unavailable` until it says otherwise.
-    Down,
-}
-
-/// What is to be done with a call that comes to a plugin.
-#[derive(Debug)]
-pub(crate) enum Entry {
-    /// It runs; as a probe where the breaker tries whether the plugin is well again.
-    Go(Option<Probe>),
-    /// It waits in the queue.
-    Wait,
-    /// It goes to the instance that stands in the plugin's place now.
-    Moved,
-    /// It does not run.
-    Refused(Error),
-}
+pub(crate) use breaker::BreakerState;
+pub(crate) use entry::Entry;
+pub use health::Health;
+pub(crate) use panics::{Panics, Remedy};
+pub(crate) use probe::Probe;
 
 /// Whether one plugin takes calls.
 #[derive(Debug)]
@@ -45,7 +34,7 @@ pub(crate) struct Admission {
     /// Whether the breaker wants to know of calls that end well.
     has_trouble: AtomicBool,
     /// What the plugin says of itself, and why.
-    health: Mutex<(Health, String)>,
+    health: HealthCell,
 }
 
 impl Admission {
@@ -55,7 +44,7 @@ impl Admission {
             phase: PhaseCell::default(),
             breaker: Mutex::default(),
             has_trouble: AtomicBool::new(false),
-            health: Mutex::default(),
+            health: HealthCell::default(),
         })
     }
 
@@ -72,19 +61,12 @@ impl Admission {
             Phase::Troubled => match self.breaker().admit(clock.now().mono) {
                 Admit::Go => Entry::Go(None),
                 Admit::Probe(number) => Entry::Go(Some(Probe::new(self, number))),
-                Admit::Wait(wait) => {
-                    let text = format!("plugin `{plugin}` failed too often; it is left alone");
-                    let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
-                    Entry::Refused(unavailable(text).with_detail("retry_after_ms", ms))
-                }
+                Admit::Wait(wait) => Entry::left_alone(plugin, wait),
             },
-            Phase::Down => {
-                let (_, why) = self.health();
-                Entry::Refused(unavailable(format!("plugin `{plugin}` is down: {why}")))
-            }
+            Phase::Down => Entry::refused(plugin, &format!("is down: {}", self.health().1)),
             Phase::Paused => Entry::Wait,
             Phase::Retired => Entry::Moved,
-            Phase::Failed => Entry::Refused(unavailable(format!("plugin `{plugin}` has failed"))),
+            Phase::Failed => Entry::refused(plugin, "has failed"),
         }
     }
 
@@ -129,17 +111,12 @@ impl Admission {
 
     /// What the plugin says of itself.
     pub(crate) fn health(&self) -> (Health, String) {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.health.get()
     }
 
     /// Notes what the plugin says of itself.
     pub(crate) fn set_health(&self, health: Health, why: &str) {
-        let mut told = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.0 != health {
-            tracing::info!(plugin = %self.plugin, ?health, why, "health");
-        }
-        *told = (health, why.to_owned());
-        drop(told);
+        self.health.set(&self.plugin, health, why);
         if health == Health::Down {
             self.phase.change(Phase::Serving, Phase::Down);
             self.phase.change(Phase::Troubled, Phase::Down);
@@ -180,8 +157,4 @@ impl Admission {
     pub(crate) fn retire(&self) {
         self.phase.advance(Phase::Retired);
     }
-}
-
-fn unavailable(text: String) -> Error {
-    Error::new(ErrorCode::Unavailable, text)
 }
