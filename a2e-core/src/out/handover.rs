@@ -125,7 +125,7 @@ impl<B> Handover<B> {
 
     /// From now on others leave what they append to the holder.
     pub(crate) fn hold(&self) {
-        self.is_held.store(true, Ordering::Release);
+        self.is_held.store(true, Ordering::SeqCst);
     }
 
     /// Ends [`hold`](Self::hold). The caller writes next: a thread that saw the hold has appended
@@ -135,6 +135,6 @@ impl<B> Handover<B> {
     }
 
     pub(crate) fn is_held(&self) -> bool {
-        self.is_held.load(Ordering::Acquire)
+        self.is_held.load(Ordering::SeqCst)
     }
 }
