@@ -226,7 +226,7 @@ fn no_object_is_too_wide() {
     none(found, "cut it");
 }
 
-/// Most lines of a layer, tests and comments left out.
+/// Most lines of a layer; tests, comments and imports left out.
 const LAYER_LINES: usize = 120;
 
 #[test]
@@ -234,8 +234,11 @@ fn the_map_and_the_layers_are_short() {
     let lines = read("ARCHITECTURE.md").lines().count();
     assert!(lines <= 200, "ARCHITECTURE.md has {lines} lines, 200 at most");
     let mut layers: BTreeMap<String, usize> = BTreeMap::new();
-    for (path, ..) in code("a2e-core/src/layers") {
-        *layers.entry(path).or_default() += 1;
+    let is_import = |line: &str| {
+        ["use ", "mod ", "pub use ", "pub(crate) use "].iter().any(|it| line.starts_with(it))
+    };
+    for (path, _, line) in code("a2e-core/src/layers") {
+        *layers.entry(path).or_default() += usize::from(!is_import(&line));
     }
     // The gate is two things, permits and the queue for them, under one lock.
     layers.remove("a2e-core/src/layers/gate.rs").unwrap();

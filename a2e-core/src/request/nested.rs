@@ -150,7 +150,8 @@ impl Nested {
         let fields = encoded(request)?;
         let fields = self.ask(Q::TYPE, &fields).await?;
         let line = format!("{{{}}}", String::from_utf8_lossy(&fields));
-        let scanned = scan_written(line.as_bytes()).map_err(|error| Error::internal(error.to_string()))?;
+        let scanned =
+            scan_written(line.as_bytes()).map_err(|error| Error::internal(error.to_string()))?;
         decode(Incoming::of(&scanned))
     }
 

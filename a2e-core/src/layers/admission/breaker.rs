@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::BreakerState;
 use super::window::Window;
 
 /// This many failures one after another open the breaker.
@@ -23,28 +24,6 @@ pub(super) enum Admit {
     Probe(u64),
     /// It may not, for this long.
     Wait(Duration),
-}
-
-/// Where a breaker stands, for status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum BreakerState {
-    /// Calls go to the plugin.
-    #[default]
-    Closed,
-    /// They do not.
-    Open,
-    /// One call tries whether it is well again.
-    Probing,
-}
-
-impl BreakerState {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::Probing => "probing",
-        }
-    }
 }
 
 /// Failures of one plugin instance: panics, crashes, and time-outs at its own deadlines.

@@ -6,6 +6,7 @@ mod health;
 mod panics;
 mod phase;
 mod probe;
+mod standing;
 mod window;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,11 +19,11 @@ use crate::Time;
 use crate::clock::Clock;
 use crate::protocol::PluginName;
 
-pub(crate) use breaker::BreakerState;
 pub(crate) use entry::Entry;
 pub use health::Health;
 pub(crate) use panics::{Panics, Remedy};
 pub(crate) use probe::Probe;
+pub(crate) use standing::BreakerState;
 
 /// Whether one plugin takes calls.
 #[derive(Debug)]
