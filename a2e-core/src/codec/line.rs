@@ -104,17 +104,6 @@ impl LineBuffer {
         }
     }
 
-    /// The line that begins at `at`, if it is whole, within the limit and not blank. The first is best
-    /// asked for with [`next_item`](Self::next_item), which does not search twice.
-    pub fn line_at(&self, at: usize) -> Option<&[u8]> {
-        if self.is_discarding {
-            return None;
-        }
-        let rest = self.buffer.get(at..)?;
-        let line = rest.get(..memchr::memchr(b'\n', rest)?)?;
-        (line.len() <= self.limit && !is_blank(line)).then_some(line)
-    }
-
     fn note_unfinished(&mut self) -> Option<LineItem> {
         if self.is_discarding {
             self.buffer.clear();
@@ -131,12 +120,6 @@ impl LineBuffer {
         None
     }
 
-    /// Whether a further LF is in the buffer beyond a line of `length` bytes.
-    pub fn has_line_after(&self, length: usize) -> bool {
-        let rest = self.buffer.get(length + 1..).unwrap_or_default();
-        memchr::memchr(b'\n', rest).is_some()
-    }
-
     /// The first `length` bytes.
     pub fn front(&self, length: usize) -> &[u8] {
         self.buffer.get(..length).unwrap_or_default()
@@ -144,12 +127,7 @@ impl LineBuffer {
 
     /// Drops a line of `length` bytes and its LF.
     pub fn consume(&mut self, length: usize) {
-        self.consume_bytes(length + 1);
-    }
-
-    /// Drops `bytes` bytes: whole lines with their LFs.
-    pub fn consume_bytes(&mut self, bytes: usize) {
-        self.buffer.advance(bytes.min(self.buffer.len()));
+        self.buffer.advance((length + 1).min(self.buffer.len()));
         self.searched = 0;
     }
 
