@@ -1,18 +1,17 @@
 //! A plugin's gate: how many of its handlers run at a time, and the queue of what waits for them.
 
+use std::sync::{Arc, PoisonError};
 #[cfg(not(loom))]
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering},
 };
 
 #[cfg(loom)]
 use loom::sync::{
-    Arc, Mutex, MutexGuard,
+    Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering},
 };
-#[cfg(loom)]
-use std::sync::PoisonError;
 
 use super::Run;
 use super::backlog::Backlog;

@@ -1,19 +1,18 @@
 //! Places: how many handlers run at a time in a session, a tenant, the host. Limits nest, and a run
 //! takes a place in each.
 
+use std::sync::{Arc, PoisonError};
 #[cfg(not(loom))]
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Mutex,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 #[cfg(loom)]
 use loom::sync::{
-    Arc, Mutex,
+    Mutex,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
-#[cfg(loom)]
-use std::sync::PoisonError;
 
 use super::gate::Gate;
 

@@ -9,7 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::asker::{Asker, Caller, NestedReply};
 use super::call::Call;
-use super::request::{Accepted, CancelReason, Request};
+use super::course::CancelReason;
+use super::request::{Accepted, Request};
 use super::session::Session;
 use super::spec::TypeSpec;
 use crate::codec::envelope::write_message;
