@@ -1,7 +1,7 @@
 //! What the kernel's files use for `loom::sync`: loom's locks, and its atomics with `SeqCst` made
-//! true. loom takes a `SeqCst` access for an `AcqRel` one and would report schedules that cannot be;
-//! a fence before a load, behind a store and around an exchange gives what the language promises
-//! where all accesses are `SeqCst`.
+//! true. loom takes a `SeqCst` access for an `AcqRel` one and would report schedules that cannot be.
+//! Fences around each access, and an exchange in the place of a store (loom may order a store behind
+//! what ran later), give what the language promises where all accesses to a value are `SeqCst`.
 
 pub use checker::sync::{Mutex, MutexGuard};
 
@@ -18,7 +18,7 @@ impl Notify {
 pub mod atomic {
     use checker::sync::atomic as inner;
     pub use std::sync::atomic::Ordering;
-    use std::sync::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
+    use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
 
     fn fence_of(order: Ordering) {
         if order == SeqCst {
@@ -26,13 +26,8 @@ pub mod atomic {
         }
     }
 
-    /// The parts of an ordering that a load and a store have.
     fn of_load(order: Ordering) -> Ordering {
         if order == SeqCst { Acquire } else { order }
-    }
-
-    fn of_store(order: Ordering) -> Ordering {
-        if order == SeqCst { Release } else { order }
     }
 
     fn of_exchange(order: Ordering) -> Ordering {
@@ -57,8 +52,11 @@ pub mod atomic {
                 }
 
                 pub fn store(&self, value: $value, order: Ordering) {
-                    self.0.store(value, of_store(order));
-                    fence_of(order);
+                    if order == SeqCst {
+                        self.swap(value, order);
+                    } else {
+                        self.0.store(value, order);
+                    }
                 }
 
                 pub fn swap(&self, value: $value, order: Ordering) -> $value {
