@@ -89,11 +89,16 @@ impl Served {
 
     /// Whether a request may be served now.
     pub(super) fn gate(&self) -> Result<()> {
+        self.may_look()?;
+        self.hub.services.may_work()
+    }
+
+    /// Whether a question about the host may be answered now: also while it can do no work.
+    pub(super) fn may_look(&self) -> Result<()> {
         if self.session.life.is_ending() {
             return Err(Error::new(ErrorCode::ShuttingDown, "the session is ending"));
         }
-        self.authenticated()?;
-        self.hub.services.may_work()
+        self.authenticated()
     }
 
     fn authenticated(&self) -> Result<()> {
