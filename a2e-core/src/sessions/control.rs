@@ -122,7 +122,9 @@ impl Served {
         self.session.outbox.flush();
     }
 
-    /// Queues a `handshake/resp`. It has no number among the lines of a resumable session.
+    /// Queues a `handshake/resp`. It has no number among the lines of a session that its client made
+    /// resumable: the client counts from there. A session that a front keeps numbers all that it sends,
+    /// or the answer would be lost where no stream is attached.
     pub(super) fn answer_handshake(
         &self,
         response: &HandshakeResponse,
@@ -135,6 +137,13 @@ impl Served {
         }
         let now = self.session.now();
         let kind = HandshakeResponse::TYPE;
+        let is_numbered = self.session.keeps_answers()
+            && resume.as_ref().is_none_or(|greeting| greeting.replay.is_none());
+        if is_numbered {
+            return self.session.outbox.append(|out| {
+                write_message(out, &self.hub.services.ids.wire, now, kind, Some(req_id), &fields);
+            });
+        }
         self.session.outbox.append_unnumbered(|out, ring| {
             write_message(out, &self.hub.services.ids.wire, now, kind, Some(req_id), &fields);
             let Some(Greeting { begun, replay, .. }) = resume else { return };
