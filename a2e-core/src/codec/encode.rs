@@ -184,6 +184,41 @@ pub(crate) fn hex<const N: usize>(word: u64) -> [u8; N] {
     digits
 }
 
+#[inline]
+fn is_of_envelope(key: &str) -> bool {
+    matches!(key, "type" | "id" | "version" | "ts" | "req_id")
+}
+
+/// What stands between the braces of raw JSON that is a message body.
+fn fields_of(json: &str) -> Result<&str, EncodeError> {
+    let mut reader = serde_json::Deserializer::from_str(json);
+    serde::Deserializer::deserialize_map(&mut reader, BodyKeys)
+        .map_err(|error| EncodeError::Body(error.to_string()))?;
+    let json = json.trim();
+    Ok(json.get(1..json.len().saturating_sub(1)).unwrap_or_default().trim())
+}
+
+/// Looks for keys that are the envelope's.
+struct BodyKeys;
+
+impl<'de> serde::de::Visitor<'de> for BodyKeys {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            if is_of_envelope(&key) {
+                return Err(serde::de::Error::custom(key));
+            }
+            map.next_value::<serde::de::IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
 struct Encoder<'o> {
     out: &'o mut Vec<u8>,
     limit: u8,
@@ -227,7 +262,11 @@ impl Encoder<'_> {
         if !is_shallow {
             return Err(EncodeError::TooDeep(self.limit));
         }
-        encode_raw(json, self.scalar()?);
+        if self.is_body {
+            encode_raw(fields_of(json)?, self.out);
+        } else {
+            encode_raw(json, self.out);
+        }
         Ok(())
     }
 }
@@ -289,7 +328,7 @@ impl<'e, 'o> Compound<'e, 'o> {
     #[allow(clippy::inline_always, reason = "a third of the encoder's instructions")]
     #[inline(always)]
     fn key(&mut self, key: &str) -> Result<(), EncodeError> {
-        if self.kind == Kind::Body && matches!(key, "type" | "id" | "version" | "ts" | "req_id") {
+        if self.kind == Kind::Body && is_of_envelope(key) {
             return Err(EncodeError::Body(key.to_owned()));
         }
         let out = &mut *self.encoder.out;

@@ -112,7 +112,8 @@ impl Executor {
     }
 
     /// Opens a session that outlives its connections: the front feeds lines to it, and attaches sinks
-    /// or reads what it sent. It ends when nobody has fed, read or attached for `keep`.
+    /// or reads what it sent. It ends when for `keep` nothing was fed, read or attached, and no request
+    /// was in flight.
     ///
     /// # Errors
     /// `overloaded` when there are as many sessions as may be, `shutting_down` when the host is ending.

@@ -8,7 +8,7 @@ use crate::config::PluginConfig;
 use crate::counters::Count;
 use crate::layers::{Health, Place};
 use crate::out::{Bounds, OnLoss, Outbox};
-use crate::plugin::{Declared, Handler, HostDesk, Interception};
+use crate::plugin::{Declared, HostDesk};
 use crate::protocol::{CapabilityName, PluginName, SessionId};
 use crate::request::{OnDetach, Opened, Phase, Session};
 use crate::transport::{Identity, Peer};
@@ -53,20 +53,15 @@ impl HostDesk for Plugins {
         let slot = self.slot_of(instance).ok_or_else(|| {
             Error::runtime("handlers are declared by a plugin that serves; try again after `start`")
         })?;
+        if slot.instances.is_some() {
+            let text = "a plugin with `scope: session` declares no types while it runs: its instances \
+                        would differ";
+            return Err(Error::runtime(text));
+        }
         let own = caught("handlers", || Ok(slot.instance.handlers().to_vec()))?;
         let more = declared.list.into_iter().map(Arc::new);
-        let handlers: Arc<[Arc<Handler>]> = own.into_iter().chain(more).collect();
-        let before = slot.handlers();
-        slot.endpoint.set_handlers(handlers);
-        let interceptions = self.services.contributions.all::<Interception>();
-        let (_, problems) = super::set::NewViews::of(&self.set.all(), &interceptions);
-        let own = problems.iter().find(|it| it.plugin == slot.name().as_str());
-        if let Some(problem) = own {
-            slot.endpoint.set_handlers(before);
-            return Err(Error::runtime(problem.to_string()));
-        }
-        self.rebuild_views();
-        Ok(())
+        self.redeclare(&slot, own.into_iter().chain(more).collect())
+            .map_err(|problem| Error::runtime(problem.to_string()))
     }
 
     fn own_session(&self, plugin: &PluginName) -> Result<Arc<Session>> {

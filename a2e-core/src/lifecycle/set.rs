@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use super::{PluginSlot, Plugins};
-use crate::plugin::{Contribution, Interception};
+use crate::plugin::{Contribution, Handler, Interception};
 use crate::protocol::PluginName;
 use crate::route::{Endpoint, RouteProblem, RouteTable, View};
 
@@ -149,6 +149,35 @@ impl Plugins {
             tracing::error!(%problem, "route left out");
         }
         self.set_views(views, slots);
+    }
+
+    /// Gives a plugin other handlers. Where they contradict another plugin's, this plugin is refused,
+    /// also when it stands before the other in the view.
+    ///
+    /// # Errors
+    /// When a type would be declared twice, or otherwise than another plugin declares it; then nothing
+    /// has changed.
+    pub(super) fn redeclare(
+        &self,
+        slot: &PluginSlot,
+        handlers: Arc<[Arc<Handler>]>,
+    ) -> Result<(), RouteProblem> {
+        let _turn = self.set.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots = self.set.all();
+        let interceptions = self.services.contributions.all::<Interception>();
+        let (_, known) = NewViews::of(&slots, &interceptions);
+        let before = slot.handlers();
+        slot.endpoint.set_handlers(handlers);
+        let (views, problems) = NewViews::of(&slots, &interceptions);
+        if let Some(problem) = problems.into_iter().find(|it| !known.contains(it)) {
+            slot.endpoint.set_handlers(before);
+            return Err(problem);
+        }
+        // Load builds the first views when every plugin has started.
+        if self.views.generation() > 0 {
+            self.set_views(views, slots);
+        }
+        Ok(())
     }
 
     fn set_views(&self, views: NewViews, slots: Vec<Arc<PluginSlot>>) {

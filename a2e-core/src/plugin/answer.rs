@@ -98,7 +98,7 @@ impl RawReply {
     /// Takes a body that is JSON already; it is not decoded.
     ///
     /// # Errors
-    /// `internal_error` when it is no object.
+    /// `internal_error` when it is no object, or has fields of the envelope.
     pub fn from_json(wire_type: impl Into<Cow<'static, str>>, body: &RawJson) -> Result<Self> {
         Self::new(wire_type, body)
     }

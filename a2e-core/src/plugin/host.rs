@@ -193,23 +193,21 @@ impl Host {
     /// only when something that they started has told them.
     ///
     /// ```
-    /// use a2e_core::plugin::Run;
     /// use a2e_core::plugin::{Declared, Host, RawReply};
     /// use a2e_core::request::TypeSpec;
     ///
     /// fn guest_is_up(host: &Host) -> a2e_core::Result<()> {
     ///     let spec = TypeSpec::request("guest/greet/req", "guest/greet/resp");
     ///     host.declare(Declared::new().future(spec, |body, _call| async move {
-    ///         let body = a2e_core::codec::RawJson::of(&body.len()).map(|_| ());
-    ///         drop(body);
-    ///         Ok(RawReply::new("guest/greet/resp", &serde_json::json!({ "text": "hello" }))?.into())
+    ///         let text = format!("hello to {} bytes", body.len());
+    ///         Ok(RawReply::new("guest/greet/resp", &serde_json::json!({ "text": text }))?.into())
     ///     }))
     /// }
     /// ```
     ///
     /// # Errors
-    /// When a type is declared twice, or otherwise than another plugin declares it; then nothing has
-    /// changed.
+    /// When a type is declared twice, or otherwise than another plugin declares it, or the plugin is one
+    /// of `scope: session`; then nothing has changed.
     pub fn declare(&self, handlers: Declared) -> Result<()> {
         let desk = self.desk().ok_or_else(|| Error::runtime("the host is gone"))?;
         desk.declare(self.0.owner.epoch, handlers)
@@ -251,7 +249,8 @@ impl Host {
     /// # Errors
     /// When the session has ended.
     pub fn ask_in(&self, session: &SessionHandle) -> Result<Nested> {
-        let session = session.session().ok_or_else(|| Error::runtime("the session has ended"))?;
+        let open = session.session().filter(|session| session.is_open());
+        let session = open.ok_or_else(|| Error::runtime("the session has ended"))?;
         Ok(Nested::new(&session, None, NestedTarget::Route))
     }
 

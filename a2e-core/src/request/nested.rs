@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::asker::{Asker, Caller, NestedReply};
 use super::call::Call;
 use super::course::CancelReason;
+use super::end::Verdict;
 use super::request::{Accepted, Request};
 use super::session::Session;
 use super::spec::TypeSpec;
@@ -229,7 +230,11 @@ impl Nested {
         request.budget.get_or_init(|| budget);
         let body = Incoming::of(&scanned).to_body();
         request.list();
-        dispatcher.start(&asked, Arc::clone(&request), body)?;
+        if let Err(error) = dispatcher.start(&asked, Arc::clone(&request), body) {
+            // The route went away between the two looks; the request is in the session's table already.
+            request.end(&Verdict::Error { error: error.clone(), by: None, is_panic: false });
+            return Err(error);
+        }
         Ok(request)
     }
 }

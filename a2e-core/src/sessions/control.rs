@@ -89,11 +89,16 @@ impl Served {
 
     /// Whether a request may be served now.
     pub(super) fn gate(&self) -> Result<()> {
+        self.may_look()?;
+        self.hub.services.may_work()
+    }
+
+    /// Whether a question about the host may be answered now: also while it can do no work.
+    pub(super) fn may_look(&self) -> Result<()> {
         if self.session.life.is_ending() {
             return Err(Error::new(ErrorCode::ShuttingDown, "the session is ending"));
         }
-        self.authenticated()?;
-        self.hub.services.may_work()
+        self.authenticated()
     }
 
     fn authenticated(&self) -> Result<()> {
@@ -117,7 +122,9 @@ impl Served {
         self.session.outbox.flush();
     }
 
-    /// Queues a `handshake/resp`. It has no number among the lines of a resumable session.
+    /// Queues a `handshake/resp`. It has no number among the lines of a session that its client made
+    /// resumable: the client counts from there. A session that a front keeps numbers all that it sends,
+    /// or the answer would be lost where no stream is attached.
     pub(super) fn answer_handshake(
         &self,
         response: &HandshakeResponse,
@@ -130,6 +137,13 @@ impl Served {
         }
         let now = self.session.now();
         let kind = HandshakeResponse::TYPE;
+        let is_numbered = self.session.keeps_answers()
+            && resume.as_ref().is_none_or(|greeting| greeting.replay.is_none());
+        if is_numbered {
+            return self.session.outbox.append(|out| {
+                write_message(out, &self.hub.services.ids.wire, now, kind, Some(req_id), &fields);
+            });
+        }
         self.session.outbox.append_unnumbered(|out, ring| {
             write_message(out, &self.hub.services.ids.wire, now, kind, Some(req_id), &fields);
             let Some(Greeting { begun, replay, .. }) = resume else { return };

@@ -17,8 +17,8 @@ use crate::transport::{ByteSink, Identity, Peer};
 /// A session without a connection of its own: lines are fed to it, and what it sends is numbered,
 /// attached to a sink, or read from a number on.
 ///
-/// It ends with [`end`](Self::end), with its host, or when nothing was fed, read or attached for as long
-/// as it was to be kept.
+/// It ends with [`end`](Self::end), with its host, or when for as long as it was to be kept nothing
+/// was fed, read or attached, and no request was in flight.
 pub struct Front {
     served: Served,
     /// Held while lines are taken, so that those of two requests of a front do not mix.
@@ -63,17 +63,26 @@ impl Front {
     async fn over(front: &std::sync::Weak<Self>, served: &Served, keep: Duration) -> End {
         let session = &served.session;
         let look = (keep / 4).clamp(Duration::from_millis(5), Duration::from_secs(30));
+        let mut was_in_use = false;
         loop {
             tokio::select! {
                 () = session.outbox.death() => return End::Lost,
                 () = crate::request::drained(session) => return End::Drain,
                 () = tokio::time::sleep(look) => {}
             }
-            let seen = front.upgrade().map(|front| front.last_seen());
-            let idle = seen.map(|seen| session.now().mono.saturating_sub(seen));
-            let is_idle = idle.is_none_or(|idle| idle >= keep);
-            if is_idle && !session.outbox.is_attached() && session.in_flight.is_empty() {
-                tracing::debug!(session = %session.id(), "nobody came back to the session");
+            if session.outbox.is_attached() || !session.in_flight.is_empty() {
+                was_in_use = true;
+                continue;
+            }
+            let front = front.upgrade();
+            if let Some(front) = front.as_ref().filter(|_| was_in_use) {
+                // The loss of a stream, or the last answer, begins the time for which it is kept.
+                front.note_seen();
+            }
+            was_in_use = false;
+            let idle = front.map(|front| session.now().mono.saturating_sub(front.last_seen()));
+            if idle.is_none_or(|idle| idle >= keep) {
+                tracing::debug!(session = %session.id(), "nothing came for the session any more");
                 return End::Drain;
             }
         }

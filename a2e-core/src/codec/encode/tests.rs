@@ -185,3 +185,19 @@ proptest! {
         prop_assert_eq!(&back["v"], &value);
     }
 }
+
+#[test]
+fn raw_json_may_be_a_whole_body() {
+    let raw = |json: &str| crate::codec::RawJson::parse(json.to_owned()).unwrap();
+    let mut out = b"{\"type\":\"x\",".to_vec();
+    encode_fields(&raw(" { \"a\" : 1.50, \"\u{e9}\":{\"id\":[]} } "), &mut out).unwrap();
+    let expected: &[u8] = br#"{"type":"x","a" : 1.50, "\u00e9":{"id":[]}"#;
+    assert_eq!(out, expected);
+    encode_fields(&raw("{}"), &mut out).unwrap();
+    for bad in ["[]", "5", "null", "\"x\"", r#"{"a":1,"id":2}"#, r#"{"\u0069d":2}"#, r#"{"ts":0}"#]
+    {
+        let error = encode_fields(&raw(bad), &mut out).unwrap_err();
+        assert!(matches!(error, EncodeError::Body(_)), "{bad}: {error}");
+        assert_eq!(out, expected, "nothing is left of it");
+    }
+}

@@ -125,24 +125,35 @@ impl SessionHandle {
         body: &T,
         limit: Duration,
     ) -> Result<RawJson> {
+        let asked = tokio::time::timeout(limit, self.ask_in_time(wire_type, body)).await;
+        asked.unwrap_or_else(|_| {
+            let text = format!("the agent gave no answer within {:.1} s", limit.as_secs_f64());
+            Err(Error::new(ErrorCode::Timeout, text))
+        })
+    }
+
+    async fn ask_in_time<T: Serialize + ?Sized>(
+        &self,
+        wire_type: &str,
+        body: &T,
+    ) -> Result<RawJson> {
         let gone = || Error::new(ErrorCode::Cancelled, "the session has ended");
         let session = self.session.upgrade().ok_or_else(gone)?;
         let (id, answer) = session.asks.begin(&session.services.ids.wire)?;
         let _forgotten = Forget(&session, &id);
+        let mut line = Vec::with_capacity(256);
         let now = session.services.clock.now();
-        let mut encoded = Ok(());
-        session.outbox.append(|out| {
-            encoded = encode_message(out, &id, now, wire_type, None, body);
-        });
-        encoded.map_err(|error| Error::internal(format!("question not encoded: {error}")))?;
+        encode_message(&mut line, &id, now, wire_type, None, body)
+            .map_err(|error| Error::internal(format!("question not encoded: {error}")))?;
+        // An agent that reads slowly is asked when it has read.
+        if !session.outbox.room_for_pushes().await {
+            return Err(gone());
+        }
+        session.outbox.append(|out| out.extend_from_slice(&line));
         session.outbox.flush();
         tokio::select! {
             answer = answer => answer.map_err(|_| gone())?,
             () = session.outbox.death() => Err(gone()),
-            () = tokio::time::sleep(limit) => {
-                let text = format!("the agent gave no answer within {:.1} s", limit.as_secs_f64());
-                Err(Error::new(ErrorCode::Timeout, text))
-            }
         }
     }
 
