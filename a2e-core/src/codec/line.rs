@@ -120,6 +120,11 @@ impl LineBuffer {
         None
     }
 
+    /// Whether a whole line stands behind one of `length` bytes at the front.
+    pub fn has_line_after(&self, length: usize) -> bool {
+        memchr::memchr(b'\n', self.buffer.get(length + 1..).unwrap_or_default()).is_some()
+    }
+
     /// The first `length` bytes.
     pub fn front(&self, length: usize) -> &[u8] {
         self.buffer.get(..length).unwrap_or_default()
