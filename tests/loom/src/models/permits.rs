@@ -20,6 +20,8 @@ pub(super) struct Floor {
 
 /// The permits of runs that go on, and how many jobs went where.
 struct Begun {
+    /// Runs that a session may have at a time.
+    most: usize,
     /// Seen by loom: any thread may return any run.
     permits: Mutex<Vec<Permit>>,
     launched: Notes<()>,
@@ -60,6 +62,7 @@ impl Job for Work {
     }
 
     fn launch(self: Box<Self>, permit: Permit) {
+        assert!(self.place.running() <= self.begun.most, "no more run than may");
         self.begun.launched.push(());
         self.begun.permits.lock().expect("no panic").push(permit);
     }
@@ -82,14 +85,15 @@ impl Begun {
 impl Floor {
     /// One gate with one permit, in a session where `places` run.
     pub(super) fn new(places: usize) -> Arc<Self> {
-        Self::with(1, Place::new(places, None))
+        Self::with(1, Place::new(places, None), places)
     }
 
-    fn with(gates: usize, place: Arc<Place>) -> Arc<Self> {
+    fn with(gates: usize, place: Arc<Place>, most: usize) -> Arc<Self> {
         let shortage = Arc::new(Shortage::default());
         let permits = Permits { pool: 1, blocking: 1, future: 1 };
         let gates = (0..gates).map(|_| Gate::new(permits, 8, &shortage)).collect();
         let begun = Begun {
+            most,
             permits: Mutex::default(),
             launched: Notes::empty(),
             forwarded: Notes::empty(),
@@ -122,7 +126,6 @@ impl Floor {
     /// The runs that have begun return, and those that begin then.
     fn return_all(&self) {
         while let Some(permit) = self.begun.pop() {
-            assert!(self.place.running() >= 1, "a run has its place");
             permit.give_back();
         }
     }
@@ -165,7 +168,7 @@ pub fn one_seat() {
 /// Two plugins have seats, and their session has one place: the end of a run in one starts the other.
 pub fn one_place() {
     explore("one place", || {
-        let floor = Floor::with(2, Place::new(1, None));
+        let floor = Floor::with(2, Place::new(1, None), 1);
         let other = Arc::clone(&floor);
         let other = thread::spawn(move || {
             other.submit(1);
@@ -181,7 +184,7 @@ pub fn one_place() {
 /// As [`one_place`], with a run that ends on a third thread.
 pub fn one_place_while_a_run_returns() {
     explore("one place while a run returns", || {
-        let floor = Floor::with(3, Place::new(1, None));
+        let floor = Floor::with(3, Place::new(1, None), 1);
         let permit = floor.start_one();
         let (first, second) = (Arc::clone(&floor), Arc::clone(&floor));
         let first = thread::spawn(move || first.submit(1));
@@ -198,7 +201,7 @@ pub fn one_place_while_a_run_returns() {
 pub fn nested_places() {
     explore("nested places", || {
         let outer = Place::new(1, None);
-        let floor = Floor::with(3, Place::new(1, Some(Arc::clone(&outer))));
+        let floor = Floor::with(3, Place::new(1, Some(Arc::clone(&outer))), 1);
         // Another session fills the outer place.
         let (filling, _) = floor.work(&Place::new(1, Some(Arc::clone(&outer))), 0);
         floor.gates[0].submit(filling, "p").expect("there is room to wait");
@@ -248,7 +251,7 @@ pub fn stuck_or_returned() {
 /// A deeper request enters beyond the limit while a run ends: the count stays right.
 pub fn deeper_requests() {
     explore("deeper requests", || {
-        let floor = Floor::with(2, Place::new(1, None));
+        let floor = Floor::with(2, Place::new(1, None), 2);
         let permit = floor.start_one();
         let (deeper, next) = (Arc::clone(&floor), Arc::clone(&floor));
         let deeper = thread::spawn(move || {
@@ -303,5 +306,45 @@ pub fn closed_and_swept() {
         let begun = &floor.begun;
         let all = begun.launched.len() + begun.forwarded.len() + begun.discarded.len();
         assert_eq!(all, 2, "each job goes one way");
+    });
+}
+
+/// A plugin is replaced while a job comes and another waits: both run here or go on.
+pub fn closed_while_one_waits() {
+    explore("closed while one waits", || {
+        let floor = Floor::new(2);
+        let permit = floor.start_one();
+        floor.submit(0);
+        let (reload, reader) = (Arc::clone(&floor), Arc::clone(&floor));
+        let reload = thread::spawn(move || reload.gates[0].close());
+        let reader = thread::spawn(move || reader.submit(0));
+        permit.give_back();
+        reload.join().expect("it runs through");
+        reader.join().expect("it runs through");
+        floor.return_all();
+        floor.check_empty();
+        let all = floor.begun.launched.len() + floor.begun.forwarded.len();
+        assert_eq!(all, 3, "each job goes one way");
+    });
+}
+
+/// Two sessions look for the last place of what they lie in: one has it.
+pub fn last_outer_place() {
+    explore("last outer place", || {
+        let outer = Place::new(1, None);
+        let floor = Floor::with(2, Place::new(1, Some(Arc::clone(&outer))), 1);
+        let (other, around) = (Arc::clone(&floor), Arc::clone(&outer));
+        let other = thread::spawn(move || {
+            let place = Place::new(1, Some(Arc::clone(&around)));
+            other.gates[1].submit(other.work(&place, 0).0, "p").expect("there is room to wait");
+            assert!(around.running() <= 1, "no more run than may");
+        });
+        floor.submit(0);
+        assert!(outer.running() <= 1, "no more run than may");
+        other.join().expect("it runs through");
+        assert_eq!(floor.begun.launched.len(), 1, "one begins");
+        floor.return_all();
+        assert_eq!(outer.running(), 0, "every place comes back");
+        assert_eq!(floor.begun.launched.len(), 2, "then the other");
     });
 }

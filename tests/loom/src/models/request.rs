@@ -53,18 +53,21 @@ impl Walk {
     /// As the kernel's walk: a reply is the answer, else the next handler is asked.
     fn go_on(self: &Arc<Self>, number: u32, said: Said) {
         self.resumed.push(number);
+        if let Said::Reply(run) = said {
+            assert_eq!(run, number, "a run goes on with its own word");
+        }
         if said == Said::Broken && number == 1 {
             if let Some(run) = self.ask(2, None) {
-                self.say(run, Said::Reply);
+                self.say(run);
             }
             return;
         }
         self.end(said);
     }
 
-    fn say(&self, run: u32, said: Said) {
+    fn say(&self, run: u32) {
         if let Ok(Some(resume)) = self.request.said(run) {
-            resume(said);
+            resume(Said::Reply(run));
         }
     }
 
@@ -100,7 +103,7 @@ pub fn says_lapses_or_ends() {
         let walk = Walk::new();
         let run = walk.ask(1, None).expect("nothing has ended it");
         let (handler, watchdog) = (Arc::clone(&walk), Arc::clone(&walk));
-        let handler = thread::spawn(move || handler.say(run, Said::Reply));
+        let handler = thread::spawn(move || handler.say(run));
         let watchdog = thread::spawn(move || watchdog.lapse());
         walk.end(Said::Broken);
         handler.join().expect("it runs through");
@@ -135,7 +138,7 @@ pub fn given_up_while_it_returns() {
         let run = walk.ask(1, Some(permit.mark())).expect("nothing has ended it");
         let (handler, watchdog) = (Arc::clone(&walk), Arc::clone(&walk));
         let handler = thread::spawn(move || {
-            handler.say(run, Said::Reply);
+            handler.say(run);
             permit.give_back();
         });
         let watchdog = thread::spawn(move || watchdog.lapse());

@@ -10,7 +10,8 @@ use crate::layers::StuckMark;
 /// Stands for what a handler said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
-    Reply,
+    /// The reply of this run.
+    Reply(u32),
     Broken,
 }
 
