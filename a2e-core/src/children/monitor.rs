@@ -1,11 +1,12 @@
 //! The task that watches one child from launch to the last descendant.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use nix::sys::signal::Signal as Number;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::child::{ChildOrder, ChildState, Exit};
 use super::forked::Forked;
@@ -191,9 +192,7 @@ impl Monitor {
     }
 
     async fn finish(mut self, course: Course) {
-        // A guard that closed its socket has nothing left to do; a stuck one must not stay.
-        self.forked.process.start_kill().ok();
-        self.forked.process.wait().await.ok();
+        let is_killed = self.reap(&course).await;
         let how = course.exit.unwrap_or(Exit::killed());
         let seen = self.forked.guard.as_ref().and_then(|guard| guard.seen);
         drop(self.forked);
@@ -201,7 +200,7 @@ impl Monitor {
             let text = "the guard ended before it started the program";
             started.send(Err(Error::runtime(text))).ok();
         }
-        if let (false, Some(guard)) = (course.is_accounted, seen) {
+        if let (true, Some(guard)) = (is_killed || !course.is_accounted, seen) {
             // Said at once; whatever is left is killed now.
             self.state.send_replace(ChildState::Ended(how));
             let adopt_orphans = self.adopt_orphans;
@@ -209,6 +208,25 @@ impl Monitor {
         }
         drop(self.permit);
         self.state.send_replace(ChildState::Gone(how));
+    }
+
+    /// Waits for the process; true when it was killed, so that it may have left something.
+    ///
+    /// A guard closes its socket while it ends, and the holder of a PID namespace ends after its
+    /// guard: a kill at the sight of the closed socket would leave that guard alive for a moment,
+    /// and then a zombie of the host. So the process gets time to end; a stuck one must not stay.
+    async fn reap(&mut self, course: &Course) -> bool {
+        let process = &mut self.forked.process;
+        let end = Instant::now() + KILL_BOUND;
+        let end = course.deadline.map_or(end, |deadline| deadline.min(end));
+        let status = match timeout_at(end, process.wait()).await {
+            Ok(status) => status,
+            Err(_) => {
+                process.start_kill().ok();
+                process.wait().await
+            }
+        };
+        status.map_or(true, |status| status.signal().is_some())
     }
 }
 

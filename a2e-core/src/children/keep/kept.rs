@@ -234,7 +234,7 @@ impl Keeper {
 
     /// Watches a run to its end; `None` when it was ended for good.
     async fn follow(&mut self, mut child: Child) -> Option<Exit> {
-        child.drain_stderr_into(&self.tail);
+        let all_said = child.drain_stderr_into(&self.tail);
         let stdio = Stdio { stdin: child.stdin.take(), stdout: child.stdout.take() };
         let on_start = AssertUnwindSafe(|| (self.on_start)(child.pid, stdio));
         if catch_unwind(on_start).is_err() {
@@ -244,7 +244,11 @@ impl Keeper {
         tracing::info!(name = self.name, pid = child.pid, "kept program runs");
         loop {
             tokio::select! {
-                exit = child.gone() => return Some(exit),
+                exit = child.gone() => {
+                    // What is shown as its end comes with its last words.
+                    all_said.await.ok();
+                    return Some(exit);
+                }
                 order = self.orders.recv() => match order {
                     Some(KeepOrder::Reset) => self.restarts.reset(),
                     Some(KeepOrder::Stop(grace)) => {
