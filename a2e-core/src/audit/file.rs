@@ -23,7 +23,7 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// How far a write came.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct Written {
     /// Bytes of the batch that need not be written again.
     pub(super) done: usize,
     /// Why it stopped before the end; none when the file is full and has to be [turned](AuditFile::turn).
@@ -121,9 +121,9 @@ impl AuditFile {
     ///
     /// After an error the file ends with a whole line: the written part of a broken one is cut off
     /// again. Where even that fails (a device), the next write goes on inside that line.
-    pub(super) fn write(&mut self, lines: &[u8]) -> Progress {
+    pub(super) fn write(&mut self, lines: &[u8]) -> Written {
         let (done, error) = self.write_whole(self.fitting(lines));
-        Progress { done, error }
+        Written { done, error }
     }
 
     /// Writes one line, for which [`SEAL_ROOM`] was kept.

@@ -76,7 +76,7 @@ use crate::protocol::ErrorCode;
 pub use finding::{Finding, SealAt, Wrong};
 pub use log::AuditLog;
 pub(crate) use log::Commit;
-pub use record::{AuditRecord, Outcome};
+pub use record::{AuditRecord, RecordOutcome};
 pub use scan::{BadLine, Hole, LineProblem, Scan, Verified, scan, scan_rotated, verify_line};
 pub use seal::{Digest, Seal};
 pub use verify::{Verification, rotated_files, verify, verify_files};

@@ -10,7 +10,7 @@ use super::record::{AuditRecord, Gap, MAX_LINE, MAX_PACKED, pack};
 use super::seal::Sealer;
 use super::sync::Durable;
 use super::worker::Bell;
-use super::writer::Writer;
+use super::writer::FileWriter;
 use super::{AuditConfig, AuditMode, AuditStatus, OnError, SessionIdSource};
 use crate::protocol::SessionId;
 use crate::{Result, Time};
@@ -33,12 +33,12 @@ pub(super) const RETRY_US: u64 = 100_000;
 pub(super) struct Queue {
     pub(super) mode: AuditMode,
     pub(super) on_error: OnError,
-    opened: Opened,
+    opened: OpenedLog,
     session_ids: SessionIds,
     /// Guards the records not yet taken by the writer. Held for one record or one swap, never over I/O.
-    pub(super) front: Mutex<Front>,
+    pub(super) front: Mutex<QueueHead>,
     /// Guards the file. Its holder writes everything that waits.
-    pub(super) writer: Mutex<Writer>,
+    pub(super) writer: Mutex<FileWriter>,
     /// The lines that are written and not sealed; none on a device.
     pub(super) sealer: Option<Sealer>,
     /// The lines that are on the disk, in mode `sync`.
@@ -52,7 +52,7 @@ pub(super) struct Queue {
 
 /// The file as it was opened, for the status.
 #[derive(Debug)]
-struct Opened {
+struct OpenedLog {
     path: PathBuf,
     is_beside: bool,
     problems: Vec<String>,
@@ -103,7 +103,7 @@ pub(super) struct Counts {
 
 /// The records that wait for the writer.
 #[derive(Debug)]
-pub(super) struct Front {
+pub(super) struct QueueHead {
     pub(super) packed: Vec<u8>,
     /// The records that were dropped after them.
     pub(super) gap: Option<Gap>,
@@ -115,7 +115,7 @@ impl Queue {
         Ok(Self {
             mode: config.mode,
             on_error: config.on_error(),
-            opened: Opened {
+            opened: OpenedLog {
                 path: file.path().to_owned(),
                 is_beside: file.is_beside(),
                 problems: existing.problems,
@@ -125,8 +125,8 @@ impl Queue {
                 source: config.session_id_source.clone(),
                 own: random_uuid()?,
             },
-            front: Mutex::new(Front { packed: Vec::with_capacity(4 * MAX_LINE), gap: None }),
-            writer: Mutex::new(Writer::new(file, last)),
+            front: Mutex::new(QueueHead { packed: Vec::with_capacity(4 * MAX_LINE), gap: None }),
+            writer: Mutex::new(FileWriter::new(file, last)),
             sealer: existing.block.map(Sealer::new),
             durable: Durable::new(last),
             bell: Bell::default(),
@@ -240,7 +240,7 @@ impl SessionIds {
     }
 }
 
-impl Front {
+impl QueueHead {
     fn is_full(&self) -> bool {
         self.gap.is_some() || self.packed.len() + MAX_PACKED > MAX_BUFFER
     }

@@ -16,11 +16,11 @@ const BATCH: usize = 128 * 1024;
 const FOLLOW_US: u64 = 1_000_000;
 
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct FileWriter {
     file: AuditFile,
     taken: Taken,
     forms: Forms,
-    batch: Batch,
+    batch: Gathered,
     followed_us: u64,
 }
 
@@ -38,7 +38,7 @@ struct Taken {
 
 /// Lines that are not yet all in the file.
 #[derive(Debug)]
-struct Batch {
+struct Gathered {
     lines: Vec<u8>,
     /// Bytes of them that are in the file.
     done: usize,
@@ -51,7 +51,7 @@ struct Batch {
     last: u64,
 }
 
-impl Writer {
+impl FileWriter {
     /// Goes on in this file after the record `last`.
     pub(super) fn new(file: AuditFile, last: u64) -> Self {
         let buffer = || Vec::with_capacity(4 * MAX_LINE);
@@ -60,7 +60,7 @@ impl Writer {
             file,
             taken: Taken { packed: buffer(), unpacked: 0, last, gap: None },
             forms: Forms::default(),
-            batch: Batch { lines: buffer(), done: 0, noted: 0, records: 0, first, last },
+            batch: Gathered { lines: buffer(), done: 0, noted: 0, records: 0, first, last },
             followed_us: 0,
         }
     }
@@ -98,8 +98,8 @@ impl Queue {
 
     /// Makes lines of the records that wait, as many as are written at once. `batch.last` always advances
     /// while a record waits.
-    fn take(&self, writer: &mut Writer) {
-        let Writer { taken, batch, forms, .. } = writer;
+    fn take(&self, writer: &mut FileWriter) {
+        let FileWriter { taken, batch, forms, .. } = writer;
         if taken.unpacked == taken.packed.len() && taken.gap.is_none() {
             taken.packed.clear();
             taken.unpacked = 0;
@@ -138,7 +138,7 @@ impl Queue {
         }
     }
 
-    fn write(&self, writer: &mut Writer) -> bool {
+    fn write(&self, writer: &mut FileWriter) -> bool {
         let now_us = self.now_us();
         if now_us >= writer.followed_us.saturating_add(FOLLOW_US) {
             writer.followed_us = now_us;
@@ -169,7 +169,7 @@ impl Queue {
     }
 
     /// Tells the sealer of the lines that are in the file now.
-    fn note(&self, batch: &mut Batch) {
+    fn note(&self, batch: &mut Gathered) {
         let Some(sealer) = &self.sealer else { return };
         let lines = batch.lines.get(batch.noted..batch.done).unwrap_or_default();
         if lines.is_empty() {
@@ -184,7 +184,7 @@ impl Queue {
     }
 
     /// Goes on at the path if our file was moved away from it. The moved file ends with its seal.
-    fn follow(&self, writer: &mut Writer) {
+    fn follow(&self, writer: &mut FileWriter) {
         let followed = writer.file.is_moved().and_then(|is_moved| {
             if is_moved {
                 self.push_seal(writer);
@@ -198,7 +198,7 @@ impl Queue {
     }
 
     /// Ends the file with a seal. Lines that cannot be sealed here are sealed in the next file.
-    fn push_seal(&self, writer: &mut Writer) {
+    fn push_seal(&self, writer: &mut FileWriter) {
         self.note(&mut writer.batch);
         if let Some(sealer) = &self.sealer
             && let Err(error) = self.try_seal(writer, sealer, sealer.block())
@@ -208,7 +208,7 @@ impl Queue {
     }
 
     /// Seals a full block before more is written, unless another thread hashes it just now.
-    fn seal_full_block(&self, writer: &mut Writer) {
+    fn seal_full_block(&self, writer: &mut FileWriter) {
         if let Some(sealer) = &self.sealer
             && sealer.is_full()
             && writer.batch.done == 0
@@ -222,7 +222,7 @@ impl Queue {
 
     fn try_seal(
         &self,
-        writer: &mut Writer,
+        writer: &mut FileWriter,
         sealer: &Sealer,
         mut block: MutexGuard<'_, Block>,
     ) -> std::io::Result<()> {
@@ -235,13 +235,13 @@ impl Queue {
         Ok(())
     }
 
-    fn note_rotations(&self, writer: &Writer) {
+    fn note_rotations(&self, writer: &FileWriter) {
         let (rotations, failed) = writer.file.rotations();
         self.counts.rotations.store(rotations, Ordering::Relaxed);
         self.counts.failed_rotations.store(failed, Ordering::Relaxed);
     }
 
-    fn failed(&self, writer: &Writer, error: &std::io::Error) {
+    fn failed(&self, writer: &FileWriter, error: &std::io::Error) {
         let retry_us = self.now_us().saturating_add(RETRY_US);
         self.failure.retry_us.store(retry_us, Ordering::Relaxed);
         *lock(&self.failure.text) = Some(error.to_string());
@@ -252,7 +252,7 @@ impl Queue {
         }
     }
 
-    fn succeeded(&self, writer: &Writer) {
+    fn succeeded(&self, writer: &FileWriter) {
         // A gap that opened meanwhile still needs the reason; the next batch takes it.
         if self.is_failing() && writer.taken.gap.is_none() && lock(&self.front).gap.is_none() {
             *lock(&self.failure.text) = None;
@@ -291,7 +291,7 @@ impl Queue {
     }
 }
 
-impl Batch {
+impl Gathered {
     /// The lines that are not in the file; none when all are.
     fn rest(&self) -> Option<&[u8]> {
         self.lines.get(self.done..).filter(|rest| !rest.is_empty())

@@ -26,14 +26,14 @@ const NOT_ON_POOL: usize = usize::MAX;
 
 /// The right of one run; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Permit(Arc<Shared>);
+pub(crate) struct Permit(Arc<PermitState>);
 
 /// What the watchdog holds of a permit.
 #[derive(Clone, Debug)]
-pub(crate) struct StuckMark(Arc<Shared>);
+pub(crate) struct StuckMark(Arc<PermitState>);
 
 #[derive(Debug)]
-struct Shared {
+struct PermitState {
     gate: Arc<Gate>,
     seat: Seat,
     place: Arc<Place>,
@@ -45,7 +45,7 @@ struct Shared {
 impl Permit {
     /// A permit for a seat and places that are taken already.
     pub(super) fn new(gate: &Arc<Gate>, seat: Seat, place: &Arc<Place>) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(PermitState {
             gate: Arc::clone(gate),
             seat,
             place: Arc::clone(place),
@@ -79,7 +79,7 @@ impl StuckMark {
     /// Counts the run as stuck, unless it is gone. Returns whether it is stuck now, and the pool's
     /// generation where its thread is one of the pool's.
     pub(crate) fn mark_stuck(&self) -> Option<Option<usize>> {
-        let Shared { gate, seat, place, state, pool } = &*self.0;
+        let PermitState { gate, seat, place, state, pool } = &*self.0;
         // Counted first: the run may return at this very moment and count itself out.
         gate.note_stuck();
         let marked = state.compare_exchange(HELD, STUCK, Ordering::SeqCst, Ordering::SeqCst);
@@ -99,7 +99,7 @@ impl StuckMark {
     }
 }
 
-impl Shared {
+impl PermitState {
     fn give_back(&self) -> Option<usize> {
         match self.state.swap(RETURNED, Ordering::SeqCst) {
             HELD => {

@@ -10,7 +10,7 @@ use crate::layers::{Health, Place};
 use crate::out::{Bounds, OnLoss, Outbox};
 use crate::plugin::{Declared, HostDesk};
 use crate::protocol::{CapabilityName, PluginName, SessionId};
-use crate::request::{OnDetach, Opened, Phase, Session};
+use crate::request::{OnDetach, Opened, Session, SessionPhase};
 use crate::transport::{Identity, Peer};
 use crate::{Error, Result};
 
@@ -109,7 +109,7 @@ impl HostDesk for Plugins {
         for session in self.services.live.all() {
             let is_meant = match users_of {
                 Some(capability) => session.uses(capability),
-                None => session.life.phase() == Phase::Ready,
+                None => session.life.phase() == SessionPhase::Ready,
             };
             if !is_meant || !slot.is_seen_by(session.identity.tenant.as_deref()) {
                 continue;

@@ -50,12 +50,12 @@ pub(crate) struct Instance {
 /// An instance on its way.
 #[derive(Default)]
 struct Cell {
-    progress: Mutex<Progress>,
+    progress: Mutex<Start>,
     settled: Condvar,
 }
 
 #[derive(Default)]
-struct Progress {
+struct Start {
     stage: Stage,
     waiting: Vec<Box<dyn FnOnce() + Send>>,
 }
@@ -71,7 +71,7 @@ enum Stage {
 
 impl Cell {
     /// Guards the stage; held for a look or a change.
-    fn lock(&self) -> MutexGuard<'_, Progress> {
+    fn lock(&self) -> MutexGuard<'_, Start> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -97,7 +97,7 @@ impl Cell {
 
     /// Waits until it is settled, and gives it up when that takes too long.
     fn wait(&self, limit: Duration) -> Result<Instance> {
-        let waits = |progress: &mut Progress| matches!(progress.stage, Stage::Starting);
+        let waits = |progress: &mut Start| matches!(progress.stage, Stage::Starting);
         let waited = self.settled.wait_timeout_while(self.lock(), limit, waits);
         let (progress, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let is_late = matches!(progress.stage, Stage::Starting);

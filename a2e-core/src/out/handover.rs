@@ -50,7 +50,7 @@ pub(crate) struct Turn(u64);
 
 /// What came of asking for a turn.
 #[derive(Debug)]
-pub(crate) enum Begin<R> {
+pub(crate) enum Begun<R> {
     /// Another writes, and will find what was appended.
     Busy,
     /// There is nothing to write.
@@ -77,16 +77,16 @@ impl<B> Handover<B> {
     }
 
     /// Takes a turn if nobody has one and `take` finds something to write.
-    pub(crate) fn begin<R>(&self, take: impl FnOnce(&mut B) -> Option<R>) -> Begin<R> {
+    pub(crate) fn begin<R>(&self, take: impl FnOnce(&mut B) -> Option<R>) -> Begun<R> {
         let mut shared = self.lock();
         if shared.writer != Writer::Free {
-            return Begin::Busy;
+            return Begun::Busy;
         }
-        let Some(taken) = take(&mut shared.buffer) else { return Begin::Empty };
+        let Some(taken) = take(&mut shared.buffer) else { return Begun::Empty };
         let turn = shared.next;
         shared.next += 1;
         shared.writer = Writer::Busy(turn);
-        Begin::Mine(Turn(turn), taken)
+        Begun::Mine(Turn(turn), taken)
     }
 
     /// Ends a turn; false when it was taken away meanwhile. The caller looks once more whether

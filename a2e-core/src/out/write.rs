@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::handover::{Begin, Turn};
+use super::handover::{Begun, Turn};
 use super::outbox::{Batch, OnLoss, Outbox};
 use super::withheld;
 use crate::audit::Commit;
@@ -54,13 +54,13 @@ impl Outbox {
                 Some((std::mem::take(&mut lines.pending), sink))
             });
             let (turn, mut batch, sink) = match taken {
-                Begin::Busy => return,
-                Begin::Empty => {
+                Begun::Busy => return,
+                Begun::Empty => {
                     // Records of what is never answered wait for no reply.
                     self.audit.begin_commit();
                     return;
                 }
-                Begin::Mine(turn, (batch, sink)) => (turn, batch, sink),
+                Begun::Mine(turn, (batch, sink)) => (turn, batch, sink),
             };
             // What a reply acknowledges is in the audit before the reply is out.
             match self.audit.begin_commit() {

@@ -15,8 +15,8 @@ use loom::sync::{
 };
 
 use super::label::PluginLabel;
-use super::request::{AfterAnswer, OnCancel, Resume};
-use super::state::{Event, State};
+use super::request::{AfterAnswer, Continuation, OnCancel};
+use super::state::{State, Transition};
 use crate::layers::{NEVER, Probe, StuckMark};
 
 /// Why a request is to end early.
@@ -39,14 +39,14 @@ pub(crate) enum CancelReason {
 #[derive(Default)]
 pub(super) struct Course {
     /// Held for a transition or an event, never while a handler runs or a line is written.
-    progress: Mutex<Progress>,
+    progress: Mutex<CourseState>,
     /// A [`CancelReason`]; 0 without one.
     reason: AtomicU8,
 }
 
 /// What changes while a request is worked on.
 #[derive(Default)]
-pub(super) struct Progress {
+pub(super) struct CourseState {
     pub(super) state: State,
     runs: u32,
     now: Option<Now>,
@@ -71,14 +71,14 @@ pub(crate) struct Now {
     /// Where the breaker tries the plugin with this run.
     pub(crate) probe: Option<Probe>,
     /// Where the walk over the handlers goes on; none on the reader, which walks itself.
-    pub(crate) resume: Option<Resume>,
+    pub(crate) resume: Option<Continuation>,
 }
 
 /// A run that was given up because its own time is over.
 pub(crate) struct Lapsed {
     pub(crate) label: Arc<PluginLabel>,
     pub(crate) permit: Option<StuckMark>,
-    pub(crate) resume: Resume,
+    pub(crate) resume: Continuation,
 }
 
 /// What the end of a request has to know of its course.
@@ -91,7 +91,7 @@ pub(super) struct Closed {
 }
 
 impl Course {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Progress> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, CourseState> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -99,7 +99,7 @@ impl Course {
     pub(super) fn begin(&self, now: Now, now_us: u64) -> Option<u32> {
         let mut progress = self.lock();
         let run = progress.runs + 1;
-        progress.state = progress.state.after(Event::Begin { run }).ok()?;
+        progress.state = progress.state.after(Transition::Begin { run }).ok()?;
         progress.runs = run;
         progress.started_us.get_or_insert(now_us);
         progress.now = Some(now);
@@ -108,7 +108,7 @@ impl Course {
 
     /// The handler of a run has something to say, or has returned. Gives back how the walk goes on
     /// (`None` on the reader); fails when it comes too late.
-    pub(super) fn step(&self, event: Event) -> Result<Option<Resume>, ()> {
+    pub(super) fn step(&self, event: Transition) -> Result<Option<Continuation>, ()> {
         let mut progress = self.lock();
         let before = progress.state;
         progress.state = before.after(event).map_err(|_| ())?;
@@ -127,7 +127,7 @@ impl Course {
         if progress.now.as_ref().is_none_or(|now| now_us < now.until_us || now.resume.is_none()) {
             return None;
         }
-        progress.state = progress.state.after(Event::Lapse { run }).ok()?;
+        progress.state = progress.state.after(Transition::Lapse { run }).ok()?;
         let now = progress.now.take()?;
         Some(Lapsed { label: now.label?, permit: now.permit, resume: now.resume? })
     }
@@ -135,7 +135,7 @@ impl Course {
     /// Gives the answer: succeeds once.
     pub(super) fn close(&self) -> Option<Closed> {
         let mut progress = self.lock();
-        progress.state = progress.state.after(Event::End).ok()?;
+        progress.state = progress.state.after(Transition::End).ok()?;
         if let Some(running) = &mut progress.now {
             // A run that goes on says nothing any more, and decides nothing for the breaker.
             running.resume = None;

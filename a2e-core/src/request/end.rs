@@ -9,7 +9,7 @@ use super::asker::Asker;
 use super::course::{CancelReason, Closed};
 use super::label::{PluginLabel, PluginStats};
 use super::request::{AfterAnswer, Answered, Request};
-use crate::audit::{AuditRecord, Outcome};
+use crate::audit::{AuditRecord, RecordOutcome};
 use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;
 use crate::codec::scan::Slot;
@@ -177,7 +177,7 @@ impl Request {
             Verdict::Error { error, is_panic, .. } => {
                 (outcome_of(error, *is_panic, progressed.reason), Some(error.code().as_str()))
             }
-            _ => (Outcome::Ok, None),
+            _ => (RecordOutcome::Ok, None),
         };
         let started = match progressed.started_us {
             Some(us) => {
@@ -248,16 +248,16 @@ fn micros_as_seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
 
-fn outcome_of(error: &Error, is_panic: bool, reason: Option<CancelReason>) -> Outcome {
+fn outcome_of(error: &Error, is_panic: bool, reason: Option<CancelReason>) -> RecordOutcome {
     match (reason, error.code()) {
-        (Some(CancelReason::ClientGone), _) => Outcome::ClientGone,
-        _ if is_panic => Outcome::Panic,
-        (_, ErrorCode::Timeout) => Outcome::Timeout,
-        (_, ErrorCode::Cancelled) => Outcome::Cancelled,
+        (Some(CancelReason::ClientGone), _) => RecordOutcome::ClientGone,
+        _ if is_panic => RecordOutcome::Panic,
+        (_, ErrorCode::Timeout) => RecordOutcome::Timeout,
+        (_, ErrorCode::Cancelled) => RecordOutcome::Cancelled,
         (_, ErrorCode::Overloaded | ErrorCode::Unavailable | ErrorCode::ShuttingDown) => {
-            Outcome::Refused
+            RecordOutcome::Refused
         }
-        _ => Outcome::Error,
+        _ => RecordOutcome::Error,
     }
 }
 

@@ -10,7 +10,7 @@ use super::course::{CancelReason, Course, Lapsed, Now};
 use super::label::PluginLabel;
 use super::session::Session;
 use super::spec::TypeSpec;
-use super::state::Event;
+use super::state::Transition;
 use crate::layers::StuckMark;
 use crate::{Error, Time};
 
@@ -73,7 +73,7 @@ impl<'a> Answered<'a> {
 }
 
 /// What is done with what a handler said: it is folded, and the next handler is asked.
-pub(crate) type Resume = Box<dyn FnOnce(Said) + Send>;
+pub(crate) type Continuation = Box<dyn FnOnce(Said) + Send>;
 
 /// Runs when the answer was queued.
 pub(crate) type AfterAnswer = Box<dyn FnOnce(&Answered<'_>) + Send>;
@@ -139,14 +139,14 @@ impl Request {
 
     /// The handler of this run has something to say. Gives back how the walk goes on (`None` on the
     /// reader); fails when it comes too late.
-    pub(crate) fn said(&self, run: u32) -> Result<Option<Resume>, ()> {
-        self.course.step(Event::Said { run })
+    pub(crate) fn said(&self, run: u32) -> Result<Option<Continuation>, ()> {
+        self.course.step(Transition::Said { run })
     }
 
     /// The handler of this run has returned and has nothing to say.
     pub(crate) fn returned(&self, run: u32) {
         // Without the answer before, it is the watchdog's to end the request.
-        let _is_over = self.course.step(Event::Return { run });
+        let _is_over = self.course.step(Transition::Return { run });
     }
 
     /// Gives up the run whose own time is over at `now_us`: its permit counts as stuck, and the next

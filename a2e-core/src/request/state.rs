@@ -32,7 +32,7 @@ pub(crate) enum State {
 
 /// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum Transition {
     /// A handler begins.
     Begin {
         /// Its number.
@@ -66,8 +66,8 @@ impl State {
     ///
     /// # Errors
     /// When the event comes too late; nothing changes then.
-    pub(crate) fn after(self, event: Event) -> Result<Self, TooLate> {
-        use Event::{Begin, End, Lapse, Return, Said};
+    pub(crate) fn after(self, event: Transition) -> Result<Self, TooLate> {
+        use Transition::{Begin, End, Lapse, Return, Said};
         match (self, event) {
             (Self::Waiting, Begin { run }) => Ok(Self::Running { run }),
             (Self::Running { run }, Said { run: said } | Lapse { run: said }) if run == said => {
@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn each_event_changes_what_it_may_and_nothing_else() {
-        use Event::{Begin, End, Lapse, Return, Said};
         use State::{Ended, GivenUp, Running, Waiting};
+        use Transition::{Begin, End, Lapse, Return, Said};
         let (one, two) = (1, 2);
         for (state, event, expected) in [
             (Waiting, Begin { run: one }, Ok(Running { run: one })),

@@ -14,15 +14,15 @@ const MAX_REPLACEMENTS: usize = 3;
 
 /// Threads for CPU-bound and short work. They are started when the first work comes.
 #[derive(Clone)]
-pub(crate) struct WorkerPool(Arc<Shared>);
+pub(crate) struct WorkerPool(Arc<PoolState>);
 
-struct Shared {
+struct PoolState {
     threads: usize,
     /// The pool in use; held to clone the handle or to replace it.
     current: Mutex<Option<Arc<ThreadPool>>>,
     /// Work that no thread has begun, by number: what a replaced pool will never begin goes to the
     /// next one. Bounded by the permits of all plugins.
-    waiting: Mutex<HashMap<u64, Begin>>,
+    waiting: Mutex<HashMap<u64, StartOrder>>,
     next: AtomicU64,
     /// Threads of the pool in use that hang.
     stuck: AtomicIsize,
@@ -30,7 +30,7 @@ struct Shared {
 }
 
 /// Runs one piece of work on a thread of the pool of this generation.
-type Begin = Box<dyn FnOnce(usize) + Send>;
+type StartOrder = Box<dyn FnOnce(usize) + Send>;
 
 impl std::fmt::Debug for WorkerPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -43,7 +43,7 @@ impl std::fmt::Debug for WorkerPool {
 
 impl WorkerPool {
     pub(crate) fn new(threads: usize) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(PoolState {
             threads,
             current: Mutex::new(None),
             waiting: Mutex::default(),
@@ -61,7 +61,7 @@ impl WorkerPool {
     ) -> Result<(), (W, Error)> {
         let parcel = Arc::new(Mutex::new(Some(work)));
         let theirs = Arc::clone(&parcel);
-        let begin: Begin = Box::new(move |generation| {
+        let begin: StartOrder = Box::new(move |generation| {
             let work = theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(work) = work {
                 run(work, generation);
@@ -95,7 +95,7 @@ impl WorkerPool {
     }
 
     /// Held for a look-up or a change.
-    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Begin>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, StartOrder>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

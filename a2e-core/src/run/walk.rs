@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::contain::{contain, said};
 use super::intercept;
 use super::runners::Runners;
-use super::work::{Task, Work};
+use super::work::{HandlerRun, Task};
 use crate::codec::{Body, Incoming};
 use crate::counters::Count;
 use crate::layers::{Entry, NEVER, Probe, Run, micros};
@@ -28,7 +28,7 @@ pub(crate) struct Walk {
 }
 
 /// What came of asking one handler: it said something, or the walk goes on elsewhere.
-pub(super) type Asked = Option<(Walk, Said, Arc<Endpoint>)>;
+pub(super) type NextSaid = Option<(Walk, Said, Arc<Endpoint>)>;
 
 impl Walk {
     /// A request of a client, on the reader of its session.
@@ -77,7 +77,7 @@ impl Walk {
     }
 
     /// Asks one handler, through the layers.
-    fn ask(self, entry: &RouteHandler, line: Option<Incoming<'_>>) -> Asked {
+    fn ask(self, entry: &RouteHandler, line: Option<Incoming<'_>>) -> NextSaid {
         let services = &self.runners.services;
         // Admission: a plugin that fails, is replaced or says that it is down takes no calls.
         let (endpoint, admitted) = entry.endpoint.entry(&*services.clock);
@@ -114,7 +114,7 @@ impl Walk {
         endpoint: Arc<Endpoint>,
         probe: Option<Probe>,
         line: Option<Incoming<'_>>,
-    ) -> Asked {
+    ) -> NextSaid {
         let incoming = line.or_else(|| self.body.as_ref().map(Body::as_incoming));
         let (Some(Door::Sync(door)), Some(incoming)) = (&handler.door, incoming) else {
             let error = Error::internal("a handler without its line");
@@ -153,11 +153,11 @@ impl Walk {
         endpoint: Arc<Endpoint>,
         probe: Option<Probe>,
         line: Option<Incoming<'_>>,
-    ) -> Asked {
+    ) -> NextSaid {
         let has_next = self.chain.step.saturating_add(1) < self.route.handlers.len();
         self.leave_reader(line, has_next || !matches!(task, Task::Later(_)));
         let services = Arc::clone(&self.runners.services);
-        let work = Work::new(self, task, Arc::clone(&endpoint), probe);
+        let work = HandlerRun::new(self, task, Arc::clone(&endpoint), probe);
         let walk = work.walk();
         match endpoint.gate.submit(Box::new(work), endpoint.label.name.as_str()) {
             Ok(()) => None,
@@ -185,7 +185,11 @@ impl Walk {
     }
 
     /// Goes on when this session's own instance has started; the reader does not wait for it.
-    fn wait_for_instance(mut self, endpoint: Arc<Endpoint>, line: Option<Incoming<'_>>) -> Asked {
+    fn wait_for_instance(
+        mut self,
+        endpoint: Arc<Endpoint>,
+        line: Option<Incoming<'_>>,
+    ) -> NextSaid {
         self.leave_reader(line, true);
         let session = Arc::clone(&self.request.session);
         let parked = super::work::Parked::new(self);

@@ -10,7 +10,7 @@ use super::runners::Runners;
 use crate::counters::Count;
 use crate::layers::{NEVER, catch, micros};
 use crate::protocol::ErrorCode;
-use crate::request::{CancelReason, Phase, Request, Said, Session, Watched};
+use crate::request::{CancelReason, Request, Said, Session, SessionPhase, Watched};
 use crate::{Error, Result, Time};
 
 /// How often running calls are looked at. A deadline is met this much late at most.
@@ -117,7 +117,7 @@ fn cut(session: &Arc<Session>, request: &Request) {
     tracing::error!(session = %session.id(), %plugin, r#type = %request.spec.wire_type,
         "an inline handler hangs; its session is cut");
     session.services.counters.add(Count::HungReader);
-    session.life.advance(Phase::Closed);
+    session.life.advance(SessionPhase::Closed);
     session.end_all(CancelReason::Shutdown);
     if let Some(above) = session.services.above() {
         above.reader_hangs(session);

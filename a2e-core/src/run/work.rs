@@ -12,7 +12,7 @@ use crate::codec::Body;
 use crate::counters::Count;
 use crate::layers::{Entry, Job, Permit, Place, Probe, Run, catch, discard, text_of};
 use crate::plugin::{Before, BoxFuture, Door, EncodedWork, Ended, Handler};
-use crate::request::{Call, Now, Request, Resume, Said};
+use crate::request::{Call, Continuation, Now, Request, Said};
 use crate::route::{Endpoint, Found};
 use crate::{Error, Result};
 
@@ -49,7 +49,7 @@ impl Parked {
 }
 
 /// One handler's run, from the plugin's queue to its end.
-pub(super) struct Work {
+pub(super) struct HandlerRun {
     request: Arc<Request>,
     walk: Parked,
     endpoint: Arc<Endpoint>,
@@ -59,7 +59,7 @@ pub(super) struct Work {
     body: Option<Body>,
 }
 
-impl Work {
+impl HandlerRun {
     pub(super) fn new(
         walk: Walk,
         task: Task,
@@ -85,7 +85,7 @@ impl Work {
     }
 
     /// How the walk goes on after this run.
-    fn resume(&self) -> Resume {
+    fn resume(&self) -> Continuation {
         let (walk, endpoint) = (self.walk.clone(), Arc::clone(&self.endpoint));
         Box::new(move |said| {
             if let Some(walk) = walk.take() {
@@ -223,7 +223,7 @@ async fn until_cancelled<T>(request: &Request, future: BoxFuture<T>) -> Option<R
     result
 }
 
-impl Job for Work {
+impl Job for HandlerRun {
     fn run(&self) -> Run {
         self.run
     }

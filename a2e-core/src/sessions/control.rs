@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::handshake::Greeting;
 use super::hub::Served;
-use super::resume::Asked;
+use super::resume::ResumeAsked;
 use crate::codec::envelope::write_message;
 use crate::codec::scan::Scanned;
 use crate::codec::{Envelope, Incoming, decode, encode_fields};
@@ -36,7 +36,7 @@ pub(super) enum Control {
     /// The kernel's; it is answered, or needs no answer.
     Done,
     /// The kernel's; the reader has to resume a session before it goes on.
-    Resume(Box<Asked>),
+    Resume(Box<ResumeAsked>),
     /// A plugin's.
     NotMine,
 }

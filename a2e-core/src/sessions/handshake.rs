@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::hub::Served;
-use super::resume::Asked;
+use super::resume::ResumeAsked;
 use crate::Time;
-use crate::audit::{AuditRecord, Outcome};
+use crate::audit::{AuditRecord, RecordOutcome};
 use crate::config::Secret;
 use crate::counters::Count;
 use crate::out::Ring;
@@ -13,7 +13,7 @@ use crate::protocol::control::CapabilityMetadata;
 use crate::protocol::{
     AcceptedCapability, CapabilityName, HandshakeRequest, HandshakeResponse, HostFacts,
 };
-use crate::request::{Hold, Phase};
+use crate::request::{Hold, SessionPhase};
 
 /// Advice to agents: how many requests to keep in flight.
 const ADVISED_PARALLEL: u32 = 4;
@@ -41,7 +41,7 @@ impl Served {
         input_bytes: usize,
         now: Time,
         is_first: bool,
-    ) -> Option<Asked> {
+    ) -> Option<ResumeAsked> {
         let matches = |token: &Secret| token.matches(&request.auth_token);
         let is_operator = self.hub.services.config.operator_token.as_ref().is_some_and(matches);
         if let Some(token) = &self.hub.services.config.auth_token
@@ -63,8 +63,8 @@ impl Served {
         match request.resume.clone() {
             None => self.greet(&request, id, None),
             Some(resume) if resume.session_id.is_empty() => self.greet_fresh(&request, id),
-            Some(resume) if is_first && self.session.life.phase() == Phase::New => {
-                return Some(Asked { request, resume, id: id.to_owned(), input_bytes });
+            Some(resume) if is_first && self.session.life.phase() == SessionPhase::New => {
+                return Some(ResumeAsked { request, resume, id: id.to_owned(), input_bytes });
             }
             Some(_) => {
                 self.hub.services.counters.add(Count::ResumeRefused);
@@ -88,7 +88,7 @@ impl Served {
         };
         self.answer_handshake(&response, id, resume);
         // Pushes to all sessions come behind the answer, and behind what is sent again.
-        self.session.life.advance(Phase::Ready);
+        self.session.life.advance(SessionPhase::Ready);
         self.session.outbox.flush();
     }
 
@@ -171,7 +171,7 @@ impl Served {
             session_id: self.session.id().as_str(),
             req_id: id,
             kind: "handshake/req",
-            outcome: Outcome::Refused,
+            outcome: RecordOutcome::Refused,
             error_code: Some(code),
             input_bytes,
             ..AuditRecord::at(now)

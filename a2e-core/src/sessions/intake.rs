@@ -7,13 +7,13 @@ use super::control::Control;
 use super::hub::Served;
 use super::pace::Rate;
 use super::refuse::unhandled;
-use super::resume::Asked;
+use super::resume::ResumeAsked;
 use crate::codec::scan::{Key, Outline, Scanned, scan_into};
 use crate::codec::{Envelope, EnvelopeError, Incoming};
 use crate::counters::Count;
 use crate::protocol::ErrorCode;
 use crate::request::{Accepted, KeptAnswer, Request};
-use crate::request::{Asker, Phase};
+use crate::request::{Asker, SessionPhase};
 use crate::route::{Route, View};
 use crate::run::Walk;
 use crate::{Error, Result, Time};
@@ -31,7 +31,7 @@ pub(super) struct Intake {
     /// Whether nothing but refused handshakes was taken yet.
     is_first: bool,
     /// A handshake that has to be answered before another line is taken.
-    pub(super) asked: Option<Box<Asked>>,
+    pub(super) asked: Option<Box<ResumeAsked>>,
     /// The time, as of the last step.
     now: Time,
 }
@@ -79,7 +79,7 @@ impl Intake {
     /// Whether the next line has to wait.
     pub(super) fn has_to_stop(&self) -> bool {
         let session = &self.served.session;
-        let is_cut = session.life.phase() == Phase::Closed || self.asked.is_some();
+        let is_cut = session.life.phase() == SessionPhase::Closed || self.asked.is_some();
         is_cut || session.outbox.is_full() || session.has_too_many_bytes()
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::hub::{OperatorDesk, Served};
-use crate::audit::{AuditRecord, Outcome};
+use crate::audit::{AuditRecord, RecordOutcome};
 use crate::codec::envelope::write_message;
 use crate::codec::{Incoming, decode, encode_fields};
 use crate::protocol::host::{
@@ -18,7 +18,7 @@ use crate::request::{Hold, drained, error_fields};
 use crate::{Error, Result, Time};
 
 /// A request of an operator, as far as its answer needs it.
-struct Asked {
+struct Operation {
     kind: &'static str,
     id: String,
     input_bytes: usize,
@@ -29,7 +29,7 @@ impl Served {
     /// Handles a message of an operator; false when it is none.
     pub(super) fn operate(&self, kind: &str, id: &str, incoming: Incoming<'_>, at: Time) -> bool {
         let Some(kind) = super::CORE_TYPES.into_iter().find(|it| *it == kind) else { return false };
-        let asked = Asked { kind, id: id.to_owned(), input_bytes: incoming.text().len(), at };
+        let asked = Operation { kind, id: id.to_owned(), input_bytes: incoming.text().len(), at };
         let is_look = matches!(kind, "host/status/req" | "host/explain/req");
         let gate = if is_look { self.may_look() } else { self.gate() };
         let allowed = gate.and_then(|()| self.operator_desk());
@@ -81,7 +81,7 @@ impl Served {
     /// Answers when the work is done, or when the session ends before.
     fn work<T: Message + Serialize + Send>(
         &self,
-        asked: Asked,
+        asked: Operation,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) {
         let (served, hold) = (self.clone(), Hold::new(&self.session));
@@ -98,7 +98,7 @@ impl Served {
     }
 
     /// Sends the answer, and records what an operator did.
-    fn tell<T: Message + Serialize>(&self, asked: &Asked, answer: &Result<T>) {
+    fn tell<T: Message + Serialize>(&self, asked: &Operation, answer: &Result<T>) {
         let mut fields = Vec::with_capacity(512);
         let encoded = answer.as_ref().map_err(Clone::clone).and_then(|message| {
             encode_fields(message, &mut fields).map_err(|error| Error::internal(error.to_string()))
@@ -111,9 +111,9 @@ impl Served {
             }
         };
         let outcome = match &encoded {
-            Ok(()) => Outcome::Ok,
-            Err(error) if *error.code() == ErrorCode::RuntimeError => Outcome::Error,
-            Err(_) => Outcome::Refused,
+            Ok(()) => RecordOutcome::Ok,
+            Err(error) if *error.code() == ErrorCode::RuntimeError => RecordOutcome::Error,
+            Err(_) => RecordOutcome::Refused,
         };
         let now = self.session.now();
         self.session.outbox.append(|out| {

@@ -10,7 +10,7 @@ use super::hub::Served;
 use super::intake::Intake;
 use super::serve::{End, handshake_overdue, peer_left};
 use crate::codec::{LineBuffer, LineItem};
-use crate::request::{Phase, Session, drained, unless_draining};
+use crate::request::{Session, SessionPhase, drained, unless_draining};
 use crate::transport::ByteSource;
 
 /// Reads between two voluntary pauses.
@@ -46,7 +46,7 @@ impl Reader {
         loop {
             let is_done = self.take_lines();
             self.resume_if_asked().await;
-            if session.outbox.is_dead() || session.life.phase() == Phase::Closed {
+            if session.outbox.is_dead() || session.life.phase() == SessionPhase::Closed {
                 return End::Lost;
             }
             match hold_back(&session).await {

@@ -3,7 +3,7 @@
 use super::control::CORE_TYPES;
 use super::hub::Served;
 use crate::Error;
-use crate::audit::{AuditRecord, Outcome};
+use crate::audit::{AuditRecord, RecordOutcome};
 use crate::codec::envelope::write_message;
 use crate::counters::Count;
 use crate::protocol::ErrorCode;
@@ -33,7 +33,7 @@ impl Served {
                 req_id,
                 kind,
                 agent_id: session.agent_id_ref(),
-                outcome: Outcome::Refused,
+                outcome: RecordOutcome::Refused,
                 error_code: Some(error.code().as_str()),
                 input_bytes,
                 output_bytes: out.len() - before,

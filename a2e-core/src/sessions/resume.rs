@@ -11,7 +11,7 @@ use crate::request::{Session, drained};
 
 /// A resume that the reader is to carry out before it takes another line.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct ResumeAsked {
     pub(super) request: HandshakeRequest,
     pub(super) resume: Resume,
     /// The id of the request.
@@ -46,7 +46,7 @@ impl Served {
     }
 
     /// Goes on with an earlier session if this peer may, and answers.
-    pub(super) async fn resume(&self, asked: Asked) {
+    pub(super) async fn resume(&self, asked: ResumeAsked) {
         let (session, counters) = (&self.session, &self.hub.services.counters);
         let taken = tokio::select! {
             taken = self.take_over(&asked) => taken,
@@ -73,7 +73,7 @@ impl Served {
     }
 
     /// Becomes the session that is asked for; gives the gap, or `None` when that cannot be.
-    async fn take_over(&self, asked: &Asked) -> Option<i64> {
+    async fn take_over(&self, asked: &ResumeAsked) -> Option<i64> {
         let Resume { session_id, last_seq } = &asked.resume;
         // Ids are given out by us: what does not look like one is not looked up.
         let is_id = session_id.len() == 32

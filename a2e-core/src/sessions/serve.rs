@@ -10,7 +10,7 @@ use super::reader::Reader;
 use crate::Error;
 use crate::codec::envelope::write_message;
 use crate::counters::Count;
-use crate::request::{CancelReason, OnDetach, Phase, Session, drained, error_fields};
+use crate::request::{CancelReason, OnDetach, Session, SessionPhase, drained, error_fields};
 use crate::transport::{ByteSink, ByteSource, Connection, Identity};
 
 /// How long what a plugin said while it let go of a session may take to leave.
@@ -88,7 +88,7 @@ struct Open(Option<Served>);
 impl Drop for Open {
     fn drop(&mut self) {
         let Some(Served { hub, session }) = self.0.take() else { return };
-        session.life.advance(Phase::Closed);
+        session.life.advance(SessionPhase::Closed);
         session.outbox.kill();
         session.set_inline(None);
         session.outbox.release();
@@ -139,7 +139,7 @@ pub(super) async fn finish(served: &Served, end: End, source: Option<ByteSource>
             () = peer_left(session) => session.end_all(CancelReason::ClientGone),
         }
     }
-    session.life.advance(Phase::Draining);
+    session.life.advance(SessionPhase::Draining);
     let is_gone = end == End::Lost || session.outbox.is_dead();
     let reason = if is_gone { CancelReason::ClientGone } else { CancelReason::Shutdown };
     session.end_all(reason);
@@ -153,7 +153,7 @@ pub(super) async fn finish(served: &Served, end: End, source: Option<ByteSource>
     if sent != Ok(true) && !session.outbox.is_dead() {
         tracing::debug!(session = %session.id(), "the peer did not read its last messages");
     }
-    session.life.advance(Phase::Closed);
+    session.life.advance(SessionPhase::Closed);
     session.outbox.close();
     if let Some(source) = source.filter(|_| end == End::Drain && !session.peer.is_stdio) {
         read_rest(source).await;

@@ -42,7 +42,7 @@ pub use key::StateKey;
 pub use live::Alone;
 pub use memory::MemoryStore;
 pub use migrate::Versions;
-pub use place::Place;
+pub use place::StorePlace;
 pub(crate) use place::open_for_host;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;

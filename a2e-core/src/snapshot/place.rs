@@ -16,14 +16,14 @@ const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// A store that outlives its hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum StorePlace {
     /// One file per state.
     Folder(PathBuf),
     /// An SQLite file.
     Database(PathBuf),
 }
 
-impl Place {
+impl StorePlace {
     /// The place of a configured store.
     ///
     /// # Errors

@@ -27,13 +27,13 @@ pub fn memory_pair() -> (Connection, Connection) {
 /// One direction: bounded bytes, a reader that polls, a writer that polls or blocks.
 #[derive(Debug)]
 pub(super) struct Pipe {
-    state: Mutex<State>,
+    state: Mutex<PipeState>,
     /// Wakes a thread that blocks on either end.
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PipeState {
     bytes: VecDeque<u8>,
     is_closed: bool,
     reader: Option<Waker>,
@@ -47,7 +47,7 @@ impl Pipe {
     }
 
     /// Guards the bytes; held for a copy, never across a wait.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PipeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -65,7 +65,7 @@ impl Pipe {
         Ok(room)
     }
 
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
+    fn wake(&self, mut state: MutexGuard<'_, PipeState>) {
         let (reader, writer) = (state.reader.take(), state.writer.take());
         drop(state);
         self.changed.notify_all();

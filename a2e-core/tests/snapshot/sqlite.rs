@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use a2e_core::snapshot::{Generation, Place, SnapshotStore, SqliteStore, StateKey};
+use a2e_core::snapshot::{Generation, SnapshotStore, SqliteStore, StateKey, StorePlace};
 use rusqlite::Connection;
 
 use crate::{child_command, key, state, value};
@@ -214,8 +214,8 @@ fn r51_hosts_that_start_together_make_one_store() {
 fn a_restore_is_alone_and_a_tool_is_not_taken_for_a_host() {
     let (folder, store) = two();
     let filed = a2e_core::snapshot::FileStore::open(folder.path().join("filed")).unwrap();
-    let places = [Place::find(store.path()).unwrap(), Place::find(filed.root()).unwrap()];
-    assert_eq!(places[0], Place::Database(store.path().to_owned()));
+    let places = [StorePlace::find(store.path()).unwrap(), StorePlace::find(filed.root()).unwrap()];
+    assert_eq!(places[0], StorePlace::Database(store.path().to_owned()));
     for place in &places {
         assert!(place.alone().unwrap().is_none(), "{place:?}: a host is there");
     }
@@ -229,10 +229,10 @@ fn a_restore_is_alone_and_a_tool_is_not_taken_for_a_host() {
         // A host that starts waits for the end.
         let path = place.path().to_owned();
         let host = match place {
-            Place::Folder(_) => std::thread::spawn(move || {
+            StorePlace::Folder(_) => std::thread::spawn(move || {
                 a2e_core::snapshot::FileStore::open(path).unwrap().load(&key()).unwrap()
             }),
-            Place::Database(_) => {
+            StorePlace::Database(_) => {
                 std::thread::spawn(move || SqliteStore::open(path).unwrap().load(&key()).unwrap())
             }
         };
@@ -243,11 +243,11 @@ fn a_restore_is_alone_and_a_tool_is_not_taken_for_a_host() {
         assert_eq!(value(&host.join().unwrap().unwrap().state), 10);
     }
     for missing in ["nothing", "nothing/at/all"] {
-        let error = Place::find(&folder.path().join(missing)).unwrap_err();
+        let error = StorePlace::find(&folder.path().join(missing)).unwrap_err();
         assert!(error.message().contains("No such file"), "{error}");
     }
     fs::write(folder.path().join("text"), "text").unwrap();
-    let error = Place::find(&folder.path().join("text")).unwrap_err();
+    let error = StorePlace::find(&folder.path().join("text")).unwrap_err();
     assert!(error.message().contains("neither a folder nor an SQLite file"), "{error}");
 }
 

@@ -1,6 +1,6 @@
 //! The lines of the audit file: formatted by hand, because each message has one.
 
-use super::Outcome;
+use super::RecordOutcome;
 use super::packed::{PackedCommon, Unpacked};
 use crate::Time;
 use crate::codec::encode::{encode_seconds, hex};
@@ -96,7 +96,7 @@ impl Forms {
         push(
             &mut self.success,
             match fields.outcome {
-                Outcome::Ok => ",\"success\":true,\"duration_ms\":",
+                RecordOutcome::Ok => ",\"success\":true,\"duration_ms\":",
                 _ => ",\"success\":false,\"duration_ms\":",
             },
         );

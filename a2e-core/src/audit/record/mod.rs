@@ -12,7 +12,7 @@ use crate::Time;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum RecordOutcome {
     /// A reply that is not an `error`.
     #[default]
     Ok,
@@ -30,9 +30,9 @@ pub enum Outcome {
     Panic,
 }
 
-impl Outcome {
+impl RecordOutcome {
     /// Every outcome.
-    pub const ALL: [Outcome; 7] = [
+    pub const ALL: [RecordOutcome; 7] = [
         Self::Ok,
         Self::Error,
         Self::Refused,
@@ -77,8 +77,8 @@ pub struct AuditRecord<'a> {
     pub plugin: Option<&'a str>,
     /// The agent, as the handshake named it.
     pub agent_id: Option<&'a str>,
-    /// How it ended; `success` is true for [`Outcome::Ok`] alone.
-    pub outcome: Outcome,
+    /// How it ended; `success` is true for [`RecordOutcome::Ok`] alone.
+    pub outcome: RecordOutcome,
     /// The code of the error that was answered.
     pub error_code: Option<&'a str>,
     /// Size of the request's line.
@@ -100,7 +100,7 @@ impl AuditRecord<'_> {
             kind: "",
             plugin: None,
             agent_id: None,
-            outcome: Outcome::Ok,
+            outcome: RecordOutcome::Ok,
             error_code: None,
             input_bytes: 0,
             output_bytes: 0,

@@ -5,7 +5,7 @@
 //! processor's cache for code (32 KiB), so that most of it was fetched anew for every message.
 
 use super::line::MAX_TEXT;
-use super::{AuditRecord, Outcome};
+use super::{AuditRecord, RecordOutcome};
 use crate::Time;
 
 /// Bytes that are kept of a text: a little more than a line has of it, so that the writer sees that the
@@ -106,7 +106,7 @@ pub(super) struct CommonFields<'a> {
     pub(super) plugin: Option<&'a [u8]>,
     pub(super) agent_id: Option<&'a [u8]>,
     pub(super) error_code: Option<&'a [u8]>,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: RecordOutcome,
 }
 
 impl<'a> Unpacked<'a> {
@@ -137,13 +137,13 @@ impl<'a> Unpacked<'a> {
 impl<'a> PackedCommon<'a> {
     pub(super) fn fields(&self) -> CommonFields<'a> {
         let (outcome, mut texts) = self.0.split_first().unwrap_or((&0, &[]));
-        let is_it = |it: &Outcome| *it as u8 == *outcome;
+        let is_it = |it: &RecordOutcome| *it as u8 == *outcome;
         CommonFields {
             kind: text(&mut texts).unwrap_or_default(),
             plugin: text(&mut texts),
             agent_id: text(&mut texts),
             error_code: text(&mut texts),
-            outcome: Outcome::ALL.into_iter().find(is_it).unwrap_or_default(),
+            outcome: RecordOutcome::ALL.into_iter().find(is_it).unwrap_or_default(),
         }
     }
 }

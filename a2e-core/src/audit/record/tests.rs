@@ -27,7 +27,7 @@ fn sample() -> AuditRecord<'static> {
         kind: "tool/call/req",
         plugin: Some("tools"),
         agent_id: Some("agent"),
-        outcome: Outcome::Error,
+        outcome: RecordOutcome::Error,
         error_code: Some("tool_denied"),
         input_bytes: 120,
         output_bytes: 80,
@@ -64,11 +64,11 @@ fn r54_a_line_has_every_field_under_its_exact_name() {
 
 #[test]
 fn r55_every_outcome_is_recorded_and_only_ok_is_a_success() {
-    for outcome in Outcome::ALL {
+    for outcome in RecordOutcome::ALL {
         let record = AuditRecord { outcome, ..AuditRecord::at(time(1)) };
         let value: Value = serde_json::from_slice(&line(&record, 1)).unwrap();
         assert_eq!(value["outcome"], outcome.as_str());
-        assert_eq!(value["success"], outcome == Outcome::Ok);
+        assert_eq!(value["success"], outcome == RecordOutcome::Ok);
         assert_eq!(value["plugin"], Value::Null);
         assert_eq!(value["error_code"], Value::Null);
     }
@@ -151,8 +151,8 @@ fn lines_made_one_after_the_other_are_those_of_each_record_by_itself() {
         sample(),
         sample(),
         AuditRecord { session_id: "", ..sample() },
-        AuditRecord { outcome: Outcome::Ok, error_code: None, ..sample() },
-        AuditRecord { outcome: Outcome::Panic, error_code: None, ..sample() },
+        AuditRecord { outcome: RecordOutcome::Ok, error_code: None, ..sample() },
+        AuditRecord { outcome: RecordOutcome::Panic, error_code: None, ..sample() },
         AuditRecord { plugin: None, agent_id: Some("tools"), ..sample() },
         AuditRecord { plugin: Some("tools"), agent_id: None, kind: &long, ..sample() },
         AuditRecord { correlation_id: None, req_id: &long, ..sample() },
@@ -187,7 +187,7 @@ fn the_longest_possible_line_fits() {
         agent_id: Some(&text),
         error_code: Some(&text),
         correlation_id: Some(&text),
-        outcome: Outcome::ClientGone,
+        outcome: RecordOutcome::ClientGone,
         input_bytes: usize::MAX,
         output_bytes: usize::MAX,
     };

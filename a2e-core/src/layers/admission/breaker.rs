@@ -29,7 +29,7 @@ pub(super) enum Admit {
 /// Failures of one plugin instance: panics, crashes, and time-outs at its own deadlines.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
-    phase: Phase,
+    phase: Circuit,
     in_a_row: u32,
     recent: Window,
     /// How long it was open the last time; zero after it closed.
@@ -39,7 +39,7 @@ pub(crate) struct Breaker {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+enum Circuit {
     #[default]
     Closed,
     Open {
@@ -54,28 +54,28 @@ enum Phase {
 impl Breaker {
     pub(crate) fn state(&self) -> BreakerState {
         match self.phase {
-            Phase::Closed => BreakerState::Closed,
-            Phase::Open { .. } => BreakerState::Open,
-            Phase::Probing { .. } => BreakerState::Probing,
+            Circuit::Closed => BreakerState::Closed,
+            Circuit::Open { .. } => BreakerState::Open,
+            Circuit::Probing { .. } => BreakerState::Probing,
         }
     }
 
     /// Whether nothing has to be noted of calls that end well.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.phase == Phase::Closed && self.in_a_row == 0 && self.recent.is_empty()
+        self.phase == Circuit::Closed && self.in_a_row == 0 && self.recent.is_empty()
     }
 
     /// Asks for one call. After the wait one call at a time is let through as a probe.
     pub(super) fn admit(&mut self, now: Duration) -> Admit {
         match self.phase {
-            Phase::Closed => Admit::Go,
-            Phase::Open { until } if now < until => Admit::Wait(until.saturating_sub(now)),
-            Phase::Probing { since, .. } if now < since + PROBE_LEASE => {
+            Circuit::Closed => Admit::Go,
+            Circuit::Open { until } if now < until => Admit::Wait(until.saturating_sub(now)),
+            Circuit::Probing { since, .. } if now < since + PROBE_LEASE => {
                 Admit::Wait((since + PROBE_LEASE).saturating_sub(now))
             }
-            Phase::Open { .. } | Phase::Probing { .. } => {
+            Circuit::Open { .. } | Circuit::Probing { .. } => {
                 self.probes += 1;
-                self.phase = Phase::Probing { number: self.probes, since: now };
+                self.phase = Circuit::Probing { number: self.probes, since: now };
                 Admit::Probe(self.probes)
             }
         }
@@ -83,8 +83,8 @@ impl Breaker {
 
     /// A probe ended without a verdict; the next call is one.
     pub(super) fn give_up_probe(&mut self, number: u64) {
-        if matches!(self.phase, Phase::Probing { number: open, .. } if open == number) {
-            self.phase = Phase::Open { until: Duration::ZERO };
+        if matches!(self.phase, Circuit::Probing { number: open, .. } if open == number) {
+            self.phase = Circuit::Open { until: Duration::ZERO };
         }
     }
 
@@ -93,14 +93,14 @@ impl Breaker {
         self.recent.note(now, false);
         self.in_a_row += 1;
         let opens = match self.phase {
-            Phase::Closed => self.in_a_row >= IN_A_ROW || self.recent.is_half_bad(),
-            Phase::Probing { .. } => true,
+            Circuit::Closed => self.in_a_row >= IN_A_ROW || self.recent.is_half_bad(),
+            Circuit::Probing { .. } => true,
             // A call from before it opened.
-            Phase::Open { .. } => false,
+            Circuit::Open { .. } => false,
         };
         if opens {
             self.waited = (self.waited * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
-            self.phase = Phase::Open { until: now + self.waited };
+            self.phase = Circuit::Open { until: now + self.waited };
             self.recent.clear();
             self.opened += 1;
         }
@@ -109,12 +109,12 @@ impl Breaker {
 
     /// A call ended well, whatever it answered; true when that closed the breaker.
     pub(crate) fn went_well(&mut self, now: Duration) -> bool {
-        if let Phase::Open { .. } = self.phase {
+        if let Circuit::Open { .. } = self.phase {
             // A call from before it opened says nothing about now.
             return false;
         }
         self.in_a_row = 0;
-        if let Phase::Probing { .. } = self.phase {
+        if let Circuit::Probing { .. } = self.phase {
             *self = Self { opened: self.opened, probes: self.probes, ..Self::default() };
             return true;
         }

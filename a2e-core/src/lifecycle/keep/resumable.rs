@@ -26,10 +26,10 @@ pub(crate) struct Resumable {
     pub(crate) id: SessionId,
     pub(crate) principal: Principal,
     /// Guards where it stands; held for a look or a change, never while a plugin runs.
-    stage: Mutex<Stage>,
+    stage: Mutex<Custody>,
     changed: Notify,
     /// What is known of its saved state, by plugin.
-    kept: Mutex<HashMap<PluginName, Kept>>,
+    kept: Mutex<HashMap<PluginName, KeptState>>,
     /// Wall milliseconds of its record in the store; 0: it has none.
     pub(crate) recorded_ms: AtomicU64,
     /// Whether plugins have what they kept of it; until then nothing of theirs is saved.
@@ -39,14 +39,14 @@ pub(crate) struct Resumable {
 }
 
 #[derive(Debug)]
-struct Stage {
-    place: Place,
+struct Custody {
+    place: Holder,
     /// The number of the last attempt to resume it; only that one may succeed.
     latest: u64,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Holder {
     /// A connection has it, or is losing it.
     Live(Weak<Session>),
     /// No connection has it; it can be resumed until this monotonic time. The ring is gone after a restart.
@@ -57,7 +57,7 @@ enum Place {
 
 /// What is known of a plugin's state of one session.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Kept {
+pub(crate) struct KeptState {
     /// The hash of what is in the store; `None`: nothing, or not known.
     pub(crate) saved: Option<u64>,
     /// It could not be restored, and is not to be overwritten by what the plugin has without it.
@@ -77,20 +77,20 @@ enum Claim {
 impl Resumable {
     /// A session that goes on over the connection of `session`.
     pub(crate) fn live(session: &Arc<Session>, principal: Principal) -> Arc<Self> {
-        let place = Place::Live(Arc::downgrade(session));
+        let place = Holder::Live(Arc::downgrade(session));
         Self::new(session.id().clone(), principal, place)
     }
 
     /// A session of an earlier life of the host, with this long to go.
     pub(crate) fn stored(id: SessionId, principal: Principal, until: Duration) -> Arc<Self> {
-        Self::new(id, principal, Place::Parked { ring: None, until })
+        Self::new(id, principal, Holder::Parked { ring: None, until })
     }
 
-    fn new(id: SessionId, principal: Principal, place: Place) -> Arc<Self> {
+    fn new(id: SessionId, principal: Principal, place: Holder) -> Arc<Self> {
         Arc::new(Self {
             id,
             principal,
-            stage: Mutex::new(Stage { place, latest: 0 }),
+            stage: Mutex::new(Custody { place, latest: 0 }),
             changed: Notify::new(),
             kept: Mutex::default(),
             recorded_ms: AtomicU64::new(0),
@@ -99,21 +99,21 @@ impl Resumable {
         })
     }
 
-    fn stage(&self) -> MutexGuard<'_, Stage> {
+    fn stage(&self) -> MutexGuard<'_, Custody> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<PluginName, Kept>> {
+    fn kept(&self) -> MutexGuard<'_, HashMap<PluginName, KeptState>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known of a plugin's state.
-    pub(crate) fn kept_of(&self, plugin: &PluginName) -> Kept {
+    pub(crate) fn kept_of(&self, plugin: &PluginName) -> KeptState {
         self.kept().get(plugin).copied().unwrap_or_default()
     }
 
     /// Notes what is known of a plugin's state.
-    pub(crate) fn keep(&self, plugin: &PluginName, kept: Kept) {
+    pub(crate) fn keep(&self, plugin: &PluginName, kept: KeptState) {
         self.kept().insert(plugin.clone(), kept);
     }
 
@@ -134,19 +134,19 @@ impl Resumable {
     /// The connection that has it.
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
         match &self.stage().place {
-            Place::Live(session) => session.upgrade(),
-            Place::Parked { .. } | Place::Gone => None,
+            Holder::Live(session) => session.upgrade(),
+            Holder::Parked { .. } | Holder::Gone => None,
         }
     }
 
     /// Whether an attempt that knows the first `received` lines can succeed as things stand.
     pub(crate) fn may_resume(&self, received: u64, now: Duration) -> bool {
         let live = match &self.stage().place {
-            Place::Live(session) => session.upgrade(),
-            Place::Parked { ring, until } => {
+            Holder::Live(session) => session.upgrade(),
+            Holder::Parked { ring, until } => {
                 return now < *until && ring.as_ref().is_none_or(|it| it.gap(received).is_some());
             }
-            Place::Gone => return false,
+            Holder::Gone => return false,
         };
         // Without a ring it is being parked; the claim looks again.
         live.is_none_or(|it| it.outbox.numbered().is_none_or(|sent| received <= sent))
@@ -197,15 +197,15 @@ impl Resumable {
             return Claim::Refused;
         }
         let ring = match &mut stage.place {
-            Place::Gone => return Claim::Refused,
-            Place::Live(holder) => return Claim::Wait(holder.upgrade()),
-            Place::Parked { until, .. } if now >= *until => return Claim::Refused,
-            Place::Parked { ring: Some(ring), .. } if ring.gap(received).is_none() => {
+            Holder::Gone => return Claim::Refused,
+            Holder::Live(holder) => return Claim::Wait(holder.upgrade()),
+            Holder::Parked { until, .. } if now >= *until => return Claim::Refused,
+            Holder::Parked { ring: Some(ring), .. } if ring.gap(received).is_none() => {
                 return Claim::Refused;
             }
-            Place::Parked { ring, .. } => ring.take(),
+            Holder::Parked { ring, .. } => ring.take(),
         };
-        stage.place = Place::Live(Arc::downgrade(session));
+        stage.place = Holder::Live(Arc::downgrade(session));
         self.is_restored.store(false, Ordering::Release);
         Claim::Taken(ring)
     }
@@ -213,10 +213,10 @@ impl Resumable {
     /// The connection of `session` has ended; it can be resumed until then.
     pub(crate) fn park(&self, session: &Session, ring: Option<Box<Ring>>, until: Duration) {
         let mut stage = self.stage();
-        if let Place::Live(holder) = &stage.place
+        if let Holder::Live(holder) = &stage.place
             && std::ptr::eq(holder.as_ptr(), session)
         {
-            stage.place = Place::Parked { ring, until };
+            stage.place = Holder::Parked { ring, until };
         }
         drop(stage);
         self.changed.notify_waiters();
@@ -225,11 +225,11 @@ impl Resumable {
     /// Forgets it for good if its time is over; true for the first call that does.
     pub(crate) fn expire(&self, now: Duration) -> bool {
         let mut stage = self.stage();
-        let Place::Parked { until, .. } = &stage.place else { return false };
+        let Holder::Parked { until, .. } = &stage.place else { return false };
         if now < *until {
             return false;
         }
-        stage.place = Place::Gone;
+        stage.place = Holder::Gone;
         drop(stage);
         self.changed.notify_waiters();
         true
@@ -238,22 +238,22 @@ impl Resumable {
     /// Until when it waits, and the bytes that it keeps; `None` where nobody waits for a resume.
     fn parked(&self) -> Option<(Duration, usize)> {
         match &self.stage().place {
-            Place::Parked { ring, until } => {
+            Holder::Parked { ring, until } => {
                 Some((*until, ring.as_ref().map_or(0, |ring| ring.bytes())))
             }
-            Place::Live(_) | Place::Gone => None,
+            Holder::Live(_) | Holder::Gone => None,
         }
     }
 
     fn is_held_by(&self, session: &Session) -> bool {
         match &self.stage().place {
-            Place::Live(holder) => std::ptr::eq(holder.as_ptr(), session),
-            Place::Parked { .. } | Place::Gone => false,
+            Holder::Live(holder) => std::ptr::eq(holder.as_ptr(), session),
+            Holder::Parked { .. } | Holder::Gone => false,
         }
     }
 
     fn shorten(&self, to: Option<Duration>) {
-        if let Place::Parked { ring, until } = &mut self.stage().place {
+        if let Holder::Parked { ring, until } = &mut self.stage().place {
             match (to, ring) {
                 (Some(now), _) => *until = now,
                 (None, Some(ring)) => ring.empty(),

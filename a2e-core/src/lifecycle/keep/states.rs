@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Kept, Principal, Resumable};
+use super::{KeptState, Principal, Resumable};
 use crate::counters::Count;
 use crate::lifecycle::load::on_thread;
 use crate::lifecycle::state::KEY;
@@ -258,7 +258,7 @@ impl Plugins {
         // Until they are read, nothing is to be saved in their place.
         for slot in &slots {
             let saved = resumable.kept_of(slot.name()).saved;
-            resumable.keep(slot.name(), Kept { saved, is_unread: true });
+            resumable.keep(slot.name(), KeptState { saved, is_unread: true });
         }
         let Some(turn) = self.turn_to_store(resumable).await else { return };
         let id = resumable.id.clone();
@@ -323,7 +323,7 @@ impl Plugins {
             Some(own) => own.restore(&session, state, limit),
         };
         if self.for_session(&slot, &id, "restore", work).await.is_ok() {
-            resumable.keep(slot.name(), Kept { saved, is_unread: false });
+            resumable.keep(slot.name(), KeptState { saved, is_unread: false });
         }
     }
 }
@@ -340,7 +340,7 @@ fn store_one(
             let saved = Some(hash(state));
             if kept.saved != saved {
                 store.save(&key, state)?;
-                resumable.keep(plugin, Kept { saved, is_unread: false });
+                resumable.keep(plugin, KeptState { saved, is_unread: false });
             }
         }
         // What it kept before is over.

@@ -35,14 +35,14 @@ pub(super) struct Answers(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    by_id: HashMap<Box<str>, Kept>,
+    by_id: HashMap<Box<str>, Remembered>,
     /// Oldest first, with the time at which each ended.
     order: VecDeque<(Duration, Box<str>)>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Remembered {
     mark: u32,
     length: usize,
     line: Option<Arc<[u8]>>,
@@ -55,7 +55,7 @@ impl Answers {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inner.drop_id(&request.id);
         inner.bytes += line.as_ref().map_or(0, |line: &Arc<[u8]>| line.len());
-        let kept = Kept { mark, length: request.input_bytes, line };
+        let kept = Remembered { mark, length: request.input_bytes, line };
         inner.by_id.insert(request.id.clone(), kept);
         inner.order.push_back((now.mono, request.id.clone()));
         inner.trim(now);

@@ -14,23 +14,23 @@ use crate::{Error, Result};
 /// Questions of one session that may wait.
 const MOST: usize = 256;
 
-type Answer = Result<RawJson>;
+type AgentAnswer = Result<RawJson>;
 
 /// Questions by id.
 #[derive(Debug, Default)]
 pub(crate) struct Asks {
     /// Held for a look-up or a change.
-    waiting: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
+    waiting: Mutex<HashMap<String, oneshot::Sender<AgentAnswer>>>,
     count: AtomicUsize,
 }
 
 impl Asks {
-    fn waiting(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<Answer>>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<AgentAnswer>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A new question: its id, and where its answer comes.
-    pub(super) fn begin(&self, ids: &IdSource) -> Result<(String, oneshot::Receiver<Answer>)> {
+    pub(super) fn begin(&self, ids: &IdSource) -> Result<(String, oneshot::Receiver<AgentAnswer>)> {
         let (sender, answer) = oneshot::channel();
         let id = ids.next_id().as_str().to_owned();
         let mut waiting = self.waiting();

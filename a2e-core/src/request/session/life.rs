@@ -11,7 +11,7 @@ use super::Session;
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(crate) enum Phase {
+pub(crate) enum SessionPhase {
     /// No good handshake yet.
     New = 0,
     /// Serving.
@@ -41,17 +41,17 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    pub(crate) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> SessionPhase {
         match self.phase.load(Ordering::Acquire) {
-            0 => Phase::New,
-            1 => Phase::Ready,
-            2 => Phase::Draining,
-            _ => Phase::Closed,
+            0 => SessionPhase::New,
+            1 => SessionPhase::Ready,
+            2 => SessionPhase::Draining,
+            _ => SessionPhase::Closed,
         }
     }
 
     /// Goes on to a later phase; never back.
-    pub(crate) fn advance(&self, phase: Phase) {
+    pub(crate) fn advance(&self, phase: SessionPhase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
         self.advanced.notify_waiters();
         self.changed.notify_waiters();
@@ -59,7 +59,7 @@ impl Life {
 
     /// Whether it takes no more requests.
     pub(crate) fn is_ending(&self) -> bool {
-        self.phase() >= Phase::Draining
+        self.phase() >= SessionPhase::Draining
     }
 
     /// True for the first caller, which tells plugins that the session has ended.
@@ -75,7 +75,7 @@ impl Life {
         *self.drain_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn wait_phase(&self, phase: Phase) {
+    async fn wait_phase(&self, phase: SessionPhase) {
         wait_on(&self.advanced, || self.phase() >= phase).await;
     }
 }
@@ -95,7 +95,7 @@ async fn wait_on(told: &Notify, done: impl Fn() -> bool) {
 
 impl Session {
     pub(crate) fn is_open(&self) -> bool {
-        self.life.phase() != Phase::Closed && !self.outbox.is_dead()
+        self.life.phase() != SessionPhase::Closed && !self.outbox.is_dead()
     }
 
     /// Takes no more requests and ends when idle, at `until` (monotonic) at the latest.
@@ -103,7 +103,7 @@ impl Session {
         let mut deadline = self.life.drain_until.lock().unwrap_or_else(PoisonError::into_inner);
         *deadline = Some(deadline.map_or(until, |earlier| earlier.min(until)));
         drop(deadline);
-        self.life.advance(Phase::Draining);
+        self.life.advance(SessionPhase::Draining);
     }
 
     /// Whether nothing is left to do: no request, no hold, and all that was answered has left.
@@ -150,15 +150,15 @@ pub(crate) async fn unless_draining(session: &Session, room: impl Future<Output 
 
 /// Waits until a session that drains is idle or past its deadline.
 pub(crate) async fn drained(session: &Session) {
-    session.life.wait_phase(Phase::Draining).await;
+    session.life.wait_phase(SessionPhase::Draining).await;
     loop {
         let now = session.now().mono;
         let left =
             session.life.drain_deadline().map_or(Duration::ZERO, |until| until.saturating_sub(now));
-        if left.is_zero() || session.life.phase() == Phase::Closed {
+        if left.is_zero() || session.life.phase() == SessionPhase::Closed {
             return;
         }
-        let is_done = |it: &Session| it.is_idle() || it.life.phase() == Phase::Closed;
+        let is_done = |it: &Session| it.is_idle() || it.life.phase() == SessionPhase::Closed;
         // Woken again when the deadline is brought forward.
         let idle = session.wait_changed(is_done);
         if tokio::time::timeout(left.min(Duration::from_millis(50)), idle).await.is_ok() {

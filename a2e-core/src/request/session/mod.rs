@@ -36,7 +36,7 @@ use crate::transport::{Identity, Peer};
 
 pub(crate) use answers::KeptAnswer;
 pub use handle::{Hold, SessionHandle};
-pub(crate) use life::{Phase, drained, unless_draining};
+pub(crate) use life::{SessionPhase, drained, unless_draining};
 pub(crate) use live::LiveSessions;
 
 /// What becomes of a session when its connection is lost.
@@ -52,7 +52,7 @@ pub enum OnDetach {
 pub(crate) struct Session {
     /// Tells it from every other session of the host, also from one of the same id.
     pub(crate) number: u64,
-    id: Ids,
+    id: SessionIds,
     pub(crate) peer: Peer,
     pub(crate) identity: Identity,
     pub(crate) outbox: Arc<Outbox>,
@@ -68,7 +68,7 @@ pub(crate) struct Session {
 }
 
 /// The id that it was opened with, and that of the session that it goes on with.
-struct Ids {
+struct SessionIds {
     first: SessionId,
     resumed: OnceLock<SessionId>,
 }
@@ -119,7 +119,7 @@ impl Session {
         agent.is_authenticated.store(is_open, Ordering::Release);
         Arc::new(Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-            id: Ids { first: id, resumed: OnceLock::new() },
+            id: SessionIds { first: id, resumed: OnceLock::new() },
             peer,
             identity,
             outbox,
@@ -191,7 +191,7 @@ impl Session {
 
     /// Whether it asked for this capability and got it.
     pub(crate) fn uses(&self, capability: &CapabilityName) -> bool {
-        self.life.phase() == Phase::Ready
+        self.life.phase() == SessionPhase::Ready
             && self.agent.used.lock().unwrap_or_else(PoisonError::into_inner).contains(capability)
     }
 

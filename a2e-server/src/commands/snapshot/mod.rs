@@ -11,7 +11,7 @@ mod source;
 
 use std::path::PathBuf;
 
-use a2e_core::snapshot::{Place, State};
+use a2e_core::snapshot::{State, StorePlace};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -55,20 +55,22 @@ struct StoreArgs {
 
 impl StoreArgs {
     /// Where the store is; none was named: `None`.
-    fn place(&self) -> Result<Option<Place>, Failure> {
+    fn place(&self) -> Result<Option<StorePlace>, Failure> {
         // The command line beats the environment.
         if let Some(path) = &self.store {
-            return Place::find(path).map(Some).map_err(|error| Failure::refused(error.message()));
+            return StorePlace::find(path)
+                .map(Some)
+                .map_err(|error| Failure::refused(error.message()));
         }
         let Some(file) = &self.config else { return Ok(None) };
         let config = defaults::load(Some(file))?;
         let refused = |why: &str| Failure::refused(format_args!("{}: {why}", file.display()));
         let store = config.snapshot_store.as_ref();
         let store = store.ok_or_else(|| refused("there is no `snapshot_store` in it"))?;
-        Place::of(store).map(Some).map_err(|error| refused(error.message()))
+        StorePlace::of(store).map(Some).map_err(|error| refused(error.message()))
     }
 
-    fn needed(&self) -> Result<Place, Failure> {
+    fn needed(&self) -> Result<StorePlace, Failure> {
         self.place()?.ok_or_else(|| {
             Failure::usage(
                 "say which store: --store PATH, or -c FILE with a `snapshot_store` (see --help)",

@@ -1,7 +1,7 @@
 //! `a2e snapshot restore`: states of an archive, or of another store, are put into a store.
 
 use a2e_core::protocol::PluginName;
-use a2e_core::snapshot::{Place, SnapshotStore, StateKey};
+use a2e_core::snapshot::{SnapshotStore, StateKey, StorePlace};
 use clap::Args;
 use serde::Serialize;
 
@@ -76,7 +76,7 @@ pub(super) fn run(args: &RestoreArgs) -> Result<(), Failure> {
 }
 
 /// Keeps hosts out; without it only by force.
-fn alone(into: &Place, is_forced: bool) -> Result<Option<a2e_core::snapshot::Alone>, Failure> {
+fn alone(into: &StorePlace, is_forced: bool) -> Result<Option<a2e_core::snapshot::Alone>, Failure> {
     let path = into.path().display();
     match into.alone() {
         Ok(Some(alone)) => Ok(Some(alone)),
@@ -95,7 +95,7 @@ fn alone(into: &Place, is_forced: bool) -> Result<Option<a2e_core::snapshot::Alo
 fn restore(
     args: &RestoreArgs,
     from: &Source,
-    into: &Place,
+    into: &StorePlace,
     store: Option<&dyn SnapshotStore>,
 ) -> Result<Outcome, Failure> {
     let plugin = args.plugin.as_deref().map(PluginName::from);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use a2e_core::protocol::PluginName;
 use a2e_core::protocol::host::{HostSnapshot, HostSnapshotRequest};
-use a2e_core::snapshot::{ArchiveWriter, Place};
+use a2e_core::snapshot::{ArchiveWriter, StorePlace};
 use a2e_core::{Clock, SystemClock};
 use clap::Args;
 use serde::Serialize;
@@ -98,7 +98,7 @@ fn ask(args: &SaveArgs, address: &str) -> Result<HostSnapshot, Failure> {
     asked
 }
 
-fn write(args: &SaveArgs, path: &Path, place: &Place) -> Result<Archived, Failure> {
+fn write(args: &SaveArgs, path: &Path, place: &StorePlace) -> Result<Archived, Failure> {
     let refused = |error: a2e_core::Error| Failure::refused(error.message());
     let store = existing(place)?;
     let plugin = args.plugin.as_deref().map(PluginName::from);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use a2e_core::snapshot::{Archive, Generation, Place, SnapshotStore, State, StateKey};
+use a2e_core::snapshot::{Archive, Generation, SnapshotStore, State, StateKey, StorePlace};
 
 use crate::Failure;
 
@@ -59,13 +59,13 @@ pub(super) fn open(path: &Path) -> Result<Arc<dyn SnapshotStore>, Failure> {
     if Archive::is_at(path) {
         return Ok(Arc::new(Archive::open(PathBuf::from(path)).map_err(refused)?));
     }
-    let place = Place::find(path)
+    let place = StorePlace::find(path)
         .map_err(|error| Failure::refused(format_args!("{}, and no archive", error.message())))?;
     place.open().map_err(refused)
 }
 
 /// A store that must be there: to look must not make one.
-pub(super) fn existing(place: &Place) -> Result<Arc<dyn SnapshotStore>, Failure> {
+pub(super) fn existing(place: &StorePlace) -> Result<Arc<dyn SnapshotStore>, Failure> {
     if !place.path().exists() {
         let path = place.path().display();
         return Err(Failure::refused(format_args!("{path}: no host has saved anything there yet")));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use a2e_core::Time;
-use a2e_core::audit::{AuditConfig, AuditLog, AuditRecord, Outcome};
+use a2e_core::audit::{AuditConfig, AuditLog, AuditRecord, RecordOutcome};
 use serde_json::{Value, json};
 
 use crate::process::support::program::{Host, Place, a2e, outcome};
@@ -40,7 +40,7 @@ fn rotated(records: u64) -> (Place, PathBuf) {
     let log = AuditLog::open(config).unwrap();
     for n in 0..records {
         let now = Time::default();
-        let outcome = Outcome::ALL[usize::try_from(n % 7).unwrap()];
+        let outcome = RecordOutcome::ALL[usize::try_from(n % 7).unwrap()];
         log.append(&AuditRecord { kind: "x/req", outcome, ..AuditRecord::at(now) });
         log.commit();
     }

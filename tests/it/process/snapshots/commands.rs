@@ -3,7 +3,7 @@
 use std::fs;
 
 use a2e_core::snapshot::{
-    Codec, FileStore, Generation, Place as StorePlace, SnapshotStore, SqliteStore, State, StateKey,
+    Codec, FileStore, Generation, SnapshotStore, SqliteStore, State, StateKey, StorePlace,
 };
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::course::{CancelReason, Closed, Course, Lapsed, Now};
 use super::session::InFlight;
-use super::state::Event;
+use super::state::Transition;
 use crate::layers::StuckMark;
 
 /// Stands for what a handler said.
@@ -15,7 +15,7 @@ pub(crate) enum Said {
     Broken,
 }
 
-pub(crate) type Resume = Box<dyn FnOnce(Said) + Send>;
+pub(crate) type Continuation = Box<dyn FnOnce(Said) + Send>;
 pub(crate) type AfterAnswer = Box<dyn FnOnce() + Send>;
 pub(crate) type OnCancel = Box<dyn FnOnce() + Send>;
 
@@ -40,12 +40,12 @@ impl Request {
         self.course.begin(now, 0)
     }
 
-    pub(crate) fn said(&self, run: u32) -> Result<Option<Resume>, ()> {
-        self.course.step(Event::Said { run })
+    pub(crate) fn said(&self, run: u32) -> Result<Option<Continuation>, ()> {
+        self.course.step(Transition::Said { run })
     }
 
     pub(crate) fn returned(&self, run: u32) {
-        let _is_over = self.course.step(Event::Return { run });
+        let _is_over = self.course.step(Transition::Return { run });
     }
 
     pub(crate) fn lapse(&self, now_us: u64) -> Option<Lapsed> {
