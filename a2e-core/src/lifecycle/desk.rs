@@ -65,8 +65,14 @@ impl HostDesk for Plugins {
     }
 
     fn own_session(&self, plugin: &PluginName) -> Result<Arc<Session>> {
+        // One that only one tenant sees is a member of it.
+        let slot = self.set.find(plugin);
+        let tenant = slot.as_ref().and_then(|slot| match slot.config.metadata.tenants.as_deref() {
+            Some([tenant]) => Some(tenant.clone()),
+            _ => None,
+        });
         let mut sessions = self.own_sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = sessions.get(plugin) {
+        if let Some(session) = sessions.get(plugin).filter(|it| it.identity.tenant == tenant) {
             return Ok(Arc::clone(session));
         }
         let services = &self.services;
@@ -74,28 +80,38 @@ impl HostDesk for Plugins {
         let bounds =
             Bounds { bytes: limits.max_outbound_bytes, stall: None, on_loss: OnLoss::Close };
         let log = Arc::clone(services.audit.log());
+        let identity = Identity { tenant, ..Identity::of(format!("plugin:{plugin}")) };
         let opened = Opened {
             id: SessionId::random()?,
             peer: Peer::named(format!("plugin {plugin}")),
-            identity: Identity::of(format!("plugin:{plugin}")),
+            place: Place::new(limits.max_in_flight, Some(services.live.place_of(&identity))),
+            identity,
             // Nobody reads it: what is pushed there is dropped.
             outbox: Outbox::new(None, log, services.runtime.clone(), bounds),
-            place: Place::new(limits.max_in_flight, Some(Arc::clone(services.live.place()))),
             on_detach: OnDetach::End,
         };
         let session = Session::new(services, opened);
+        // Those of plugins that were removed go, so that there are no more than plugins.
+        sessions.retain(|name, _| self.set.find(name).is_some());
         sessions.insert(plugin.clone(), Arc::clone(&session));
         Ok(session)
     }
 
-    fn push_all(&self, wire_type: &str, fields: &[u8], users_of: Option<&CapabilityName>) -> usize {
+    fn push_all(
+        &self,
+        instance: u64,
+        wire_type: &str,
+        fields: &[u8],
+        users_of: Option<&CapabilityName>,
+    ) -> usize {
+        let Some(slot) = self.slot_of(instance) else { return 0 };
         let mut taken = 0;
         for session in self.services.live.all() {
             let is_meant = match users_of {
                 Some(capability) => session.uses(capability),
                 None => session.life.phase() == Phase::Ready,
             };
-            if !is_meant {
+            if !is_meant || !slot.is_seen_by(session.identity.tenant.as_deref()) {
                 continue;
             }
             if session.outbox.is_full() {

@@ -56,9 +56,15 @@ pub(crate) trait HostDesk: Send + Sync {
     fn declare(&self, instance: u64, handlers: Declared) -> Result<()>;
     /// The session in which a plugin makes requests by itself.
     fn own_session(&self, plugin: &PluginName) -> Result<Arc<Session>>;
-    /// Sends a message to every session that is past its handshake; with a capability, only to those
-    /// that asked for it. Returns how many took it.
-    fn push_all(&self, wire_type: &str, fields: &[u8], users_of: Option<&CapabilityName>) -> usize;
+    /// Sends a message of a plugin instance to every session that sees it and is past its handshake;
+    /// with a capability, only to those that asked for it. Returns how many took it.
+    fn push_all(
+        &self,
+        instance: u64,
+        wire_type: &str,
+        fields: &[u8],
+        users_of: Option<&CapabilityName>,
+    ) -> usize;
 }
 
 impl fmt::Debug for Host {
@@ -231,7 +237,8 @@ impl Host {
     }
 
     /// Asks other plugins, as this plugin: on behalf of a call (under its session, deadline, budget
-    /// and audit), or else by itself, in a session of the plugin's own.
+    /// and audit), or else by itself, in a session of the plugin's own. That sees what sessions without
+    /// a tenant see; where only one tenant sees this plugin, what that tenant sees.
     ///
     /// # Errors
     /// When the host is gone.
@@ -333,8 +340,8 @@ impl Host {
         StateKey::new(self.0.owner.name.clone(), key, None)
     }
 
-    /// Sends a message to every open session that is past its handshake; returns how many took it.
-    /// A session whose reader is slow is left out and counted.
+    /// Sends a message to every open session that sees this plugin and is past its handshake; returns
+    /// how many took it. A session whose reader is slow is left out and counted.
     pub fn push_all<T: Serialize + ?Sized>(&self, wire_type: &str, body: &T) -> usize {
         self.push_to(wire_type, body, None)
     }
@@ -356,7 +363,8 @@ impl Host {
             tracing::error!(plugin = %self.0.owner.name, wire_type, %error, "push not encoded");
             return 0;
         }
-        self.desk().map_or(0, |desk| desk.push_all(wire_type, &fields, users_of))
+        let instance = self.0.owner.epoch;
+        self.desk().map_or(0, |desk| desk.push_all(instance, wire_type, &fields, users_of))
     }
 
     /// The same host for an instance of one session: its tasks end with that, and with the plugin's.

@@ -252,6 +252,9 @@ impl Plugins {
                 Step::Adjust { old, new } => {
                     old.endpoint.retire(Some(&new.endpoint));
                     report.adjusted.push(new.name().to_string());
+                    if old.config.metadata.tenants != new.config.metadata.tenants {
+                        changed.extend([Arc::clone(old), Arc::clone(new)]);
+                    }
                 }
                 Step::Replace { old, new } => {
                     old.endpoint.retire(Some(&new.endpoint));
@@ -296,7 +299,8 @@ impl Plugins {
         }
     }
 
-    /// Sends `<ns>/changed/push` to sessions that use a capability whose plugins changed.
+    /// Sends `<ns>/changed/push` to sessions that use a capability whose plugins changed, as far as
+    /// they see those.
     fn tell_of_change(&self, changed: &[Arc<PluginSlot>]) {
         #[derive(serde::Serialize)]
         struct Changed {
@@ -311,7 +315,10 @@ impl Plugins {
         // The number that plugins give, too, when their offers change without a reload.
         let generation = self.services.contributions.generation();
         for session in self.services.live.all() {
-            let used = changed.iter().filter(|slot| session.uses(&slot.endpoint.label.capability));
+            let tenant = session.identity.tenant.as_deref();
+            let used = changed.iter().filter(|slot| {
+                slot.is_seen_by(tenant) && session.uses(&slot.endpoint.label.capability)
+            });
             let told: BTreeSet<String> = used.flat_map(|slot| namespaces(slot)).collect();
             for namespace in told {
                 let wire_type = format!("{namespace}/changed/push");

@@ -47,11 +47,6 @@ impl LiveSessions {
         }
     }
 
-    /// Where all handlers of the host run.
-    pub(crate) fn place(&self) -> &Arc<Place> {
-        &self.place
-    }
-
     /// Opens a session.
     ///
     /// # Errors
@@ -105,7 +100,7 @@ impl LiveSessions {
     }
 
     /// Where the handlers of an identity's tenant run.
-    fn place_of(&self, identity: &Identity) -> Arc<Place> {
+    pub(crate) fn place_of(&self, identity: &Identity) -> Arc<Place> {
         let limit = |tenant: &str| self.config.tenants.get(tenant)?.max_in_flight;
         let known = identity.tenant.as_deref().and_then(|name| Some((name, limit(name)?)));
         let Some((name, limit)) = known else { return Arc::clone(&self.place) };
