@@ -164,6 +164,7 @@ async fn sessions_are_told_of_tools_that_come_change_and_go() {
     let (host, toys) = start().await;
     let mut session = host.session();
     session.handshake(&["tools"]).await;
+    assert_eq!(listed(&mut session).await, [] as [&str; 0]);
     let toy = Toy::new("toy", Run::Pool);
     let mut registration = None;
     for change in ["comes", "changes", "goes"] {
