@@ -18,6 +18,10 @@ bench:
 fuzz SECONDS="60":
     FUZZ_SECONDS={{SECONDS}} tests/fuzz/run
 
+# Every loom model under every schedule, this long for each; `tests/loom/run` does fewer schedules.
+loom SECONDS="600":
+    LOOM_MAX_DURATION={{SECONDS}} tests/loom/run --long
+
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
 

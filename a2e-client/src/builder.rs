@@ -18,8 +18,8 @@ use crate::reconnect::state::ConnectionState;
 use crate::reconnect::target::Target;
 use crate::transport::HostCommand;
 
-/// Makes a [`Client`]: says who it is, what it listens to from the first line on, and what becomes of a
-/// lost connection. Ends with [`connect_to`](Self::connect_to), [`spawn`](Self::spawn),
+/// Makes a [`Client`]: its identity, the messages that it listens to from the first line on, and the policy
+/// for a lost connection. Ends with [`connect_to`](Self::connect_to), [`spawn`](Self::spawn),
 /// [`connect_by`](Self::connect_by), or [`connect`](Self::connect); with the first three a lost
 /// connection is made again unless it is told otherwise.
 ///

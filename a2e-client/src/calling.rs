@@ -134,7 +134,7 @@ pub(crate) fn read_typed<R: Message + DeserializeOwned>(reply: Received) -> Resu
     reply.decode()
 }
 
-/// The place of a call in the table of those that wait; gives it up when it is dropped.
+/// The entry of a call in the table of waiting calls; removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Entry {
     inner: Arc<Inner>,
@@ -153,7 +153,7 @@ impl Entry {
         &self.id
     }
 
-    /// Nobody waits for the answer any more; false when it has come already.
+    /// Stops waiting for the answer; false when it has come already.
     fn end(&mut self) -> bool {
         let was_waiting = !self.is_over && self.inner.link.pending.forget(self.id.as_str());
         self.is_over = true;

@@ -86,12 +86,12 @@ impl Client {
         self.inner.link.session()
     }
 
-    /// How the connection fares now.
+    /// The state of the connection now.
     pub fn state(&self) -> ConnectionState {
         self.inner.link.states().borrow().clone()
     }
 
-    /// How it fares from now on.
+    /// Its states from now on.
     pub fn states(&self) -> StateWatch {
         StateWatch::new(self.inner.link.states())
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with a call or a connection, for callers.
+//! The errors of calls and connections.
 
 use std::io;
 use std::process::ExitStatus;
@@ -21,7 +21,7 @@ pub enum ClientError {
     Timeout {
         /// The type of the request.
         wire_type: Box<str>,
-        /// How long it was waited for.
+        /// The time limit that passed.
         after: Duration,
     },
     /// The connection has ended, before or during the call.
@@ -54,7 +54,7 @@ pub enum ClientError {
     /// No connection was made.
     #[error("cannot reach {target}: {reason}")]
     Connect {
-        /// What was to be reached.
+        /// The address or command that was tried.
         target: Box<str>,
         /// What went wrong.
         reason: Arc<io::Error>,
@@ -65,7 +65,7 @@ pub enum ClientError {
         /// The reason that the host gave.
         reason: Box<str>,
     },
-    /// What the host sent is not what the protocol says.
+    /// The host broke the protocol.
     #[error("the host broke the protocol: {0}")]
     Protocol(Box<str>),
     /// The request has no form on the wire; nothing was sent.
@@ -141,7 +141,7 @@ impl From<ClientError> for Error {
     }
 }
 
-/// Why a connection is no more.
+/// Why a connection has ended.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Closed {

@@ -1,4 +1,4 @@
-//! The handshake: who we are, and what the host says to that.
+//! The handshake: the client introduces itself, the host answers.
 
 use a2e_core::protocol::HandshakeResponse;
 use a2e_core::protocol::id::random_hex;

@@ -28,7 +28,7 @@
 //! tokio use `a2e_client::blocking` (feature `blocking`).
 //!
 //! What comes in is delivered by three tests in this order: the reply to a call that waits, an event
-//! of such a call, a handler of the message's type. What nobody takes is counted in [`Stats`].
+//! of such a call, a handler of the message's type. Other messages are counted in [`Stats`] and dropped.
 
 #[cfg(feature = "blocking")]
 pub mod blocking;

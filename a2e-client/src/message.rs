@@ -1,4 +1,4 @@
-//! What a host sent, as callers and push handlers get it.
+//! Messages of the host, as callers and push handlers get them.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -80,7 +80,7 @@ pub struct EventMessage {
 }
 
 impl EventMessage {
-    /// What it tells.
+    /// Its kind.
     pub fn kind(&self) -> &EventKind {
         &self.kind
     }

@@ -1,4 +1,4 @@
-//! How a client connects and calls: limits, time-outs, who it says it is.
+//! How a client connects and calls: identity, limits, time-outs.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use a2e_core::protocol::CapabilityName;
 
 use crate::reconnect::policy::Reconnect;
 
-/// A bound of a queue: so many messages, and so many bytes. One message always fits.
+/// A bound of a queue, in messages and in bytes. One message always fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
     /// Most messages that wait.
@@ -23,7 +23,7 @@ impl Default for Bound {
     }
 }
 
-/// Who the agent is and within which limits it talks.
+/// The identity of the agent, and the limits of its client.
 ///
 /// ```
 /// use a2e_client::Options;

@@ -1,4 +1,4 @@
-//! Handlers of what comes unasked, by the wire type.
+//! Handlers of unasked messages, by wire type.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -27,7 +27,7 @@ struct Subscriber {
     target: Target,
 }
 
-/// Who wants which type. As many entries as the program subscribed and has not let go of.
+/// The subscribers of each type; one entry for each subscription that the program holds.
 #[derive(Default)]
 pub(crate) struct PushTable {
     /// Lists are replaced whole, so that none is locked while a handler runs.
@@ -62,7 +62,7 @@ impl PushTable {
         drop(before);
     }
 
-    /// Gives a message to everyone who wants its type; false when nobody does.
+    /// Gives a message to all subscribers of its type; false when there are none.
     pub(crate) fn deliver(
         &self,
         wire_type: &str,

@@ -44,7 +44,7 @@ impl Error {
         Self::new(ErrorCode::InternalError, message)
     }
 
-    /// A known type that this plugin cannot handle: `invalid_message`, the seed's `None`.
+    /// A known type that this plugin cannot handle: `invalid_message`, as the reference's `None`.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::InvalidMessage, message)
     }

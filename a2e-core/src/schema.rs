@@ -31,7 +31,7 @@ impl MessageClass {
         Self { wire_type, reply_type, schema }
     }
 
-    /// Every linked message type, sorted; of two under one name the one that is described.
+    /// Every linked message type, sorted; of two with one name the described one.
     pub fn linked() -> Vec<&'static Self> {
         let mut classes: Vec<&Self> = inventory::iter::<Self>.into_iter().collect();
         classes.sort_by_cached_key(|it| (it.wire_type, (it.schema)().is_none()));
@@ -71,7 +71,7 @@ pub trait Described {
     fn json_schema(&self) -> Option<Value>;
 }
 
-/// Any type. The method of [`Described`] comes first where both are there: it takes one reference less.
+/// Any type. Where both apply, the method of [`Described`] wins: it takes one reference less.
 #[doc(hidden)]
 pub trait Undescribed {
     fn json_schema(&self) -> Option<Value>;
@@ -93,7 +93,7 @@ impl<T: schemars::JsonSchema> Described for Probe<T> {
 
 #[cfg(feature = "schema")]
 mod foreign {
-    //! Types of the wire whose form is written by hand.
+    //! Wire types whose schema is written by hand.
 
     use std::borrow::Cow;
 

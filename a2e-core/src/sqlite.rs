@@ -1,9 +1,9 @@
-//! SQLite files of the host and of plugins: opened, locked, brought to the version of today.
+//! SQLite files of the host and of plugins: opened, locked, migrated to the newest schema.
 //!
-//! A [`Schema`] lists the steps that lead from an empty file to the tables of today; the file holds in
-//! `user_version` how many were done, and in `application_id` whose it is. Files are in WAL mode with
-//! full synchronisation: what was committed survives kill -9 and a power cut, and several hosts may
-//! have one file open.
+//! A [`Schema`] lists the steps that lead from an empty file to the newest tables. The file holds the number
+//! of steps done in `user_version` and the program that owns it in `application_id`. Files are in WAL mode
+//! with full synchronisation: commits survive kill -9 and a power cut, and several hosts may have one file
+//! open.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
@@ -21,13 +21,13 @@ use crate::{Error, Result};
 /// How long a call waits for another host's write. Longer than any single one takes.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How far apart opening is tried again: the switch to WAL does not wait by itself.
+/// The pause between attempts to open: the switch to WAL does not wait by itself.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The tables that a program keeps in a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
-    /// What the file is, in words.
+    /// The purpose of the file, in words.
     pub what: &'static str,
     /// Tells the file from those of other programs.
     pub application_id: i32,
@@ -66,7 +66,7 @@ pub fn writing(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>>
     connection.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
-/// What SQLite says as an error of ours; `done` is what was to be done with the file: "read".
+/// An error of SQLite as one of ours; `done` names the operation on the file: "read".
 ///
 /// The code is `out_of_memory` when the disk is full, else `runtime_error`; `detail` has `path` and
 /// SQLite's extended result code as `sqlite_code`. Only a lock is worth a repeat.
@@ -136,7 +136,7 @@ impl From<rusqlite::Error> for Trouble {
 /// An empty file is an empty database. An existing one is not opened here: to close any handle of a
 /// file takes away the locks that SQLite has on it elsewhere in this process.
 fn create(path: &Path) -> io::Result<()> {
-    /// One at a time, so that nobody has a file open that another thread is about to close here.
+    /// One thread at a time, so that no thread has a file open that another one closes here.
     static CREATING: Mutex<()> = Mutex::new(());
     let _turn = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(folder) = path.parent().filter(|it| !it.as_os_str().is_empty() && !it.is_dir()) {

@@ -1,4 +1,4 @@
-//! The child supervisor: nothing is left in the host. One test, so that nobody else opens
+//! The child supervisor: nothing is left in the host. One test, so that no other test opens
 //! descriptors or starts processes meanwhile.
 
 #![allow(

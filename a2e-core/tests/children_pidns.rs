@@ -10,7 +10,7 @@
 
 mod guarded_host;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -42,6 +42,12 @@ fn number(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).unwrap())
 }
 
+/// Of a program that runs in a namespace.
+fn guard_and_holder(pid: u32) -> [i32; 2] {
+    let guard = stat(number(pid).as_raw()).unwrap().1;
+    [guard, stat(guard).unwrap().1]
+}
+
 #[tokio::test]
 async fn r37_a_child_lives_in_a_namespace_of_its_own() {
     let Some(supervisor) = able() else { return };
@@ -60,9 +66,11 @@ async fn r37_a_child_lives_in_a_namespace_of_its_own() {
     let own = std::fs::read_link("/proc/self/ns/pid").unwrap();
     let its = std::fs::read_link(format!("/proc/{}/ns/pid", child.pid)).unwrap();
     assert_ne!(own, its);
+    let guards = guard_and_holder(child.pid);
     let exit = timeout(5 * SECOND, child.stop(60 * SECOND)).await.unwrap();
     assert_eq!(exit, Exit { code: None, signal: Some(15) });
     assert_eq!((carrying(&token), supervisor.live()), (vec![], 0));
+    assert_eq!(guards.map(stat), [None; 2], "not even a zombie");
 }
 
 #[tokio::test]
@@ -99,19 +107,20 @@ async fn stop_drop_and_shutdown_leave_nothing() {
         let token = token();
         let child = supervisor.spawn(inside(sh(&tree_script(&token)))).await.unwrap();
         until(5 * SECOND, "the tree is there", || sleepers(&token).len() == TREE_SIZE).await;
+        let guards = guard_and_holder(child.pid);
         match way {
             0 => drop(child.stop(SECOND).await),
             1 => drop(child.kill().await),
             2 => drop(child),
             // The holder alone.
             _ => {
-                let holder = stat(stat(number(child.pid).as_raw()).unwrap().1).unwrap().1;
-                kill(Pid::from_raw(holder), Signal::SIGKILL).unwrap();
+                kill(Pid::from_raw(guards[1]), Signal::SIGKILL).unwrap();
                 assert_eq!(timeout(10 * SECOND, child.gone()).await.unwrap().signal, Some(9));
             }
         }
         until(5 * SECOND, "all are dead", || carrying(&token).is_empty()).await;
         until(5 * SECOND, "the slot returns", || supervisor.live() == 0).await;
+        assert_eq!(guards.map(stat), [None; 2], "not even a zombie");
     }
     let token = token();
     let child = supervisor.spawn(inside(sh(&tree_script(&token)))).await.unwrap();
@@ -183,12 +192,11 @@ async fn r37_a_level_that_cannot_be_had_is_an_error_or_told() {
 
     // A guard program that cannot make one: what the kernel says is passed on.
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("guard");
-    let mut file = std::fs::File::create(&path).unwrap();
+    let (plain, path) = (folder.path().join("plain"), folder.path().join("guard"));
     let script = "case \"$3\" in --probe) echo no namespaces today >&2; exit 1;; esac";
-    writeln!(file, "#!/bin/sh\n{script}\nexec {} \"$@\"", guarded().display()).unwrap();
-    file.set_permissions(PermissionsExt::from_mode(0o755)).unwrap();
-    drop(file);
+    let script = format!("#!/bin/sh\n{script}\nexec {} \"$@\"\n", guarded().display());
+    std::fs::write(&plain, script).unwrap();
+    copy_program(&plain, &path);
     let config = SupervisorConfig { guard: Some(path), ..SupervisorConfig::default() };
     let supervisor = Supervisor::new(config).unwrap();
     let error = supervisor.spawn(inside(sh("exit 0"))).await.unwrap_err();
@@ -212,7 +220,7 @@ async fn an_ordinary_user_has_namespaces_too() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let guard = folder.path().join("guarded");
-    std::fs::copy(guarded(), &guard).unwrap();
+    copy_program(&guarded(), &guard);
     let as_nobody = |args: &[&str]| {
         let mut command = std::process::Command::new(&guard);
         command.args(args).uid(65534).gid(65534).current_dir("/");

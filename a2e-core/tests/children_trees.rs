@@ -140,6 +140,28 @@ async fn r35_a_lost_guard_is_noticed_and_its_tree_is_killed_and_reaped() {
 }
 
 #[tokio::test]
+async fn r35_a_guard_that_is_lost_while_it_ends_its_tree_leaves_nothing_either() {
+    let supervisor = supervisor();
+    for _ in 0..10 {
+        let token = token();
+        let script = format!(
+            "i=0; while [ $i -lt 40 ]; do setsid sleep {token} & i=$((i+1)); done; read line; exit 6"
+        );
+        let mut child = supervisor.spawn(sh(&script)).await.unwrap();
+        until(10 * SECOND, "all sleep", || sleepers(&token).len() == 40).await;
+        let guard = guard_of(&child);
+        let sleepers = sleepers(&token);
+        drop(child.stdin.take());
+        assert_eq!(child.wait().await.code, Some(6));
+        // It tells the end before it ends the tree; when it was faster, it is the host's zombie or
+        // nothing.
+        kill(guard, Signal::SIGKILL).ok();
+        assert_eq!(timeout(5 * SECOND, child.gone()).await.unwrap().code, Some(6));
+        assert_eq!(sleepers.into_iter().filter(|pid| stat(*pid).is_some()).count(), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_guard_that_was_stopped_does_not_stop_the_host() {
     let supervisor = supervisor();
     let (child, token) = tree(&supervisor).await;
@@ -267,9 +289,7 @@ fn r35_kill_9_of_the_host_of_an_ordinary_user_leaves_nothing() {
     }
     let folder = tempfile::Builder::new().tempdir_in("/tmp").unwrap();
     let program = folder.path().join("guarded");
-    std::fs::copy(guarded(), &program).unwrap();
-    for path in [folder.path(), &program] {
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
-    }
+    copy_program(&guarded(), &program);
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
     kill_the_host(&program, Some(65534));
 }

@@ -9,7 +9,7 @@ use a2e_core::request::Call;
 use a2e_core::{Result, message, register_plugin};
 use serde::{Deserialize, Serialize};
 
-/// `hello/req`: whom to greet.
+/// `hello/req`: the name to greet.
 #[derive(Deserialize)]
 struct HelloRequest {
     name: String,

@@ -39,7 +39,7 @@ pub(crate) enum Command {
     Plugins(PluginsArgs),
     /// Look at, save, restore and compare the saved states of plugins
     Snapshot(SnapshotArgs),
-    /// Tell who handles a message type, in which order, how it runs, what intercepts it
+    /// Show which plugins handle a message type, in which order, how they run, and what intercepts it
     Explain(ExplainArgs),
     /// Print the JSON Schema of message types and plugin settings
     Schema(SchemaArgs),
@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page
     Man(ManArgs),
-    /// Look into audit files: their last records, whether they can be trusted, what they add up to
+    /// Show the last records of audit files, verify them, summarise them
     Audit(AuditArgs),
 }
 

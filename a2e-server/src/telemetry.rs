@@ -1,4 +1,4 @@
-//! Logs: to stderr, text on a terminal and JSON elsewhere, never waiting for whoever reads them.
+//! Logs: to stderr, text on a terminal and JSON elsewhere, never waiting for their reader.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,7 +39,7 @@ pub(crate) fn finish() {
     if let Some(stderr) = STDERR.get() {
         let (done, written) = sync_channel(1);
         if stderr.lines.try_send(Line::Flush(done)).is_ok() {
-            // Whoever does not read stderr does not hold up the end.
+            // A reader of stderr that is stuck does not hold up the end.
             let _stuck = written.recv_timeout(std::time::Duration::from_millis(100));
         }
     }

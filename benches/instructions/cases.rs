@@ -1,4 +1,4 @@
-//! What is counted: small fixed pieces of work, each over and over.
+//! The cases: small fixed pieces of work, each repeated.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub const ALL: [Case; 14] = [
     Case { name: "control: ping", count: 500 },
     Case { name: "route: no handler", count: 500 },
     Case { name: "dispatch: inline 200 B", count: 500 },
-    // The start of so many differs by a million from run to run: it takes many messages to drown it.
+    // The start of 200 plugins differs by a million instructions from run to run, hence the many messages.
     Case { name: "dispatch: inline 200 B, 200 plugins", count: 4_000 },
     Case { name: "dispatch: inline 200 B, 10,000 sessions", count: 4_000 },
     Case { name: "dispatch: inline 200 B, 100,000 before", count: 4_000 },

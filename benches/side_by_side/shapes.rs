@@ -1,4 +1,4 @@
-//! What an echo call carries: the same for every server.
+//! The payload of an echo call: the same for every server.
 
 use std::fmt::Write as _;
 

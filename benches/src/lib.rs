@@ -1,4 +1,4 @@
-//! What the benches share: servers that run as processes of their own, and a driver that keeps a
+//! The common part of the benches: servers that run as processes of their own, and a driver that keeps a
 //! number of requests in flight.
 
 #![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "a bench that cannot run fails")]
@@ -210,7 +210,7 @@ impl Server {
                 let now = answers(output, block);
                 answered += now;
                 for _ in 0..now {
-                    // The writer is through when nobody takes these.
+                    // An error: the writer is done.
                     let _writer_is_through = free.try_send(());
                 }
             }

@@ -97,14 +97,14 @@ impl Switch {
         &self.0.key
     }
 
-    /// Lets everyone go who waits, now and later.
+    /// Lets every handler go that waits, now and later.
     pub(crate) fn open(&self) {
         self.0.lock().is_open = true;
         self.0.changed.notify_all();
         self.0.woken.notify_waiters();
     }
 
-    /// Waits until so many handlers have come to the switch.
+    /// Waits until this many handlers have come to the switch.
     pub(crate) async fn entered(&self, count: usize) {
         let come = self.0.until(|it| it.entered >= count);
         let in_time = tokio::time::timeout(PATIENCE, come).await.is_ok();

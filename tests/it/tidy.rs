@@ -124,8 +124,7 @@ fn no_folder_has_too_many_files() {
 #[test]
 fn the_map_names_what_is_there() {
     let text = read("ARCHITECTURE.md");
-    let map = text.split("## Map").nth(1).unwrap().split("\n## ").next().unwrap();
-    let rows = map.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let places: Vec<&str> = rows.collect();
     for place in &places {
         let path = place.replace("<name>/", "");
@@ -142,6 +141,120 @@ fn the_map_names_what_is_there() {
         let is_named = places.iter().any(|place| place.starts_with(&format!("{crate_name}/")));
         assert!(is_named, "the map does not name `{crate_name}`");
     }
+}
+
+/// The rooms of the kernel, lowest first. A room uses those before it, and none behind it. Rooms in
+/// one line do not know each other.
+const ROOMS: [&[&str]; 14] = [
+    &["error", "clock", "protocol", "codec", "counters"],
+    &["transport"],
+    &["config"],
+    &["snapshot", "audit", "children", "sqlite", "schema", "contribution"],
+    &["layers"],
+    &["out"],
+    &["request"],
+    &["plugin"],
+    &["route"],
+    &["run"],
+    &["lifecycle"],
+    &["sessions"],
+    &["executor"],
+    &["testing"],
+];
+
+/// Rooms that use each other although they stand in one line.
+const NEIGHBOURS: [(&str, &str); 7] = [
+    // An error is a message, and a message may be refused with an error.
+    ("protocol", "error"),
+    ("error", "protocol"),
+    ("protocol", "codec"),
+    ("codec", "protocol"),
+    ("codec", "error"),
+    ("codec", "clock"),
+    ("snapshot", "sqlite"),
+];
+
+#[test]
+fn no_room_of_the_kernel_imports_upward() {
+    let floor = |room: &str| ROOMS.iter().position(|line| line.contains(&room));
+    let mut found = Vec::new();
+    for (path, number, line) in code("a2e-core/src") {
+        let inside = path.strip_prefix("a2e-core/src/").unwrap();
+        let room = inside.split(['/', '.']).next().unwrap();
+        if room == "lib" {
+            continue;
+        }
+        let own = floor(room).unwrap_or_else(|| panic!("{path}: a room that stands in no line"));
+        for used in line.replace("$crate::", "").split("crate::").skip(1) {
+            let used = used.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+            let Some(other) = floor(used) else { continue };
+            let is_known = NEIGHBOURS.contains(&(room, used)) || used == room;
+            if other > own || (other == own && !is_known) {
+                found.push(format!("{path}:{number}: {room} uses {used}: {line}"));
+            }
+        }
+    }
+    none(found, "a room uses the rooms below it");
+}
+
+/// Most fields of an object. Messages and settings are data, and as wide as the wire and the file.
+const FIELDS: usize = 12;
+
+#[test]
+fn no_object_is_too_wide() {
+    let mut found = Vec::new();
+    let mut name = None;
+    let mut fields = 0;
+    // The record and the status of the audit are data as well.
+    let data = ["a2e-core/src/protocol/", "a2e-core/src/config/"];
+    let is_data = |path: &str| data.iter().any(|it| path.starts_with(it));
+    let reports = ["pub struct AuditStatus", "pub struct AuditRecord"];
+    for (path, number, line) in code("a2e-core/src").into_iter().filter(|it| !is_data(&it.0)) {
+        if line.contains("struct ")
+            && line.ends_with('{')
+            && !reports.iter().any(|it| line.starts_with(it))
+        {
+            (name, fields) = (Some(format!("{path}:{number}: {line}")), 0);
+        } else if line == "}" {
+            if let Some(name) = name.take().filter(|_| fields > FIELDS) {
+                found.push(format!("{name} {fields} fields"));
+            }
+        } else if name.is_some() && line.contains(": ") && line.ends_with(',') {
+            fields += 1;
+        }
+    }
+    none(found, "cut it");
+}
+
+/// Most lines of a layer; tests, comments and imports left out.
+const LAYER_LINES: usize = 120;
+
+#[test]
+fn the_map_and_the_layers_are_short() {
+    let lines = read("ARCHITECTURE.md").lines().count();
+    assert!(lines <= 200, "ARCHITECTURE.md has {lines} lines, 200 at most");
+    let mut layers: BTreeMap<String, usize> = BTreeMap::new();
+    let is_import = |line: &str| {
+        ["use ", "mod ", "pub use ", "pub(crate) use "].iter().any(|it| line.starts_with(it))
+    };
+    for (path, _, line) in code("a2e-core/src/layers") {
+        *layers.entry(path).or_default() += usize::from(!is_import(&line));
+    }
+    // The gate is two things, permits and the queue for them, under one lock.
+    layers.remove("a2e-core/src/layers/gate.rs").unwrap();
+    let long = layers.iter().filter(|(_, lines)| **lines > LAYER_LINES);
+    none(long.map(|(path, lines)| format!("{path}: {lines}")).collect(), "a layer is one idea");
+}
+
+#[test]
+fn every_path_in_the_architecture_exists() {
+    let text = read("ARCHITECTURE.md");
+    let words = text.split(['`', ' ', '\n', '(', ')']).filter(|word| word.contains('/'));
+    let paths = words.filter(|word| CRATES.iter().any(|it| word.starts_with(&format!("{it}/"))));
+    let missing = paths
+        .map(|it| it.trim_end_matches(['.', ',', ':', ';']))
+        .filter(|path| !path.contains(['<', '*']) && !root().join(path).exists());
+    none(missing.map(str::to_owned).collect(), "ARCHITECTURE.md names what is not there");
 }
 
 #[test]
@@ -197,13 +310,15 @@ fn one_place_writes_one_reads_the_time_one_installs_logging() {
         (
             &[".try_write("][..],
             &[
-                "a2e-core/src/session/sink.rs",
+                "a2e-core/src/out/write.rs",
+                // The one line of a session that is refused.
+                "a2e-core/src/sessions/serve.rs",
                 "a2e-core/src/transport/",
                 "a2e-core/src/testing.rs",
                 // The socket between host and guard.
                 "a2e-core/src/children/forked.rs",
             ][..],
-            "only the ReplySink writes to a transport",
+            "only the outbox writes to a transport",
         ),
         (
             &["Instant::now(", "SystemTime::now("],

@@ -1,4 +1,4 @@
-//! A tools plugin that needs nothing and touches nothing: for first steps, tests and measurements.
+//! A tools plugin without settings and side effects: for first steps, tests and measurements.
 //!
 //! | tool | arguments | result |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! Answers `tool/list` and `tool/call` with tools that need nothing and touch nothing.
+//! Answers `tool/list` and `tool/call` with tools that have no side effects.
 
 use std::sync::Arc;
 

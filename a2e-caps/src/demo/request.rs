@@ -57,7 +57,7 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// A text that must be one and is not needed.
+/// Checks that a field is a text, and drops it.
 #[derive(Debug, Default)]
 struct AnyText;
 

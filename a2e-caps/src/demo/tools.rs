@@ -1,4 +1,4 @@
-//! The tools of the demo: their names, what they take, what they do.
+//! The tools of the demo: names, arguments, and what they do.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ impl Tool {
     }
 }
 
-/// What the agent is told about them.
+/// Their definitions for agents.
 pub(super) fn definitions() -> Vec<ToolDefinition> {
     Tool::ALL.into_iter().map(Tool::definition).collect()
 }

@@ -1,4 +1,4 @@
-//! What a `memory` entry may say under `metadata`, besides what the host reads.
+//! The settings of a memory plugin.
 
 use std::num::NonZeroUsize;
 

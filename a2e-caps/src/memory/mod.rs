@@ -1,4 +1,4 @@
-//! Memory: what an agent wants to know again, in three tiers of different reach.
+//! Memory: entries that agents store and find again, in three tiers of different reach.
 //!
 //! | Request | Reply | What it does |
 //! |---|---|---|
@@ -14,8 +14,8 @@
 //! | `semantic` | every session of the host | nothing; it is saved |
 //!
 //! After a reconnect the agent calls `memory/init` again: the new memory finds the episodic entries of
-//! the same agent id, `namespace` and `scope`, and all semantic ones. An agent without an id is nobody
-//! in particular: its episodic entries are its session's own and end with it. The agent id is the one
+//! the same agent id, `namespace` and `scope`, and all semantic ones. An agent without an id is
+//! anonymous: its episodic entries are its session's own and end with it. The agent id is the one
 //! in force when the memory is opened.
 //!
 //! In its session, a memory may also be named by its namespace in place of its id, as long as the session

@@ -33,17 +33,17 @@ const MAX_QUERY: usize = 1024;
 /// Most bytes of agent id, namespace and scope together.
 const MAX_PARTITION: usize = 8192;
 
-/// What has to look at more entries goes to the pool.
+/// Searches over more entries go to the pool.
 const INLINE_ENTRIES: usize = 256;
 
-/// What costs more goes to the pool, in bytes that are looked at. Measured at 2 ns each, so that the
+/// Searches over more bytes go to the pool. Measured at 2 ns each, so that the
 /// reader stays below its 100 us.
 const INLINE_COST: usize = 32 << 10;
 
 /// Keeps entries where its settings say.
 struct MemoryPlugin(Arc<Shared>);
 
-/// What also work elsewhere needs.
+/// The part that work on other threads needs too.
 struct Shared {
     keep: Keep,
     clock: Arc<dyn Clock>,
@@ -128,7 +128,7 @@ impl Plugin for MemoryPlugin {
 impl MemoryPlugin {
     fn new(config: MemoryConfig, host: &Host) -> Result<Self> {
         config.check()?;
-        // What is not ASCII grows to three times its bytes when it is written.
+        // Text beyond ASCII grows to three times its bytes when it is written.
         let max_reply = host.config().limits.max_line_bytes / 3;
         let keep = keep(config, host)?;
         Ok(Self(Arc::new(Shared { keep, clock: Arc::clone(host.clock()), max_reply })))

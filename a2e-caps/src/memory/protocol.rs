@@ -73,7 +73,7 @@ pub struct MemoryRetrieveRequest {
     /// The key is one of these.
     #[serde(default, deserialize_with = "limited_list")]
     pub keys: Vec<JsonObject>,
-    /// Each word of it stands somewhere in key, content or tags, in upper or lower case. At most
+    /// Each word of it occurs in key, content or tags, in upper or lower case. At most
     /// 1,024 bytes.
     #[serde(default)]
     pub query: String,
@@ -164,14 +164,14 @@ message!(MemoryStoreRequest, "memory/store/req" => MemoryStoreResponse, First);
 message!(MemoryRetrieveRequest, "memory/retrieve/req" => MemoryRetrieveResponse, First);
 message!(MemoryForgetRequest, "memory/forget/req" => MemoryForgetResponse, First);
 
-/// One thing that is remembered.
+/// One entry of a memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryEntry {
-    /// Under what it is found.
+    /// The key under which it is found.
     pub key: JsonObject,
-    /// Anything.
+    /// Its content, any JSON.
     pub content: RawJson,
-    /// Where it is kept.
+    /// Its tier.
     pub tier: MemoryTier,
     /// Further words under which it is found.
     #[serde(default, deserialize_with = "limited_list")]
@@ -226,7 +226,7 @@ pub enum MemoryTier {
     Working,
     /// This agent, in one namespace and scope.
     Episodic,
-    /// Everybody.
+    /// Every session of the host.
     Semantic,
 }
 

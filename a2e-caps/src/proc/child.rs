@@ -1,4 +1,4 @@
-//! One process of a session: its record, how it is told to end, and the watch over its life.
+//! One process of a session: its record, its end, and the task that watches it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::protocol::{KillSignal, ProcessInfo, Status};
 /// Bytes of a command line that are remembered; one may have megabytes.
 const MAX_SHOWN: usize = 1024;
 
-/// What a process gets to end by itself when its session is over. With the rest of what ends a
+/// The time for a process to end by itself when its session is over. With the rest of what ends a
 /// session it has to fit into 0.7 s (R17).
 const SESSION_GRACE: Duration = Duration::from_millis(200);
 
@@ -126,7 +126,7 @@ impl Process {
         self.end(Cause::Session, Signal::Terminate);
     }
 
-    /// Nobody will hear of it: the client was told that it was not started.
+    /// Its end is not reported: the client was told that it was not started.
     pub(super) fn abandon(&self) {
         self.end(Cause::Session, Signal::Kill);
         self.note_told();

@@ -105,7 +105,7 @@ mod tests {
         let data = "x".repeat(100_000);
         let error = input.write(input.turn(), &data, false, SOON).await.unwrap_err();
         assert_eq!(error, "the process does not read: 65536 of 100000 bytes written in 50ms");
-        // Whoever comes while another waits gets its own limit.
+        // A write that queues behind another one has a limit of its own.
         let (first, second) = (input.turn(), input.turn());
         let (first, second) = tokio::join!(
             input.write(first, "y", true, 4 * SOON),

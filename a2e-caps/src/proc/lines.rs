@@ -4,7 +4,7 @@
 /// an event stays below 400 KiB, far from any bound on lines of the wire.
 pub(super) const MAX_LINE: usize = 64 << 10;
 
-/// What came of one stream and is no whole line yet: at most [`MAX_LINE`] bytes.
+/// The unfinished line of one stream: at most [`MAX_LINE`] bytes.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     rest: Vec<u8>,

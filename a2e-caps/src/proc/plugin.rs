@@ -1,4 +1,4 @@
-//! Answers `proc/*`: checks what may be started, and keeps the processes of each session.
+//! Answers `proc/*`: checks commands against the list, and keeps the processes of each session.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ const ANSWER_TIME: Duration = Duration::from_millis(500);
 /// The text for a process that the session does not have, or has forgotten.
 const NOT_FOUND: &str = "session not found";
 
-/// What `metadata` may hold for `proc`.
+/// The settings of `proc`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct ProcConfig {
     /// The programs that may be started: `cmd[0]` must be one of them, letter by letter. It is no
@@ -95,7 +95,7 @@ impl ProcConfig {
         Duration::try_from_secs_f64(self.kill_grace_s).unwrap_or_default()
     }
 
-    /// What is asked of the supervisor for each process.
+    /// The holding that each process is started with.
     pub(super) fn holding(&self) -> Holding {
         if self.isolation == Some(ProcIsolation::Pidns) { Holding::Pidns } else { Holding::Usual }
     }

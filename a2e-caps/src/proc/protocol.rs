@@ -159,7 +159,7 @@ pub struct ProcessInfo {
     pub started_at: f64,
 }
 
-/// How a process stands, as text in `status` and `state`.
+/// The state of a process, as text in `status` and `state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It runs.
@@ -229,7 +229,7 @@ pub struct ReadData {
     pub code: Option<i32>,
 }
 
-/// What an event tells of.
+/// The stream or end that an event reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StreamType {

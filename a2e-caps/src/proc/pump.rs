@@ -23,14 +23,14 @@ use super::protocol::{ReadData, ReadEvent, StreamType};
 /// Bytes of one read. More saves little, and in the worst case each of them is a line.
 const READ: usize = 8 << 10;
 
-/// What a waiting line costs beside its bytes, roughly.
+/// The cost of a waiting line beside its bytes, roughly.
 const LINE_COST: usize = 64;
 
 /// How long the streams of a killed process may be silent before they are given up. Only a
 /// descendant that left the process group, in a host without a guard program, holds them open.
 const SILENCE: Duration = Duration::from_millis(200);
 
-/// What a pump needs to know.
+/// The parameters of a pump.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) process: Arc<Process>,
@@ -73,7 +73,7 @@ pub(super) async fn run(task: Task) {
         process: Arc::clone(&process),
     };
     let (exit, forwarded) = tokio::join!(process.live(limit, grace), pump.forward());
-    // Before the end is told: who hears of it finds the place free.
+    // Before the end is reported, so that a client that hears of it finds the slot free.
     drop(slot);
     if forwarded.is_ok() {
         pump.tell_end(exit).await;
@@ -166,7 +166,7 @@ impl Pump {
             self.event.data.code = Some(exit_code(exit));
             if exit.is_success() { StreamType::Stdout } else { StreamType::Stderr }
         };
-        // An error: nobody is left to be told.
+        // An error: the session is gone.
         self.session.push_wait(&self.event, Some(&self.req_id)).await.ok();
     }
 }

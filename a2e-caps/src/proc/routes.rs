@@ -1,4 +1,4 @@
-//! Which process of a client takes which event, and the events that wait in it.
+//! The routes of events to the processes of a client, and the events that wait there.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::protocol::{ReadEvent, StreamType};
 
-/// What a waiting event costs beside its text, roughly.
+/// The cost of a waiting event beside its text, roughly.
 const EVENT_COST: usize = 192;
 
 /// Processes whose output came before their spawn reply was seen.
@@ -76,7 +76,7 @@ impl Routes {
         queue
     }
 
-    /// Nobody takes the events of this process any more.
+    /// Drops the queue of a process whose handle is gone.
     pub(super) fn forget(&self, proc_id: &str) {
         self.lock().queues.remove(proc_id);
     }

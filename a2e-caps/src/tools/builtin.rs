@@ -45,7 +45,7 @@ fn search(config: &ToolConfig, _: &Arc<Roots>, _: usize) -> Result<Arc<dyn ToolP
     absent(config, &BuiltinTool::SEARCH, "search")
 }
 
-/// A page is fetched only where the operator said so: it carries what an agent knows out of the house.
+/// A page is fetched only where the operator said so: a request can carry data of the agent to anywhere.
 fn http(config: &ToolConfig, budget: usize) -> Result<Arc<dyn ToolProvider>> {
     if !config.wants(BuiltinTool::HttpGet) {
         return Ok(Arc::new(Withheld(Vec::new())));

@@ -76,7 +76,7 @@ pub trait ToolProvider: Send + Sync + 'static {
         Run::Blocking
     }
 
-    /// Runs a tool to its end. One that takes long looks at [`ToolCall::is_cancelled`] now and then.
+    /// Runs a tool to its end. A slow tool checks [`ToolCall::is_cancelled`] now and then.
     ///
     /// # Errors
     /// Why the tool failed. `runtime_error` is sent as `tool_error`, other codes as they are.
@@ -146,7 +146,7 @@ impl ToolCall {
         self.call.emit_wait(event.under(TOOL_EVENT)).await
     }
 
-    /// Whether nobody waits for the result any more.
+    /// Whether the call was cancelled or has timed out: its result is not used.
     pub fn is_cancelled(&self) -> bool {
         self.call.is_cancelled()
     }

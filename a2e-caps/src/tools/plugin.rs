@@ -19,7 +19,7 @@ use super::{builtin, result, schema};
 /// A list over more tools than this is made on the worker pool.
 const INLINE_TOOLS: usize = 64;
 
-/// What the envelope and the other fields of a result may need beside `data`, in bytes.
+/// Bytes of the envelope and of the other fields of a result beside `data`, at most.
 const RESULT_MARGIN: usize = 64 * 1024;
 
 /// Serves its own tools and, when it has the highest priority, those that other plugins contribute.

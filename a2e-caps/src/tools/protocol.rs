@@ -41,7 +41,7 @@ pub struct ToolListResponse {
     pub quarantined: usize,
 }
 
-/// What an agent is told about a tool.
+/// The definition of a tool for agents.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolDefinition {
     /// Its name, unique in a host.

@@ -64,7 +64,7 @@ impl Problems {
                     self.add(&loc, format!("missing; a {} is required", parameter.kind));
                 }
                 (None, _) => {}
-                // What is checked must be what the tool sees.
+                // The check must see exactly the arguments that the tool sees.
                 (Some(_), Some(_)) => self.add(&loc, "stands twice"),
                 (Some((_, value)), None) => self.value(&loc, value.get(), parameter),
             }
@@ -91,7 +91,7 @@ impl Problems {
         if let Some(properties) = &parameter.properties
             && json.starts_with('{')
         {
-            // The key counts; the name inside is often left out by those who write schemas.
+            // The key counts: schemas often leave the name inside out.
             let named: Vec<ToolParameter> = properties
                 .iter()
                 .map(|(key, it)| ToolParameter { name: key.clone(), ..it.clone() })

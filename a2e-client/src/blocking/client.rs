@@ -221,7 +221,7 @@ impl Client {
         self.inner.session()
     }
 
-    /// How the connection fares now.
+    /// The state of the connection now.
     pub fn state(&self) -> ConnectionState {
         self.inner.state()
     }
@@ -236,7 +236,7 @@ impl Client {
         self.inner.process_id()
     }
 
-    /// Waits for the end of the connection, so long at most; `None` when it stands then.
+    /// Waits for the end of the connection, `limit` at most; `None` when it still stands.
     ///
     /// # Errors
     /// Only [`ClientError::WouldDeadlock`].

@@ -29,7 +29,7 @@ impl Pushes {
         self.thread.wait(self.inner.next())
     }
 
-    /// As [`next`](Self::next), so long at most; `None` also when none came.
+    /// As [`next`](Self::next), `limit` at most; `None` also when no message came.
     ///
     /// # Errors
     /// As `next`.

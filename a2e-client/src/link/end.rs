@@ -16,7 +16,7 @@ pub(crate) struct End {
     is_wanted: AtomicBool,
     /// Why it has ended.
     reason: OnceLock<Closed>,
-    /// Wakes whoever waits for either.
+    /// Wakes the tasks that wait for either.
     changed: Notify,
 }
 

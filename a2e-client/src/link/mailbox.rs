@@ -53,7 +53,7 @@ impl State {
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Put {
-    /// It waits to be taken; so many others were dropped for it.
+    /// It waits to be taken; `dropped` others made room for it.
     Taken { dropped: u64 },
     /// It was dropped itself.
     Dropped,

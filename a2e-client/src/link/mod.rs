@@ -1,4 +1,4 @@
-//! What the reader and all callers of one client share, over all its connections.
+//! The link: shared by the reader and all callers of one client, over all its connections.
 
 pub(crate) mod end;
 pub(crate) mod mailbox;
@@ -104,7 +104,7 @@ impl Link {
         self.wire.send_replace(Arc::clone(outbox));
     }
 
-    /// Shows a state to whoever looks; nothing follows the last one.
+    /// Publishes a state to the watchers. Nothing follows `Closed`.
     pub(crate) fn tell(&self, state: ConnectionState) {
         let is_told = self.state.send_if_modified(|now| {
             let is_over = matches!(now, ConnectionState::Closed(_));

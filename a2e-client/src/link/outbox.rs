@@ -1,6 +1,6 @@
 //! The outbox: the only writer of a connection.
 //!
-//! Whoever appends while no one is writing becomes the writer: it swaps the buffer out, writes
+//! A caller that appends while no one is writing becomes the writer: it swaps the buffer out, writes
 //! without the lock, and repeats until the buffer is empty. When the transport takes no more, a task
 //! goes on in its place. While the reader hands out a batch of replies, lines only gather: the calls
 //! that it wakes answer with further requests, and these leave in one write.
@@ -35,7 +35,7 @@ pub(crate) struct Outbox {
     is_dead: AtomicBool,
     /// Why it is dead, where writing failed.
     failure: OnceLock<Arc<io::Error>>,
-    /// Wakes whoever waits for room, for the end of all output, or for the connection's loss.
+    /// Wakes the tasks that wait for room, for the end of all output, or for the loss of the connection.
     changed: Notify,
 }
 
@@ -78,7 +78,7 @@ impl Outbox {
         }
         state.pending.extend_from_slice(line);
         self.unsent.fetch_add(line.len(), Ordering::Relaxed);
-        // The reader clears the flag before it flushes: who still sees it set has appended in time.
+        // The reader clears the flag before it flushes, so a caller that still sees it set has appended in time.
         let is_due = state.pending.len() >= FLUSH_AT || !self.is_gathering.load(Ordering::Relaxed);
         let is_due = is_due && !state.is_writing;
         drop(state);
@@ -179,7 +179,7 @@ impl Outbox {
         self.kill();
     }
 
-    /// Gives the connection up: nothing more is sent, whoever waits is woken.
+    /// Gives the connection up: nothing more is sent, and all waiting tasks are woken.
     pub(crate) fn kill(&self) {
         let mut state = self.lock();
         self.is_dead.store(true, Ordering::Release);

@@ -103,7 +103,7 @@ impl PendingTable {
             && self.calls.get(id).is_some_and(|it| it.kept.is_some() && it.sent_on < number)
     }
 
-    /// Who listens to the events of a call.
+    /// The listener for the events of a call.
     pub(crate) fn listener(&self, id: &str) -> Listener {
         match self.calls.get(id) {
             None => Listener::Nobody,
@@ -114,7 +114,7 @@ impl PendingTable {
         }
     }
 
-    /// Forgets a call that nobody waits for any more; false when it has ended before.
+    /// Removes a call that was given up; false when it has ended before.
     pub(crate) fn forget(&self, id: &str) -> bool {
         let gone = self.calls.remove(id);
         self.release(gone.as_ref().map(|(_, waiting)| waiting));
@@ -167,7 +167,7 @@ impl PendingTable {
         due
     }
 
-    /// Takes it on to send a call on the connection `number`: the line for the first who asks.
+    /// Claims a call for sending on connection `number`. Gives its line to the first claim only.
     pub(crate) fn claim(&self, id: &str, number: u64) -> Option<Arc<[u8]>> {
         let mut waiting = self.calls.get_mut(id)?;
         if waiting.sent_on >= number {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 
-use a2e_core::codec::scan::{Key, scan};
+use a2e_core::codec::scan::{Key, scan_written};
 use a2e_core::codec::{Envelope, LineBuffer, LineItem};
 use a2e_core::protocol::{HandshakeRequest, HandshakeResponse, Message, MessageId, Role};
 use a2e_core::transport::ByteSource;
@@ -169,7 +169,7 @@ impl Reader {
         if tail.iter().all(u8::is_ascii_whitespace) {
             return;
         }
-        if self.numbering.is_resumable() && scan(&tail).is_err() {
+        if self.numbering.is_resumable() && scan_written(&tail).is_err() {
             tracing::debug!(bytes = tail.len(), "the connection was lost within a line");
             return;
         }
@@ -224,7 +224,7 @@ fn take_line(
     handshake: &mut Handshake,
     bytes: &[u8],
 ) {
-    let scanned = match scan(bytes) {
+    let scanned = match scan_written(bytes) {
         Ok(scanned) => scanned,
         Err(error) => {
             numbering.count();

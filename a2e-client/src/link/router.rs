@@ -1,4 +1,4 @@
-//! Gives each line that was read to who waits for it.
+//! Gives each line that was read to the call or handler that waits for it.
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One thing that happened so many times.
+/// How often one kind of event happened.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -57,7 +57,7 @@ pub struct Stats {
     pub timeouts: u64,
     /// `cancel` messages that were sent.
     pub cancels: u64,
-    /// Answers to calls that nobody waits for any more, and second answers; dropped.
+    /// Answers to calls that have ended, and second answers; dropped.
     pub late_replies: u64,
     /// Messages that no call and no handler took; dropped.
     pub unclaimed: u64,

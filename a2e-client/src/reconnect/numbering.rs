@@ -1,4 +1,4 @@
-//! Which line of a session was received last, so that the host can go on behind it.
+//! The numbering of the lines of a session, so that the host can go on behind the last one received.
 
 use serde::{Deserialize, Serialize};
 
@@ -94,7 +94,7 @@ impl Numbering {
 mod tests {
     use super::*;
 
-    /// One connection: the answer (`None`: a host that knows no resume), then so many lines; what the
+    /// One connection: the answer (`None`: a host without resume), the number of lines after it, and what the
     /// next handshake asks for.
     type Step = ((&'static str, Option<(bool, i64)>), u64, (&'static str, u64));
 

@@ -27,7 +27,7 @@ pub(crate) async fn repeat_calls(link: &Link, is_resumed: bool) {
             // Lost again; the next connection sees to them.
             return;
         }
-        // Whoever waits for the answer may have claimed it, or gone.
+        // The call that waits for the answer may have claimed it, or ended.
         if let Some(line) = link.pending.claim(id.as_str(), number) {
             if !outbox.append(&line) {
                 return;

@@ -1,4 +1,4 @@
-//! How a connection fares, for programs that want to see it.
+//! The states of a connection, for programs that watch it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::error::{ClientError, Closed};
 
-/// How a connection fares.
+/// The state of a connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ConnectionState {
@@ -35,7 +35,7 @@ pub enum SessionStart {
         /// restart of the host.
         gap: Option<u64>,
     },
-    /// The host knows the session no more: this is a new one, and what the old one held is gone.
+    /// The host no longer knows the session: this is a new one, and the state of the old one is lost.
     New,
 }
 

@@ -1,4 +1,4 @@
-//! Where a connection leads, for as many attempts as it takes.
+//! The target of a connection, for every attempt to connect.
 
 use std::fmt;
 use std::io;

@@ -23,7 +23,7 @@ const AFTER_INPUT: Duration = Duration::from_secs(3);
 /// After SIGTERM it may go on for this long.
 const AFTER_TERM: Duration = Duration::from_secs(2);
 
-/// After SIGKILL only a kernel that is stuck keeps it.
+/// After SIGKILL only a stuck kernel keeps the process.
 const AFTER_KILL: Duration = Duration::from_secs(5);
 
 /// A host program to be started. It inherits our environment.
@@ -207,7 +207,7 @@ impl ProcessWatch {
     }
 }
 
-/// Owns the child: carries out orders and reaps it. When nobody gives orders any more, it is killed.
+/// Owns the child: carries out orders and reaps it. When all handles are gone, it is killed.
 async fn own(
     mut child: Child,
     mut orders: watch::Receiver<Order>,

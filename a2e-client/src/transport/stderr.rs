@@ -1,4 +1,4 @@
-//! What a host process writes to standard error: always read, so that it never blocks; its end is kept.
+//! Standard error of a host process: always read, so that the host never blocks; its end is kept.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -90,7 +90,7 @@ async fn r43_a_deadline_cancels_the_call_at_the_host() {
     host.stop().await;
 }
 
-/// Waits until so many sleeps of the plugin were cut short.
+/// Waits until the plugin has seen `count` sleeps cut short.
 async fn cut_short(client: &a2e_client::Client, count: usize) {
     for _ in 0..2000 {
         if client.rpc(&Cut {}).await.unwrap().count == count {
@@ -140,7 +140,7 @@ async fn r20_calls_beyond_the_bound_wait_for_their_turn() {
         heard(&mut peer).await;
     }
     assert_eq!(client.stats().pending, 2);
-    // A ping needs no turn, and whoever waits for one keeps to the deadline.
+    // A ping needs no turn, and a call that waits for its turn keeps to the deadline.
     let pinged = tokio::spawn({
         let client = client.clone();
         async move { client.ping().await }

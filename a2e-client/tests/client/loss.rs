@@ -67,7 +67,7 @@ async fn r43_calls_that_wait_for_their_turn_fail_too() {
     nothing_is_left(&client);
 }
 
-/// Takes so many bytes and then fails.
+/// Takes a number of bytes and then fails.
 #[derive(Debug)]
 struct Breaking(std::sync::atomic::AtomicUsize);
 

@@ -183,7 +183,7 @@ proptest! {
 
 #[test]
 fn an_answer_at_the_deadline_is_counted_once() {
-    // Whoever wins the race, the call ends once and nothing is left.
+    // Either side may win the race: the call ends once and nothing is left.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.unwrap().block_on(async {

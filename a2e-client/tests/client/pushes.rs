@@ -64,7 +64,7 @@ async fn a_call_comes_before_handlers_of_the_type() {
     peer.send_line(r#"{"type":"mcp/sample/req","id":"h1"}"#).await;
     answer(&mut peer, &first, "1").await;
     answer(&mut peer, &second, "2").await;
-    // After the end of the calls: an event is a handler's, a second answer is nobody's.
+    // After the end of the calls: an event goes to a handler, a second answer is dropped.
     peer.send_line(&json!({ "type": "x/event", "req_id": first }).to_string()).await;
     answer(&mut peer, &first, "again").await;
     assert!(with_events.next_event().await.is_some());

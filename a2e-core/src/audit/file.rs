@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::place::PathLock;
+use super::open::PathLock;
 use super::{AuditConfig, AuditMode};
 
 /// `path.index`, the name of a rotated file.
@@ -44,15 +44,15 @@ pub(super) struct AuditFile {
     limit: u64,
     max_bytes: u64,
     backups: u32,
-    rotations: u64,
-    failed_rotations: u64,
+    /// How many rotations went well, and how many did not.
+    rotations: (u64, u64),
     /// The last write ended inside a line and could not be taken back.
     is_mid_line: bool,
     /// Whether another process holds the configured path.
     is_beside: bool,
-    /// Whether what is put aside, and the names of files, must be on the disk.
+    /// Whether rotated files, and the names of files, must be on the disk.
     is_synced: bool,
-    /// The last file that rotation removed, until somebody has the time to close it.
+    /// The last file that rotation removed, until the thread of the audit closes it.
     removed: Option<File>,
     /// `<path>.lock`, held until the end. A file of its own, because `path` is renamed by rotation.
     _lock: Option<PathLock>,
@@ -69,8 +69,7 @@ impl AuditFile {
             limit: max_bytes,
             max_bytes,
             backups: config.backup_count,
-            rotations: 0,
-            failed_rotations: 0,
+            rotations: (0, 0),
             is_mid_line: false,
             is_beside: false,
             is_synced: config.mode == AuditMode::Sync,
@@ -115,13 +114,13 @@ impl AuditFile {
 
     /// How many rotations went well, and how many did not.
     pub(super) fn rotations(&self) -> (u64, u64) {
-        (self.rotations, self.failed_rotations)
+        self.rotations
     }
 
     /// Writes lines until one does not fit.
     ///
-    /// After an error the file ends with a whole line: what was written of a broken one is cut
-    /// off again. Where even that fails (a device), the next write goes on inside that line.
+    /// After an error the file ends with a whole line: the written part of a broken one is cut off
+    /// again. Where even that fails (a device), the next write goes on inside that line.
     pub(super) fn write(&mut self, lines: &[u8]) -> Progress {
         let (done, error) = self.write_whole(self.fitting(lines));
         Progress { done, error }
@@ -139,7 +138,7 @@ impl AuditFile {
             // Better a file that is too large than a record that is lost.
             let more = self.max_bytes.max(wanted as u64);
             self.limit = self.size.saturating_add(more);
-            self.failed_rotations += 1;
+            self.rotations.1 += 1;
             tracing::warn!(path = %self.path.display(), %error, "audit file cannot be rotated");
         }
     }
@@ -205,7 +204,7 @@ impl AuditFile {
         }
         let file = append_options().create_new(true).open(&next)?;
         if self.is_synced {
-            // Whoever syncs after this looks at the new file only.
+            // A later `fdatasync` covers the new file only.
             self.file.sync_data()?;
         }
         let is_taken = |index: &u32| rotated(&self.path, *index).exists();
@@ -220,7 +219,7 @@ impl AuditFile {
                 .open(&oldest)
                 .ok();
             // Not left to the rename: ext4 then writes the whole file that takes the name to the disk
-            // first, for 15 to 25 ms in which nobody is answered.
+            // first, for 15 to 25 ms, and all answers wait meanwhile.
             fs::remove_file(oldest)?;
         }
         for index in (1..=last).rev() {
@@ -235,7 +234,7 @@ impl AuditFile {
         self.file = Arc::new(file);
         self.size = 0;
         self.limit = self.max_bytes;
-        self.rotations += 1;
+        self.rotations.0 += 1;
         if self.is_synced
             && let Err(error) = self.sync_folder()
         {

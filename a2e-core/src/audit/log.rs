@@ -1,4 +1,4 @@
-//! The log that the dispatcher appends to.
+//! The audit log, as the host uses it.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use crate::{Error, Result};
 
 /// Where the host's audit records go. Shared by reference; all calls are safe from any thread.
 ///
-/// What cannot be written stays in memory, up to about 1 MiB of lines; beyond that records are
+/// Records that cannot be written stay in memory, up to about 1 MiB of lines; beyond that they are
 /// dropped and counted. Writing is tried again every 100 ms; the dropped
 /// ones are then named by a line `{"gap":{"first":…,"last":…,"lost":…,"reason":"…"},…}` in their
 /// place. A line that was written in part is cut off again, so the file always ends with a whole one.
 ///
 /// The file is followed: with each seal the log looks whether its path was moved or removed, and
-/// then begins a new file there; what was moved ends with its seal.
+/// then begins a new file there; the moved file ends with its seal.
 ///
 /// The host must ignore or handle `SIGXFSZ` if a file size limit may be set for it: the system's
 /// default for that signal is to end the process, before we learn of the failed write.
@@ -26,7 +26,7 @@ pub struct AuditLog {
     worker: Option<Worker>,
 }
 
-/// What came of [`AuditLog::begin_commit`].
+/// The result of [`AuditLog::begin_commit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Commit {
     /// As safe as the mode has it; false when that failed.
@@ -71,17 +71,45 @@ impl AuditLog {
         Ok(Self { queue: Some(queue), worker: Some(worker) })
     }
 
-    /// Adds a record to what waits to be written. Cheap; never fails, never waits for the file
-    /// unless the buffer is full.
-    pub fn append(&self, record: &AuditRecord<'_>) {
-        if let Some(queue) = &self.queue {
-            queue.append(record);
-        }
+    /// Adds a record to those that wait to be written. Cheap; never fails. True when the buffer is half full
+    /// and a commit is due.
+    ///
+    /// The caller may hold locks. When it was told that a commit is due, it lets go of them and then calls
+    /// [`write_due`](Self::write_due) or a commit. Only where the buffer fills up all the same does `append`
+    /// itself write the file.
+    ///
+    /// ```
+    /// # use a2e_core::audit::{AuditLog, AuditRecord};
+    /// # use std::sync::Mutex;
+    /// fn end(outbox: &Mutex<Vec<u8>>, log: &AuditLog, record: &AuditRecord<'_>, answer: &[u8]) {
+    ///     let mut lines = outbox.lock().unwrap();
+    ///     let is_due = log.append(record);
+    ///     lines.extend_from_slice(answer);
+    ///     drop(lines);
+    ///     if is_due {
+    ///         log.write_due();
+    ///     }
+    /// }
+    /// ```
+    pub fn append(&self, record: &AuditRecord<'_>) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.append(record))
+    }
+
+    /// Whether a thread that may wait for the disk should call [`write_due`](Self::write_due) before it
+    /// adds more.
+    pub(crate) fn is_due(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.is_due())
+    }
+
+    /// Makes room in the buffer: writes the waiting records to the file, in every mode and without
+    /// `fdatasync`. False when that failed. May wait for the disk, so the caller holds no lock.
+    pub fn write_due(&self) -> bool {
+        self.queue.as_ref().is_none_or(|queue| queue.commit(false))
     }
 
     /// Returns when every record appended before the call is as safe as the mode has it, or when
-    /// that failed; cheap when nothing waits. In mode `sync` it waits for the disk, together with
-    /// whoever else does; in mode `buffered` for nothing.
+    /// that failed; cheap when nothing waits. Calls at the same time share their writes. In mode `sync` it waits for the disk, together with
+    /// other commits; in mode `buffered` for nothing.
     ///
     /// False means that a record is not there and no gap record names it yet. The caller
     /// goes on either way, unless it was told to refuse unaudited work.

@@ -1,4 +1,4 @@
-//! Audit: one line of JSON per handled, refused or failed request, for whoever asks "what happened?".
+//! Audit: one line of JSON per handled, refused or failed request, to answer "what happened?" later.
 //!
 //! The dispatcher appends a record when a request ends and commits before the reply is flushed, so
 //! a client never holds a success that the audit does not know (`write` and `sync`). What goes
@@ -33,8 +33,9 @@
 //! this one, newlines included; `prev` is the `blake3` of the seal before, or zeros where there is none. So
 //! the chain runs on over rotations and restarts, and any tool can follow it:
 //! `{ echo "$prev"; sed -n 2,181p audit.jsonl; } | b3sum`. [`verify()`] does. What follows the last seal,
-//! at most 100 ms of records, is held by `crc` and `seq` only. There is no key in it: who can write
-//! the file can write a new chain, which shows only to those who noted a seal of the old one elsewhere.
+//! at most 100 ms of records, is held by `crc` and `seq` only. There is no key in it: a
+//! process that can write the file can write a new chain, which shows only beside a seal of the old one that was
+//! noted elsewhere.
 //!
 //! ```
 //! use a2e_core::audit::{AuditConfig, AuditLog, AuditRecord, Outcome};
@@ -55,8 +56,9 @@
 //! ```
 
 mod file;
+mod finding;
 mod log;
-mod place;
+mod open;
 mod queue;
 mod record;
 mod scan;
@@ -64,18 +66,20 @@ mod seal;
 mod sync;
 mod verify;
 mod worker;
+mod writer;
 
 use std::path::PathBuf;
 
 use crate::Error;
 use crate::protocol::ErrorCode;
 
+pub use finding::{Finding, SealAt, Wrong};
 pub use log::AuditLog;
 pub(crate) use log::Commit;
 pub use record::{AuditRecord, Outcome};
 pub use scan::{BadLine, Hole, LineProblem, Scan, Verified, scan, scan_rotated, verify_line};
 pub use seal::{Digest, Seal};
-pub use verify::{Finding, SealAt, Verification, Wrong, rotated_files, verify, verify_files};
+pub use verify::{Verification, rotated_files, verify, verify_files};
 
 /// When a record is safe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,7 +107,7 @@ impl AuditMode {
     }
 }
 
-/// What becomes of a request whose record cannot be kept.
+/// The treatment of a request whose record cannot be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnError {
     /// It is answered as ever; the loss is counted, shown, and named in the file by a gap record.
@@ -112,7 +116,7 @@ pub enum OnError {
     Refuse,
 }
 
-/// What stands in the field `session_id`.
+/// The source of the field `session_id`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SessionIdSource {
     /// The session of the record; where it has none, a UUID made when the log was opened.
@@ -127,7 +131,7 @@ pub enum SessionIdSource {
 pub struct AuditConfig {
     /// When a record is safe.
     pub mode: AuditMode,
-    /// What becomes of a request whose record cannot be kept; none: refuse in mode `sync`, else continue.
+    /// The treatment of a request whose record cannot be kept; none: refuse in mode `sync`, else continue.
     pub on_error: Option<OnError>,
     /// The file; missing parent folders are created.
     pub path: PathBuf,
@@ -135,7 +139,7 @@ pub struct AuditConfig {
     pub max_bytes: u64,
     /// How many rotated files are kept, as `path.1` (newest) to `path.N`; 0 = never rotate.
     pub backup_count: u32,
-    /// What stands in the field `session_id`.
+    /// The source of the field `session_id`.
     pub session_id_source: SessionIdSource,
 }
 
@@ -152,7 +156,7 @@ impl AuditConfig {
         }
     }
 
-    /// What becomes of a request whose record cannot be kept, as given or as the mode has it.
+    /// The treatment of a request whose record cannot be kept, as given or as the mode has it.
     pub fn on_error(&self) -> OnError {
         match (self.on_error, self.mode) {
             (Some(on_error), _) => on_error,
@@ -162,12 +166,12 @@ impl AuditConfig {
     }
 }
 
-/// How the audit stands, for health and `host/status`.
+/// The state of the audit, for health and `host/status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditStatus {
     /// The mode in force.
     pub mode: AuditMode,
-    /// What becomes of a request whose record cannot be kept.
+    /// The treatment of a request whose record cannot be kept.
     pub on_error: OnError,
     /// The file that is written; none when the mode is off.
     pub path: Option<PathBuf>,
@@ -189,11 +193,11 @@ pub struct AuditStatus {
     pub rotations: u64,
     /// Rotations that did not work; the file grows past its limit meanwhile.
     pub failed_rotations: u64,
-    /// What was found wrong in the existing files when the log was opened.
+    /// Problems of the existing files, found when the log was opened.
     pub found: Vec<String>,
 }
 
-/// What is answered to a request whose record cannot be kept.
+/// The error for a request whose record cannot be kept.
 pub(crate) fn unavailable(has_run: bool) -> Error {
     let text = if has_run {
         "the request was worked on, but its audit record could not be kept, so its answer is withheld"

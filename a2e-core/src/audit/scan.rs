@@ -1,4 +1,4 @@
-//! Reading audit files back: is each line whole, is `seq` without holes.
+//! Reads audit files back: checks that each line is whole, and `seq` without holes.
 
 use std::fmt;
 use std::fs::File;
@@ -10,9 +10,9 @@ use memchr::memmem;
 use super::file::rotated;
 use super::record::MAX_LINE;
 use super::seal::{self, Block, Digest, Seal};
-use crate::codec::digits::hex8;
+use crate::codec::encode::hex;
 
-/// What a good line stands for.
+/// The records that a good line stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// The first `seq` it stands for.
@@ -21,7 +21,7 @@ pub struct Verified {
     pub last: u64,
     /// Whether it says that these records were dropped.
     pub is_gap: bool,
-    /// What it says when it is no record but the seal of these.
+    /// The seal, when the line is not a record but the seal of these.
     pub seal: Option<Seal>,
 }
 
@@ -71,7 +71,7 @@ pub fn verify_line(line: &[u8]) -> Result<Verified, LineProblem> {
     if name != b",\"crc\":\"" || brace != b"\"}" {
         return Err(LineProblem::NoChecksum);
     }
-    if *digits != hex8(crc32c::crc32c(body)) {
+    if *digits != hex::<8>(u64::from(crc32c::crc32c(body))) {
         return Err(LineProblem::WrongChecksum);
     }
     if body.starts_with(seal::PREFIX) {
@@ -114,12 +114,12 @@ pub struct BadLine {
     pub path: PathBuf,
     /// Where in the file the line begins, in bytes.
     pub offset: u64,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: LineProblem,
 }
 
 /// A line of an audit file, as it is read.
-pub(super) struct Line<'a> {
+pub(super) struct ScannedLine<'a> {
     /// Its first byte, counted from the start of the file.
     pub(super) offset: u64,
     /// Counted from 1 where the file is read from its start.
@@ -130,8 +130,8 @@ pub(super) struct Line<'a> {
     pub(super) problem: Option<LineProblem>,
 }
 
-impl Line<'_> {
-    /// What it stands for.
+impl ScannedLine<'_> {
+    /// The records that it stands for.
     pub(super) fn verify(&self) -> Result<Verified, LineProblem> {
         match (self.problem, self.bytes.strip_suffix(b"\n")) {
             (Some(problem), _) => Err(problem),
@@ -144,7 +144,7 @@ impl Line<'_> {
 pub(super) fn read_lines(
     path: &Path,
     tail: u64,
-    mut each: impl FnMut(&Line<'_>) -> bool,
+    mut each: impl FnMut(&ScannedLine<'_>) -> bool,
 ) -> io::Result<()> {
     let mut file = File::open(path)?;
     let mut offset = file.metadata()?.len().saturating_sub(tail);
@@ -179,7 +179,7 @@ pub(super) fn read_lines(
             (true, _) => Some(LineProblem::TooLong),
             (false, _) => Some(LineProblem::Torn),
         };
-        let goes_on = each(&Line { offset: begin, number, bytes: &bytes, problem });
+        let goes_on = each(&ScannedLine { offset: begin, number, bytes: &bytes, problem });
         if !is_whole || !goes_on {
             break;
         }
@@ -187,7 +187,7 @@ pub(super) fn read_lines(
     Ok(())
 }
 
-/// What stands in one audit file, or in several read in order.
+/// The result of reading one audit file, or several in order.
 #[derive(Clone, Debug, Default)]
 pub struct Scan {
     /// Good lines that are records.
@@ -208,7 +208,7 @@ pub struct Scan {
     pub torn_tail: Option<BadLine>,
     /// Bad lines since the last good one; each may have been a record.
     bad_since: u64,
-    /// What stands behind the last seal.
+    /// The lines behind the last seal.
     block: Option<Block>,
 }
 
@@ -235,7 +235,7 @@ impl Scan {
     /// Reads one more file, or only about the last `tail` bytes of it.
     pub(super) fn add(&mut self, path: &Path, tail: u64) -> io::Result<()> {
         if let Some(torn) = self.torn_tail.take() {
-            // Only what is last may be torn.
+            // Only the last line may be torn.
             self.note_bad(torn);
         }
         read_lines(path, tail, |line| {
@@ -297,14 +297,14 @@ impl Scan {
 /// Reads one audit file.
 ///
 /// # Errors
-/// When the file cannot be read; what is wrong inside it stands in [`Scan`].
+/// When the file cannot be read; problems inside it are in [`Scan`].
 pub fn scan(path: impl AsRef<Path>) -> io::Result<Scan> {
     let mut scan = Scan::default();
     scan.add(path.as_ref(), u64::MAX)?;
     Ok(scan)
 }
 
-/// Reads an audit file and what was rotated away from it, oldest first, as one stretch of records.
+/// Reads an audit file and its rotated files, oldest first, as one stretch of records.
 ///
 /// # Errors
 /// When a file that is there cannot be read.

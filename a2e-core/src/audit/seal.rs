@@ -13,12 +13,12 @@ use super::record::push_crc;
 /// [`SEAL_AFTER`]: super::worker::SEAL_AFTER
 const SEAL_BYTES: u64 = 64 * 1024;
 
-/// So much is hashed at a time, by whoever writes (15 to 25 us). The ends of what is added are hashed by
+/// Bytes that the writer hashes at a time (15 to 25 us). The ends of each part are hashed by
 /// narrow instructions, so nearly a whole block at once costs a quarter less than four parts. To wake a
 /// thread for it would cost as much on a virtual machine.
 const HASH_AT: usize = 60 * 1024;
 
-/// Bytes that may wait while another hashes. Beyond it whoever writes waits for that one.
+/// Bytes that may wait while another thread hashes. Beyond it the writer waits for that thread.
 const MAX_PENDING: usize = 1024 * 1024;
 
 /// A BLAKE3 hash; as text 64 lower-case hex digits.
@@ -26,7 +26,7 @@ const MAX_PENDING: usize = 1024 * 1024;
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// What stands as `prev` in the first seal of a chain.
+    /// The `prev` of the first seal of a chain.
     pub const NONE: Self = Self([0; 32]);
 }
 
@@ -52,7 +52,7 @@ impl FromStr for Digest {
     }
 }
 
-/// What a seal line says.
+/// The content of a seal line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seal {
     /// The first `seq` of its block.
@@ -65,7 +65,7 @@ pub struct Seal {
     pub prev: Digest,
 }
 
-/// What a seal line begins with.
+/// The first bytes of a seal line.
 pub(super) const PREFIX: &[u8] = b"{\"seal\":{\"first\":";
 
 impl Seal {
@@ -98,7 +98,7 @@ impl Seal {
     }
 }
 
-/// What follows this text, after whatever stands before it.
+/// The bytes behind the first occurrence of this text.
 fn after<'a>(rest: &mut &'a [u8], text: &[u8]) -> Option<&'a [u8]> {
     let start = memchr::memmem::find(rest, text)?.checked_add(text.len())?;
     *rest = rest.get(start..)?;
@@ -154,7 +154,7 @@ impl Block {
         self.prev
     }
 
-    /// What would seal it now; none while there is no record in it.
+    /// The seal that it would get now; none while there is no record in it.
     pub(super) fn seal(&self) -> Option<Seal> {
         let (first, last) = self.span?;
         let blake3 = Digest(*self.hasher.finalize().as_bytes());
@@ -218,7 +218,7 @@ impl Sealer {
         self.is_asleep.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the block is to be sealed by whoever writes next.
+    /// Whether the next write has to seal the block first.
     pub(super) fn is_full(&self) -> bool {
         self.unsealed() >= SEAL_BYTES
     }
@@ -287,11 +287,11 @@ mod tests {
     }
 
     #[test]
-    fn lines_noted_from_outside_are_one_block_and_wake_who_sleeps() {
+    fn lines_noted_from_outside_are_one_block_and_wake_the_thread() {
         let sealer = Sealer::new(Block::after(Digest::NONE));
         assert!(sealer.note(b"a\n", 5, 5), "the first");
         assert!(!sealer.note(b"b\n", 6, 7));
-        assert!(!sealer.note(&vec![b'x'; 60_000], 8, 9), "whoever writes hashes it");
+        assert!(!sealer.note(&vec![b'x'; 60_000], 8, 9), "the writer hashes it");
         assert!(!sealer.is_full());
         assert!(!sealer.note(&vec![b'x'; 10_000], 10, 10));
         assert!(sealer.is_full());

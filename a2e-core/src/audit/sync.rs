@@ -1,4 +1,4 @@
-//! Mode `sync`: what is on the disk, and how many wait for one `fdatasync` together.
+//! Mode `sync`: the records on the disk, and commits that share one `fdatasync`.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +15,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Durable {
     state: watch::Sender<Reached>,
-    /// Held by whoever syncs. Who comes meanwhile mostly finds that it was done for all.
+    /// Held during a sync. A commit that waits for it mostly finds that its own records were synced, too.
     turn: Mutex<()>,
     is_failing: AtomicBool,
     /// Guards the text of the last failure, while it lasts.
@@ -27,13 +27,13 @@ pub(super) struct Durable {
 struct Reached {
     /// Every `seq` up to this one is on the disk.
     durable: u64,
-    /// The first and last `seq` of which whoever waits is told that they are not. Stretches of several
-    /// failures are told as one: who wakes very late is rather told no than yes.
+    /// The first and last `seq` whose sync failed. Several failures are kept as one stretch: a waiter that
+    /// wakes very late then gets a false no, never a false yes.
     failed: Option<(u64, u64)>,
 }
 
 impl Reached {
-    /// What to tell who waits for this `seq`; none while that is open.
+    /// The answer to a waiter for this `seq`; none while it is open.
     fn verdict(&self, seq: u64) -> Option<bool> {
         if self.failed.is_some_and(|(first, last)| (first..=last).contains(&seq)) {
             return Some(false);
@@ -79,7 +79,7 @@ impl Durable {
 }
 
 impl Queue {
-    /// Writes what was appended before the call and forces it to the disk. As for `is_last`, see
+    /// Writes all records appended before the call and forces them to the disk. As for `is_last`, see
     /// [`Queue::commit`].
     pub(super) fn sync(&self, is_last: bool) -> bool {
         let target = self.appended();
@@ -90,7 +90,7 @@ impl Queue {
         if self.durable.reached() >= target {
             return true;
         }
-        // Everybody's records that are there by now share this one.
+        // All records appended by now share this sync.
         let all = self.appended();
         if !self.commit(is_last) {
             self.durable.state.send_modify(|it| it.fail(all));
@@ -114,7 +114,7 @@ impl Queue {
     }
 
     /// The system reports a failed `fdatasync` once and then takes the pages for clean: a later one
-    /// that works says nothing about them. So they are counted for good, and who waits is told.
+    /// that works says nothing about them. So they are counted for good, and their waiters get a no.
     fn not_synced(&self, settled: u64, error: &std::io::Error) {
         let it = &self.durable;
         *lock(&it.failure) = Some(format!("fdatasync: {error}"));

@@ -1,110 +1,14 @@
 //! Checking audit files against their seals: was a line changed, removed, added or moved?
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::file::rotated;
-use super::scan::{Line, LineProblem, Scan, Verified, read_lines};
+use super::finding::{Finding, SealAt, Wrong};
+use super::scan::{Scan, ScannedLine, Verified, read_lines};
 use super::seal::{Block, Digest, Seal};
 
-/// A seal and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SealAt {
-    /// The file.
-    pub path: PathBuf,
-    /// Its line, from 1.
-    pub line: u64,
-    /// What it says.
-    pub seal: Seal,
-}
-
-/// Something that should not be, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The file.
-    pub path: PathBuf,
-    /// The line where it was noticed, from 1.
-    pub line: u64,
-    /// The `seq` that stands there, or that would be expected there.
-    pub seq: u64,
-    /// What it is.
-    pub what: Wrong,
-}
-
-/// What may be wrong with audit files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Wrong {
-    /// A line that is not a good one.
-    Line(LineProblem),
-    /// The records `first..=last` are not there.
-    Missing {
-        /// The first of them.
-        first: u64,
-        /// The last.
-        last: u64,
-    },
-    /// A record that is there already, or stands behind a later one.
-    OutOfOrder {
-        /// The last `seq` before it.
-        after: u64,
-    },
-    /// The lines `first..=last` are whole and in order, and not those that were sealed.
-    NotAsSealed {
-        /// The first of the block.
-        first: u64,
-        /// The last.
-        last: u64,
-    },
-    /// A seal for `first..=last`, and the lines since the seal before it are others.
-    OtherBlock {
-        /// The first that it seals.
-        first: u64,
-        /// The last.
-        last: u64,
-    },
-    /// A seal that does not follow the one before it: one between them is missing, or was replaced.
-    BrokenChain {
-        /// The hash of the seal before it.
-        expected: Digest,
-        /// The one that it names.
-        prev: Digest,
-    },
-    /// So many seconds of records without a seal, where there is one after 100 ms.
-    NoSeal(u64),
-}
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Line(problem) => write!(f, "the line {problem}"),
-            Self::Missing { first, last } if first == last => {
-                write!(f, "record {first} is missing")
-            }
-            Self::Missing { first, last } => write!(f, "records {first} to {last} are missing"),
-            Self::OutOfOrder { after } => {
-                write!(f, "the record stands behind {after}: doubled or moved")
-            }
-            Self::NotAsSealed { first, last } => {
-                write!(f, "records {first} to {last} are not as they were sealed")
-            }
-            Self::OtherBlock { first, last } => write!(
-                f,
-                "this seals {first} to {last}, and other lines stand before it: lines or a seal are missing"
-            ),
-            Self::BrokenChain { expected, prev } => write!(
-                f,
-                "this seal follows {prev}, and the one before it is {expected}: a seal is missing or replaced"
-            ),
-            Self::NoSeal(seconds) => {
-                write!(f, "{seconds} s of records follow the last seal: seals are missing")
-            }
-        }
-    }
-}
-
-/// What was found in an audit file and those rotated away from it.
+/// The result of checking an audit file and its rotated files.
 #[derive(Clone, Debug, Default)]
 pub struct Verification {
     /// The files, oldest first.
@@ -127,9 +31,9 @@ pub struct Verification {
     pub before: Option<(u64, u64)>,
     /// The first and last `seq` behind the last seal.
     pub unsealed: Option<(u64, u64)>,
-    /// What is wrong; at most [`Scan::MAX_FOUND`] are kept.
+    /// The problems; at most [`Scan::MAX_FOUND`] are kept.
     pub findings: Vec<Finding>,
-    /// How many things are.
+    /// The number of problems.
     pub wrong: u64,
 }
 
@@ -164,10 +68,10 @@ fn follows(newer: &Path, older: &Path) -> bool {
     are_read.is_ok() && next.is_some() && first.first_seq == next
 }
 
-/// Checks an audit file with what was rotated away from it.
+/// Checks an audit file and its rotated files.
 ///
 /// # Errors
-/// When a file cannot be read; what is wrong inside stands in [`Verification::findings`].
+/// When a file cannot be read; problems inside are in [`Verification::findings`].
 pub fn verify(path: impl AsRef<Path>) -> io::Result<Verification> {
     verify_files(rotated_files(path.as_ref()))
 }
@@ -227,7 +131,7 @@ struct Check {
 }
 
 impl Check {
-    fn line(&mut self, path: &Path, line: &Line<'_>) {
+    fn line(&mut self, path: &Path, line: &ScannedLine<'_>) {
         match line.verify() {
             Ok(Verified { seal: Some(seal), .. }) => self.seal(path, line.number, seal),
             Ok(record) => self.record(path, line, record),
@@ -252,7 +156,7 @@ impl Check {
         place.1 = line.number;
     }
 
-    fn record(&mut self, path: &Path, line: &Line<'_>, record: Verified) {
+    fn record(&mut self, path: &Path, line: &ScannedLine<'_>, record: Verified) {
         let Verified { first, last, is_gap, .. } = record;
         let next = self.next_seq();
         let bad = std::mem::take(&mut self.bad_since);
@@ -304,7 +208,7 @@ impl Check {
         let at = SealAt { path: path.to_owned(), line, seal };
         match what {
             Some(what) if !self.is_damaged => self.wrong(path, line, first, what),
-            // What is wrong in the block was told at its line.
+            // The problem was reported at its line.
             Some(_) => {}
             None => {
                 self.found.trusted.get_or_insert_with(|| at.clone());

@@ -1,5 +1,5 @@
 //! The thread of an audit log: it seals, flushes in mode `buffered`, syncs in mode `sync`, and tries
-//! again what failed. It sleeps for good while there is nothing of that.
+//! failed writes again. Without such work it sleeps.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -27,9 +27,9 @@ pub(super) struct Bell {
     thread: OnceLock<Thread>,
     /// Rung and not heard yet; spares ringing again.
     is_rung: AtomicBool,
-    /// Mode `buffered`: a flush is on the thread's list, so nobody need ring for one.
+    /// Mode `buffered`: a flush is on the thread's list, so no commit need ring for one.
     is_flush_due: AtomicBool,
-    /// The same for one that does not wait for its time.
+    /// The same for a flush that does not wait for its time.
     is_flush_urgent: AtomicBool,
     is_stopped: AtomicBool,
 }
@@ -93,15 +93,15 @@ fn run(queue: &Queue) {
     while !queue.bell.is_stopped.load(Ordering::Acquire) {
         queue.bell.is_rung.store(false, Ordering::SeqCst);
         match due.work(queue, clock.now().mono) {
-            Next::Now => {}
-            Next::In(wait) => thread::park_timeout(wait),
-            Next::Rung => thread::park(),
+            Pause::Now => {}
+            Pause::In(wait) => thread::park_timeout(wait),
+            Pause::Rung => thread::park(),
         }
     }
     queue.finish();
 }
 
-/// When what is to be done, on the monotonic scale.
+/// The times of the next flush, seal and retry, on the monotonic scale.
 #[derive(Debug, Default)]
 struct Due {
     flush: Option<Duration>,
@@ -109,29 +109,29 @@ struct Due {
     retry: Option<Duration>,
 }
 
-enum Next {
+enum Pause {
     Now,
     In(Duration),
     Rung,
 }
 
 impl Due {
-    fn work(&mut self, queue: &Queue, now: Duration) -> Next {
+    fn work(&mut self, queue: &Queue, now: Duration) -> Pause {
         if queue.is_failing() || queue.durable.is_failing() {
             let at = *self.retry.get_or_insert(now + RETRY_AFTER);
             let wait = at.saturating_sub(now);
             if !wait.is_zero() {
-                return Next::In(wait);
+                return Pause::In(wait);
             }
         }
         self.retry = None;
         if let Some(sealer) = &queue.sealer
             && !self.seal(queue, sealer, now)
         {
-            return Next::Now;
+            return Pause::Now;
         }
         if queue.mode == AuditMode::Buffered && self.flush.is_none() {
-            // Whoever commits after this rings again; whoever did before is seen below.
+            // A commit after this rings again; an earlier one is seen below.
             queue.bell.is_flush_urgent.store(false, Ordering::SeqCst);
             queue.bell.is_flush_due.store(false, Ordering::SeqCst);
         }
@@ -139,7 +139,7 @@ impl Due {
         match queue.mode {
             AuditMode::Sync if queue.durable.reached() < queue.appended() => {
                 queue.sync(true);
-                return Next::Now;
+                return Pause::Now;
             }
             AuditMode::Buffered if is_behind => {
                 queue.bell.is_flush_due.store(true, Ordering::SeqCst);
@@ -147,23 +147,23 @@ impl Due {
                 if at <= now || queue.is_filling() {
                     self.flush = None;
                     queue.commit(true);
-                    return Next::Now;
+                    return Pause::Now;
                 }
             }
             // What failed, when no request comes to try again.
             AuditMode::Write if is_behind && queue.is_failing() => {
                 queue.commit(true);
-                return Next::Now;
+                return Pause::Now;
             }
-            // Somebody else has flushed; the bell is to be looked at again.
-            _ if self.flush.take().is_some() => return Next::Now,
+            // Another thread has flushed; the bell has to be checked again.
+            _ if self.flush.take().is_some() => return Pause::Now,
             _ => {}
         }
         let first = self.flush.into_iter().chain(self.seal).min();
         match first {
-            Some(at) => Next::In(at.saturating_sub(now)),
-            None if queue.is_failing() || queue.durable.is_failing() => Next::Now,
-            None => Next::Rung,
+            Some(at) => Pause::In(at.saturating_sub(now)),
+            None if queue.is_failing() || queue.durable.is_failing() => Pause::Now,
+            None => Pause::Rung,
         }
     }
 }
@@ -171,8 +171,8 @@ impl Due {
 impl Due {
     /// Seals when that is due; false when there is more to look at right now.
     ///
-    /// A full block is sealed by whoever writes next, see [`Queue::commit`]: then no writer ever waits for
-    /// this thread to get its turn while it holds the file.
+    /// The next write seals a full block, see [`Queue::commit`]: so no writer ever waits for this thread to
+    /// get its turn while it holds the file.
     fn seal(&mut self, queue: &Queue, sealer: &Sealer, now: Duration) -> bool {
         let unsealed = sealer.unsealed();
         match self.seal {
@@ -182,7 +182,7 @@ impl Due {
             }
             None => self.seal = Some(now + SEAL_AFTER),
             Some(at) if at <= now => {
-                // While records keep coming the timer runs on, and the first of a block wakes nobody.
+                // While records keep coming the timer runs on, and the first record of a block wakes no thread.
                 self.seal = (unsealed > 0).then_some(now + SEAL_AFTER);
                 if unsealed == 0 {
                     return false;

@@ -1,11 +1,13 @@
 //! The handle of one child: its pipes, its end, and how to bring that about.
 
 use std::fmt;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Isolation;
 use super::status::Tail;
@@ -14,6 +16,9 @@ use crate::protocol::ErrorCode;
 
 /// Orders to one child that wait to be passed on; they are passed on in microseconds.
 pub(super) const ORDER_QUEUE: usize = 16;
+
+/// Most bytes that a pipe holds, unless the administrator allows more.
+const PIPE_BYTES: usize = 1 << 20;
 
 /// How a program ended: one of the two is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +54,7 @@ impl fmt::Display for Exit {
     }
 }
 
-/// What can be sent to the process group of a program.
+/// A signal for the process group of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGINT, as Ctrl-C.
@@ -70,17 +75,17 @@ impl Signal {
     }
 }
 
-/// What the handle asks of the task that watches the child. A closed queue means: kill the tree.
+/// An order of the handle to the monitor of the child. A closed queue means: kill the tree.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum ChildOrder {
     Signal(Signal),
     Stop(Duration),
     Kill,
 }
 
-/// How far a child's life is.
+/// The stage of a child's life.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum State {
+pub(super) enum ChildState {
     Running,
     /// The program has ended; descendants may be dying.
     Ended(Exit),
@@ -100,12 +105,12 @@ pub struct Child {
     /// What the program writes. Not reading it makes the program wait when the pipe is full
     /// (64 KiB on Linux). Dropping it makes the program's next write fail.
     pub stdout: Option<pipe::Receiver>,
-    /// As `stdout`; hand it to `drain` when nobody wants it.
+    /// As `stdout`; hand it to `drain` when it is not read otherwise.
     pub stderr: Option<pipe::Receiver>,
     /// How it is held.
     pub isolation: Isolation,
-    pub(super) orders: mpsc::Sender<Order>,
-    pub(super) state: watch::Receiver<State>,
+    pub(super) orders: mpsc::Sender<ChildOrder>,
+    pub(super) state: watch::Receiver<ChildState>,
     /// What status shows of its standard error.
     pub(super) tail: Tail,
 }
@@ -115,25 +120,18 @@ impl Child {
     /// [`tail`](Self::tail) and for status. Does nothing when `stderr` was taken. Needs a running
     /// tokio.
     pub fn drain_stderr(&mut self) {
-        let tail = Tail::default();
-        self.drain_stderr_into(&tail);
+        drop(self.drain_stderr_into(&Tail::default()));
     }
 
-    /// As `drain_stderr`, into a tail that outlives this run.
-    pub(super) fn drain_stderr_into(&mut self, kept: &Tail) {
-        let Some(mut stderr) = self.stderr.take() else { return };
-        let tails = [kept.clone(), self.tail.clone()];
-        tokio::spawn(async move {
-            let mut buffer = vec![0; 4096];
-            while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
-                for tail in &tails {
-                    tail.push(buffer.get(..count).unwrap_or_default());
-                }
-            }
-            for tail in &tails {
-                tail.end();
-            }
-        });
+    /// As `drain_stderr`, into a tail that outlives this run. What is returned resolves (with an
+    /// error, which means nothing) when the child is gone and the tail has its last words.
+    pub(super) fn drain_stderr_into(&mut self, kept: &Tail) -> oneshot::Receiver<()> {
+        let (caught_up, all_said) = oneshot::channel();
+        if let Some(stderr) = self.stderr.take() {
+            let tails = [kept.clone(), self.tail.clone()];
+            tokio::spawn(drain_into(stderr, tails, self.state.clone(), caught_up));
+        }
+        all_said
     }
 
     /// The last lines of its standard error, where that is [drained](Self::drain_stderr) here.
@@ -144,19 +142,19 @@ impl Child {
     /// Waits until the program has ended. Any number of tasks may wait, and cancel, at any time.
     /// Descendants are killed then; [`Child::gone`] waits for that as well.
     pub async fn wait(&self) -> Exit {
-        self.reach(|state| !matches!(state, State::Running)).await
+        self.reach(|state| !matches!(state, ChildState::Running)).await
     }
 
     /// Waits until the program has ended and no descendant is left.
     pub async fn gone(&self) -> Exit {
-        self.reach(|state| matches!(state, State::Gone(_))).await
+        self.reach(|state| matches!(state, ChildState::Gone(_))).await
     }
 
     /// How the program ended; `None` while it runs.
     pub fn exit(&self) -> Option<Exit> {
         match *self.state.borrow() {
-            State::Running => None,
-            State::Ended(exit) | State::Gone(exit) => Some(exit),
+            ChildState::Running => None,
+            ChildState::Ended(exit) | ChildState::Gone(exit) => Some(exit),
         }
     }
 
@@ -167,7 +165,7 @@ impl Child {
         if let Some(exit) = self.exit() {
             return Err(ended(exit));
         }
-        self.orders.try_send(Order::Signal(signal)).map_err(|error| match error {
+        self.orders.try_send(ChildOrder::Signal(signal)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 Error::new(ErrorCode::Overloaded, "too many signals wait for this process")
             }
@@ -179,17 +177,17 @@ impl Child {
     /// returns when nothing is left. A grace of zero kills at once.
     pub async fn stop(&self, grace: Duration) -> Exit {
         // A closed queue: the child is gone or going.
-        self.orders.send(Order::Stop(grace)).await.ok();
+        self.orders.send(ChildOrder::Stop(grace)).await.ok();
         self.gone().await
     }
 
     /// Kills the whole tree and returns when nothing is left.
     pub async fn kill(&self) -> Exit {
-        self.orders.send(Order::Kill).await.ok();
+        self.orders.send(ChildOrder::Kill).await.ok();
         self.gone().await
     }
 
-    async fn reach(&self, is_there: impl Fn(&State) -> bool) -> Exit {
+    async fn reach(&self, is_there: impl Fn(&ChildState) -> bool) -> Exit {
         let mut state = self.state.clone();
         // An error means that the watching task went away with its runtime; the guard sees the
         // same and kills, so that is what this is.
@@ -198,6 +196,93 @@ impl Child {
     }
 }
 
+/// Reads to the end of file, which at level `group` can come long after the child is gone: a
+/// descendant may hold the pipe. `caught_up` is dropped when all is read that was written by then.
+async fn drain_into(
+    mut stderr: pipe::Receiver,
+    tails: [Tail; 2],
+    mut state: watch::Receiver<ChildState>,
+    caught_up: oneshot::Sender<()>,
+) {
+    let mut caught_up = Some(caught_up);
+    let mut buffer = vec![0; 4096];
+    loop {
+        tokio::select! {
+            read = stderr.read(&mut buffer) => match read {
+                Ok(count @ 1..) => push(&tails, &buffer, count),
+                _ => break,
+            },
+            // An error: the child went away with its runtime.
+            _ = state.wait_for(|state| matches!(state, ChildState::Gone(_))),
+                if caught_up.is_some() =>
+            {
+                read_what_is_there(&stderr, &tails, &mut buffer);
+                caught_up = None;
+            }
+        }
+    }
+    for tail in &tails {
+        tail.end();
+    }
+}
+
+/// Asks the pipe itself: the runtime may not have heard yet of what was written to it.
+fn read_what_is_there(stderr: impl AsFd, tails: &[Tail], buffer: &mut [u8]) {
+    let mut total = 0;
+    while total < PIPE_BYTES {
+        match nix::unistd::read(&stderr, buffer) {
+            Ok(count @ 1..) => {
+                push(tails, buffer, count);
+                total += count;
+            }
+            Err(Errno::EINTR) => {}
+            // Empty, or at its end, which the next usual read meets again.
+            _ => return,
+        }
+    }
+}
+
+fn push(tails: &[Tail], buffer: &[u8], count: usize) {
+    for tail in tails {
+        tail.push(buffer.get(..count).unwrap_or_default());
+    }
+}
+
 fn ended(exit: Exit) -> Error {
     Error::new(ErrorCode::ProcDead, format!("the process has ended with {exit}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_words_are_read_when_the_child_is_gone_although_the_pipe_stays_open() {
+        let (mut sender, stderr) = pipe::pipe().unwrap();
+        let (states, state) = watch::channel(ChildState::Running);
+        let (caught_up, all_said) = oneshot::channel();
+        let tails = [Tail::default(), Tail::default()];
+        let drains = tokio::spawn(drain_into(stderr, tails.clone(), state, caught_up));
+        // Both at once: the task runs only at the next wait.
+        sender.write_all(b"one\nlast words").await.unwrap();
+        states.send_replace(ChildState::Gone(Exit::killed()));
+        all_said.await.unwrap_err();
+        for tail in &tails {
+            assert_eq!(tail.lines(), ["one", "last words"]);
+        }
+        // A descendant that survived at level `group` is heard to its end.
+        sender.write_all(b", and more\n").await.unwrap();
+        drop(sender);
+        drains.await.unwrap();
+        assert_eq!(tails[0].lines(), ["one", "last words, and more"]);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_never_ends_does_not_hold_up_the_end() {
+        let endless = std::fs::File::open("/dev/zero").unwrap();
+        let (mut buffer, tails) = (vec![0; 4096], [Tail::default()]);
+        read_what_is_there(&endless, &tails, &mut buffer);
+    }
 }

@@ -1,4 +1,4 @@
-//! What to start: program, arguments, folder, environment.
+//! The command of a child: program, arguments, folder, environment.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

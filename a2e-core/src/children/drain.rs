@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Reads until end of file or a read error, and returns the last `cap` bytes.
 ///
-/// For the standard error of a child: a pipe that nobody reads blocks the child when it is full.
+/// For the standard error of a child: a full pipe without a reader blocks the child.
 /// Memory: `cap` and a buffer of 8 KiB, however much comes.
 ///
 /// ```

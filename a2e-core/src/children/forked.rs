@@ -1,4 +1,4 @@
-//! A process that the host forked: what it tells, and how it is told.
+//! A process that the host forked: its reports, and the orders to it.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -47,9 +47,9 @@ impl Forked {
         let Some(guard) = &mut self.guard else { return self.next_of_group().await };
         loop {
             match guard.lines.take() {
-                Line::Report(report) => return Some(report),
-                Line::Foreign => return None,
-                Line::Incomplete => {}
+                ReportLine::Report(report) => return Some(report),
+                ReportLine::Foreign => return None,
+                ReportLine::Incomplete => {}
             }
             // An error is the reset that a guard leaves which ended with orders unread.
             if !matches!(guard.socket.read_buf(&mut guard.lines.buffer).await, Ok(1..)) {
@@ -78,7 +78,7 @@ impl Forked {
 
 impl Drop for Forked {
     /// When a runtime is torn down, tasks are dropped where they stand. A guard sees its socket
-    /// close; a group has nobody else.
+    /// close; a process group has to be killed here.
     fn drop(&mut self) {
         if self.guard.is_none() {
             self.signal_group(Signal::SIGKILL);
@@ -93,7 +93,7 @@ pub(super) struct Lines {
     buffer: Vec<u8>,
 }
 
-enum Line {
+enum ReportLine {
     Report(Report),
     Incomplete,
     /// This is not what a guard writes.
@@ -101,12 +101,16 @@ enum Line {
 }
 
 impl Lines {
-    fn take(&mut self) -> Line {
+    fn take(&mut self) -> ReportLine {
         let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') else {
-            return if self.buffer.len() > MAX_LINE { Line::Foreign } else { Line::Incomplete };
+            return if self.buffer.len() > MAX_LINE {
+                ReportLine::Foreign
+            } else {
+                ReportLine::Incomplete
+            };
         };
         let line: Vec<u8> = self.buffer.drain(..=end).collect();
         let report = line.strip_suffix(b"\n").and_then(Report::parse);
-        report.map_or(Line::Foreign, Line::Report)
+        report.map_or(ReportLine::Foreign, ReportLine::Report)
     }
 }

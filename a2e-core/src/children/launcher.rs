@@ -1,4 +1,4 @@
-//! The one thread that forks, and what it hands to the task that watches the child.
+//! The launcher: the one thread that forks, and hands each process to its monitor.
 //!
 //! The kernel ties the parent-death signal to the thread that forked. A pool thread retires when
 //! it is idle; this one lives as long as its supervisor.

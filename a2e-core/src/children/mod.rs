@@ -60,12 +60,12 @@ pub use status::{ChildStatus, Tail};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::protocol::ErrorCode;
-use child::{ORDER_QUEUE, State};
+use child::{ChildState, ORDER_QUEUE};
 use launcher::Launch;
 use monitor::Monitor;
 use status::{Note, Notes};
 
-/// How well children are held.
+/// The level at which children are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
     /// A guard per child: no descendant survives child or host.
@@ -104,7 +104,7 @@ pub struct SupervisorConfig {
     pub max_children: u32,
     /// With a guard: make the host process the child subreaper, so that even what a guard that
     /// was killed leaves behind is found. The price is for an embedder that starts processes by
-    /// other means too: their orphans come to the host, where nobody waits for them; and those
+    /// other means too: their orphans come to the host, which does not wait for them; and those
     /// that left the host's session are killed when a guard older than they is lost. Such an
     /// embedder turns this off; then only descendants in a lost guard's own session are found.
     pub adopt_orphans: bool,
@@ -181,7 +181,7 @@ impl Supervisor {
         }))
     }
 
-    /// How well children are held that ask for nothing else.
+    /// The level at which children are held by default.
     pub fn isolation(&self) -> Isolation {
         if self.config.guard.is_some() { Isolation::Guard } else { Isolation::Group }
     }
@@ -216,7 +216,7 @@ impl Supervisor {
         }
     }
 
-    /// The children of which anything is alive.
+    /// The children with any live process.
     pub fn status(&self) -> Vec<ChildStatus> {
         self.notes.status()
     }
@@ -228,7 +228,7 @@ impl Supervisor {
         host_stops.wait_for(Option::is_some).await.map(drop).ok();
     }
 
-    /// Children of which anything is alive, or which are being started.
+    /// The number of children with any live process, and of those that are being started.
     pub fn live(&self) -> usize {
         (self.config.max_children as usize).saturating_sub(self.slots.available_permits())
     }
@@ -242,7 +242,7 @@ impl Supervisor {
         self.spawn_kept(command, 0).await
     }
 
-    /// As `spawn`; the program had been started so often before.
+    /// As `spawn`; `restarts` is the number of earlier starts of the program.
     pub(crate) async fn spawn_kept(&self, command: Command, restarts: u32) -> Result<Child> {
         let isolation = self.level(command.holding)?;
         let program = command.program.clone();
@@ -259,7 +259,7 @@ impl Supervisor {
         let launcher = launcher.ok_or_else(stops)?;
 
         let (orders, order_queue) = mpsc::channel(ORDER_QUEUE);
-        let state = watch::Sender::new(State::Running);
+        let state = watch::Sender::new(ChildState::Running);
         let (started, outcome) = oneshot::channel();
         let watched = state.subscribe();
         let host_stops = self.host_stops.subscribe();

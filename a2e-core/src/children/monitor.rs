@@ -1,13 +1,14 @@
 //! The task that watches one child from launch to the last descendant.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use nix::sys::signal::Signal as Number;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::child::{Exit, Order, State};
+use super::child::{ChildOrder, ChildState, Exit};
 use super::forked::Forked;
 use super::launcher::Pipes;
 use super::sweep::sweep;
@@ -19,9 +20,9 @@ const LAUNCH_BOUND: Duration = Duration::from_secs(10);
 /// Longest time that a guard gets to kill its tree, before it is killed itself.
 const KILL_BOUND: Duration = Duration::from_secs(5);
 
-/// What happens to one child next.
+/// The next event in the life of one child.
 enum Event {
-    Order(Option<Order>),
+    Order(Option<ChildOrder>),
     /// `None`: the supervisor was dropped.
     HostStops(Option<Duration>),
     Deadline,
@@ -31,7 +32,7 @@ enum Event {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Stage {
+enum MonitorStage {
     Starting,
     Running,
     /// SIGTERM was sent.
@@ -50,8 +51,8 @@ pub(super) struct Monitor {
     pub(super) forked: Forked,
     pub(super) pipes: Option<Pipes>,
     pub(super) started: Option<Started>,
-    pub(super) orders: mpsc::Receiver<Order>,
-    pub(super) state: watch::Sender<State>,
+    pub(super) orders: mpsc::Receiver<ChildOrder>,
+    pub(super) state: watch::Sender<ChildState>,
     /// The grace that children get, once the host stops.
     pub(super) host_stops: watch::Receiver<Option<Duration>>,
     pub(super) adopt_orphans: bool,
@@ -59,9 +60,9 @@ pub(super) struct Monitor {
     pub(super) permit: OwnedSemaphorePermit,
 }
 
-/// Where the child's life is, and when that has to change.
+/// The stage of the child's life, and its deadline.
 struct Course {
-    stage: Stage,
+    stage: MonitorStage,
     deadline: Option<Instant>,
     /// The host's stop was heard; it is not a second time.
     host_stops: bool,
@@ -74,7 +75,7 @@ impl Monitor {
     /// Runs until nothing of the child is left.
     pub(super) async fn run(mut self) {
         let mut course = Course {
-            stage: Stage::Starting,
+            stage: MonitorStage::Starting,
             deadline: Some(Instant::now() + LAUNCH_BOUND),
             host_stops: false,
             exit: None,
@@ -91,19 +92,21 @@ impl Monitor {
             match self.next(&course).await {
                 Event::Closed => break,
                 Event::Report(report) => self.take_report(&mut course, report),
-                Event::Order(Some(Order::Signal(signal))) => self.signal(signal.to_nix()),
-                Event::Order(Some(Order::Stop(grace))) => self.ask(&mut course, grace),
-                Event::Order(Some(Order::Kill) | None) | Event::HostStops(None) => {
+                Event::Order(Some(ChildOrder::Signal(signal))) => self.signal(signal.to_nix()),
+                Event::Order(Some(ChildOrder::Stop(grace))) => self.ask(&mut course, grace),
+                Event::Order(Some(ChildOrder::Kill) | None) | Event::HostStops(None) => {
                     self.end_tree(&mut course);
                 }
                 Event::HostStops(Some(grace)) => {
                     course.host_stops = true;
                     self.ask(&mut course, grace);
                 }
-                Event::Deadline if course.stage == Stage::Asked => self.end_tree(&mut course),
+                Event::Deadline if course.stage == MonitorStage::Asked => {
+                    self.end_tree(&mut course);
+                }
                 Event::Deadline => {
                     self.forked.process.start_kill().ok();
-                    (course.stage, course.deadline) = (Stage::Forced, None);
+                    (course.stage, course.deadline) = (MonitorStage::Forced, None);
                 }
             }
         }
@@ -113,7 +116,10 @@ impl Monitor {
     /// Cancel-safe: nothing is lost when the other branches win.
     async fn next(&mut self, course: &Course) -> Event {
         let Self { forked, orders, host_stops, .. } = self;
-        let is_mortal = matches!(course.stage, Stage::Starting | Stage::Running | Stage::Asked);
+        let is_mortal = matches!(
+            course.stage,
+            MonitorStage::Starting | MonitorStage::Running | MonitorStage::Asked
+        );
         let deadline = course.deadline;
         tokio::select! {
             report = forked.next() => report.map_or(Event::Closed, Event::Report),
@@ -137,15 +143,15 @@ impl Monitor {
             Report::Ended(exit) => {
                 (course.exit, course.is_accounted) = (Some(exit), true);
                 (course.stage, course.deadline) =
-                    (Stage::Killed, Some(Instant::now() + KILL_BOUND));
-                self.state.send_replace(State::Ended(exit));
+                    (MonitorStage::Killed, Some(Instant::now() + KILL_BOUND));
+                self.state.send_replace(ChildState::Ended(exit));
             }
         }
     }
 
     fn begun(&mut self, course: &mut Course, pid: u32) {
-        if course.stage == Stage::Starting {
-            (course.stage, course.deadline) = (Stage::Running, None);
+        if course.stage == MonitorStage::Starting {
+            (course.stage, course.deadline) = (MonitorStage::Running, None);
         }
         if let Some(pipes) = self.pipes.take() {
             self.tell_started(Ok((pid, pipes)));
@@ -162,9 +168,9 @@ impl Monitor {
     /// Asks the program to end within `grace`, or within what is left of an earlier grace.
     fn ask(&mut self, course: &mut Course, grace: Duration) {
         let end = Instant::now() + grace;
-        let earlier = course.deadline.filter(|_| course.stage == Stage::Asked);
+        let earlier = course.deadline.filter(|_| course.stage == MonitorStage::Asked);
         course.deadline = Some(earlier.map_or(end, |earlier| earlier.min(end)));
-        course.stage = Stage::Asked;
+        course.stage = MonitorStage::Asked;
         self.signal(Number::SIGTERM);
         // A stopped process would not see it.
         self.signal(Number::SIGCONT);
@@ -178,7 +184,7 @@ impl Monitor {
     }
 
     fn end_tree(&mut self, course: &mut Course) {
-        (course.stage, course.deadline) = (Stage::Killed, Some(Instant::now() + KILL_BOUND));
+        (course.stage, course.deadline) = (MonitorStage::Killed, Some(Instant::now() + KILL_BOUND));
         match &mut self.forked.guard {
             Some(guard) => guard.order(END_TREE),
             None => self.forked.signal_group(Number::SIGKILL),
@@ -186,9 +192,7 @@ impl Monitor {
     }
 
     async fn finish(mut self, course: Course) {
-        // A guard that closed its socket has nothing left to do; a stuck one must not stay.
-        self.forked.process.start_kill().ok();
-        self.forked.process.wait().await.ok();
+        let is_killed = self.reap(&course).await;
         let how = course.exit.unwrap_or(Exit::killed());
         let seen = self.forked.guard.as_ref().and_then(|guard| guard.seen);
         drop(self.forked);
@@ -196,14 +200,33 @@ impl Monitor {
             let text = "the guard ended before it started the program";
             started.send(Err(Error::runtime(text))).ok();
         }
-        if let (false, Some(guard)) = (course.is_accounted, seen) {
+        if let (true, Some(guard)) = (is_killed || !course.is_accounted, seen) {
             // Said at once; whatever is left is killed now.
-            self.state.send_replace(State::Ended(how));
+            self.state.send_replace(ChildState::Ended(how));
             let adopt_orphans = self.adopt_orphans;
             tokio::task::spawn_blocking(move || sweep(guard, adopt_orphans)).await.ok();
         }
         drop(self.permit);
-        self.state.send_replace(State::Gone(how));
+        self.state.send_replace(ChildState::Gone(how));
+    }
+
+    /// Waits for the process; true when it was killed, so that it may have left something.
+    ///
+    /// A guard closes its socket while it ends, and the holder of a PID namespace ends after its
+    /// guard: a kill at the sight of the closed socket would leave that guard alive for a moment,
+    /// and then a zombie of the host. So the process gets time to end; a stuck one must not stay.
+    async fn reap(&mut self, course: &Course) -> bool {
+        let process = &mut self.forked.process;
+        let end = Instant::now() + KILL_BOUND;
+        let end = course.deadline.map_or(end, |deadline| deadline.min(end));
+        let status = match timeout_at(end, process.wait()).await {
+            Ok(status) => status,
+            Err(_) => {
+                process.start_kill().ok();
+                process.wait().await
+            }
+        };
+        status.map_or(true, |status| status.signal().is_some())
     }
 }
 

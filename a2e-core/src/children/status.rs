@@ -1,4 +1,4 @@
-//! What an operator sees of the children: which run, since when, and what they said last.
+//! The children as an operator sees them: command, start time, last lines of standard error.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Isolation;
-use super::child::State;
+use super::child::ChildState;
 
 /// Most lines of standard error that are kept of a child.
 const TAIL_LINES: usize = 64;
@@ -68,7 +68,7 @@ impl Tail {
     pub fn push(&self, bytes: &[u8]) {
         let mut lines = self.lock();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            // Of a line that is too long the end is dropped.
+            // The end of a line that is too long is dropped.
             let room = TAIL_BYTES.saturating_sub(lines.open.len());
             let text = piece.strip_suffix(b"\n").unwrap_or(piece);
             lines.open.extend_from_slice(text.get(..room).unwrap_or(text));
@@ -139,7 +139,7 @@ pub(super) struct Note {
     pub(super) since: Duration,
     pub(super) restarts: u32,
     pub(super) isolation: Isolation,
-    pub(super) state: watch::Receiver<State>,
+    pub(super) state: watch::Receiver<ChildState>,
     pub(super) tail: Tail,
 }
 
@@ -153,7 +153,7 @@ impl Notes {
         let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A sender that is gone went with its runtime, and the child with both.
         notes.retain(|_, note| {
-            !matches!(*note.state.borrow(), State::Gone(_)) && note.state.has_changed().is_ok()
+            !matches!(*note.state.borrow(), ChildState::Gone(_)) && note.state.has_changed().is_ok()
         });
         notes
     }
@@ -169,7 +169,7 @@ impl Notes {
             program: note.program.to_string_lossy().into_owned(),
             since: note.since,
             restarts: note.restarts,
-            state: if matches!(*note.state.borrow(), State::Running) {
+            state: if matches!(*note.state.borrow(), ChildState::Running) {
                 "running"
             } else {
                 "ending"

@@ -1,4 +1,4 @@
-//! What the host does when a guard dies before its tree: find the orphans, kill and reap them.
+//! The sweep after a guard that died before its tree: the host finds the orphans, kills and reaps them.
 //!
 //! As child subreaper the host becomes the parent of what a dead guard leaves. Its other
 //! children, those that `tokio::process` or a library waits for, must not be touched. Told apart:
@@ -14,8 +14,8 @@
 //! than the guard. Only victims are killed and only they are waited for, by their ids. What is
 //! given up: a process that the embedding program started outside of any supervisor, that left
 //! its session and is younger than a lost guard, is killed with it; and an orphan from outside
-//! that stays in the host's session remains a zombie until the host ends. An embedder that minds
-//! turns `adopt_orphans` off; then only the first kind of victim is found.
+//! that stays in the host's session remains a zombie until the host ends. An embedder that cannot
+//! accept this turns `adopt_orphans` off; then only the first kind of victim is found.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};

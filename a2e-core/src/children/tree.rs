@@ -1,6 +1,6 @@
-//! Process trees as `/proc` shows them: who descends from whom, and killing them.
+//! Process trees as `/proc` shows them: descent, and killing.
 //!
-//! A scan is a list of whom to kill, never a proof that nobody is left: processes fork while it
+//! A scan is a list of processes to kill, never a proof that none is left: processes fork while it
 //! reads. The proof is `waitpid` saying that a subreaper has no children.
 
 use std::collections::HashMap;

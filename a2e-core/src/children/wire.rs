@@ -1,4 +1,4 @@
-//! What host and guard say to each other over their socket, for `monitor` and `guard`.
+//! The protocol between host and guard over their socket, for `monitor` and `guard`.
 //!
 //! Host to guard: one mark byte ([`WITH_STDIN`] carries the stdin pipe as ancillary data), the
 //! launch block (length, then NUL-ended fields), then one byte per order. Guard to host: lines.

@@ -3,12 +3,14 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::MAX_WRITTEN_DEPTH;
 use super::raw::RawJson;
 use super::scan::Scanned;
 use super::scan::member::Member;
-use super::typed::Line;
+use super::typed::LineDeserializer;
 use crate::Error;
 
 thread_local! {
@@ -26,12 +28,12 @@ pub(super) fn line_depth() -> Option<u8> {
 pub struct Incoming<'a> {
     text: &'a str,
     depth: u8,
-    /// Its members, or none where they are not known.
+    /// Its members; empty where they are not known.
     members: &'a [Member],
 }
 
 impl<'a> Incoming<'a> {
-    /// The line that a check went over.
+    /// A line that was checked.
     pub fn of(scanned: &'a Scanned<'a>) -> Self {
         Self { text: scanned.text, depth: scanned.depth, members: scanned.members() }
     }
@@ -75,7 +77,7 @@ impl Body {
         self.text.len()
     }
 
-    /// Whether there is no byte; never so for a line that was accepted.
+    /// Whether it is empty. A line that was accepted never is.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
@@ -88,12 +90,12 @@ impl Body {
 pub fn decode<T: DeserializeOwned>(incoming: Incoming<'_>) -> Result<T, Error> {
     LINE_DEPTH.set(Some(incoming.depth));
     let result = if incoming.members.is_empty() {
-        serde_json::from_str(incoming.text)
+        from_checked(incoming.text, incoming.depth)
     } else {
-        T::deserialize(Line { text: incoming.text, members: incoming.members })
+        T::deserialize(LineDeserializer { text: incoming.text, members: incoming.members })
     };
     LINE_DEPTH.set(None);
-    result.or_else(|_| explain(incoming.text))
+    result.or_else(|_| explain(incoming))
 }
 
 /// Decodes a field that was carried as raw JSON; `loc` is its path in the message.
@@ -101,8 +103,8 @@ pub fn decode<T: DeserializeOwned>(incoming: Incoming<'_>) -> Result<T, Error> {
 /// # Errors
 /// `schema_violation` with the path of what is wrong, such as `arguments.path`.
 pub fn decode_field<T: DeserializeOwned>(raw: &RawJson, loc: &str) -> Result<T, Error> {
-    serde_json::from_str(raw.get()).map_err(|_| {
-        let mut deserializer = serde_json::Deserializer::from_str(raw.get());
+    raw.decode().map_err(|_| {
+        let mut deserializer = reader(raw.get(), raw.depth());
         match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
             Err(error) => {
                 let inner = error.path().to_string();
@@ -114,10 +116,30 @@ pub fn decode_field<T: DeserializeOwned>(raw: &RawJson, loc: &str) -> Result<T, 
     })
 }
 
+/// Decodes JSON text that nests to this depth.
+pub(super) fn from_checked<'a, T: Deserialize<'a>>(
+    text: &'a str,
+    depth: u8,
+) -> Result<T, serde_json::Error> {
+    let mut deserializer = reader(text, depth);
+    let value = T::deserialize(&mut deserializer)?;
+    deserializer.end().map(|()| value)
+}
+
+/// A deserializer for text that nests to this depth. The limit of `serde_json` is [`MAX_DEPTH`](super::MAX_DEPTH),
+/// which a line that wraps a payload may exceed; text that is deeper than any line meets that limit.
+fn reader(text: &str, depth: u8) -> serde_json::Deserializer<serde_json::de::StrRead<'_>> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    if depth <= MAX_WRITTEN_DEPTH {
+        deserializer.disable_recursion_limit();
+    }
+    deserializer
+}
+
 /// The failed decode once more, this time keeping track of the path: slow, and only on failure.
 #[cold]
-fn explain<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
+fn explain<T: DeserializeOwned>(incoming: Incoming<'_>) -> Result<T, Error> {
+    let mut deserializer = reader(incoming.text, incoming.depth);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let loc = error.path().to_string();
         let loc = if loc == "." { String::new() } else { loc };

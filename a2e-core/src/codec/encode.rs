@@ -2,29 +2,29 @@
 
 use serde::ser::{self, Serialize};
 
-use super::MAX_DEPTH;
-use super::long::append;
 use super::raw::RAW_TOKEN;
 use super::scan::depth_of;
 use super::text::{is_ascii_line, is_plain_ascii, plain_ascii_run};
+use super::{MAX_DEPTH, MAX_WRITTEN_DEPTH};
 
-/// Why a value has no place on the wire.
+/// Why a value cannot be encoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
     /// NaN or an infinity.
     #[error("a number is NaN or infinite")]
     NonFinite,
-    /// Nested deeper than [`MAX_DEPTH`].
-    #[error("nested deeper than {MAX_DEPTH}")]
-    TooDeep,
+    /// Nested deeper than this many levels: [`MAX_DEPTH`] in a request or a value,
+    /// [`MAX_WRITTEN_DEPTH`] in what a host writes.
+    #[error("nested deeper than {0}")]
+    TooDeep(u8),
     /// A map key that is neither text nor an integer.
     #[error("a map key is not text")]
     Key,
     /// A body that is not an object, or a body field named like an envelope field.
     #[error("a message body is an object without the envelope's fields: {0}")]
     Body(String),
-    /// What the type itself reported.
+    /// An error that the type itself reported.
     #[error("{0}")]
     Custom(String),
 }
@@ -38,27 +38,38 @@ impl ser::Error for EncodeError {
 /// Appends the fields of a struct or map without the outer braces: `"a":1,"b":2`.
 /// What was in `out` stays; on an error `out` is as before.
 ///
+/// They may nest to [`MAX_WRITTEN_DEPTH`], so that a reply can wrap any payload that a request brought.
+///
 /// # Errors
 /// [`EncodeError`]; a field named `type`, `id`, `version`, `ts` or `req_id` is refused.
 pub fn encode_fields<T: Serialize + ?Sized>(
     value: &T,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
+    encode_fields_within(MAX_WRITTEN_DEPTH, value, out)
+}
+
+/// As [`encode_fields`], with a limit of the depth.
+pub(super) fn encode_fields_within<T: Serialize + ?Sized>(
+    limit: u8,
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
     let before = out.len();
-    let result = value.serialize(&mut Encoder { out, depth: 0, is_body: true });
+    let result = value.serialize(&mut Encoder { out, limit, depth: 0, is_body: true });
     if result.is_err() {
         out.truncate(before);
     }
     result
 }
 
-/// The JSON of any value.
+/// The JSON of any value that nests to [`MAX_DEPTH`] at most.
 ///
 /// # Errors
 /// [`EncodeError`].
 pub fn encode_value<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
     let mut out = Vec::with_capacity(128);
-    value.serialize(&mut Encoder { out: &mut out, depth: 0, is_body: false })?;
+    value.serialize(&mut Encoder { out: &mut out, limit: MAX_DEPTH, depth: 0, is_body: false })?;
     Ok(out)
 }
 
@@ -70,11 +81,11 @@ pub fn encode_str(text: &str, out: &mut Vec<u8>) {
     }
     out.reserve(text.len() + 2);
     out.push(b'"');
-    append(out, text.as_bytes());
+    out.extend_from_slice(text.as_bytes());
     out.push(b'"');
 }
 
-/// Appends a string that is not ASCII all through, or has to be escaped.
+/// Appends a string that needs escapes.
 #[inline(never)]
 fn encode_escaped(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
@@ -82,7 +93,7 @@ fn encode_escaped(text: &str, out: &mut Vec<u8>) {
     let mut at = 0;
     loop {
         let run = plain_ascii_run(bytes, at);
-        append(out, bytes.get(at..at + run).unwrap_or_default());
+        out.extend_from_slice(bytes.get(at..at + run).unwrap_or_default());
         at += run;
         let Some(&byte) = bytes.get(at) else { break };
         at += match byte {
@@ -114,30 +125,27 @@ fn escape_char(character: char, out: &mut Vec<u8>) {
     let mut units = [0_u16; 2];
     for unit in character.encode_utf16(&mut units) {
         out.extend_from_slice(br"\u");
-        for shift in [12, 8, 4, 0] {
-            let nibble = (*unit >> shift) & 0xf;
-            out.push(b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'0'));
-        }
+        out.extend_from_slice(&hex::<4>(u64::from(*unit)));
     }
 }
 
 /// Appends checked JSON text: copied when it is ASCII on one line, else escaped on the way.
 fn encode_raw(json: &str, out: &mut Vec<u8>) {
     if is_ascii_line(json.as_bytes()) {
-        return append(out, json.as_bytes());
+        return out.extend_from_slice(json.as_bytes());
     }
     for character in json.chars() {
         match character {
-            // Outside strings these are white space, and inside they cannot stand.
+            // Outside strings these are white space; inside strings they are always escaped.
             '\n' | '\r' => out.push(b' '),
             _ if character.is_ascii() => out.push(character as u8),
-            // Beyond ASCII only string contents exist.
+            // Only the contents of strings can be beyond ASCII.
             _ => escape_char(character, out),
         }
     }
 }
 
-/// Appends a finite number the way that reads back the same.
+/// Appends a finite number in the shortest form that reads back the same.
 pub(super) fn encode_f64(value: f64, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     if !value.is_finite() {
         return Err(EncodeError::NonFinite);
@@ -149,6 +157,31 @@ pub(super) fn encode_f64(value: f64, out: &mut Vec<u8>) -> Result<(), EncodeErro
 /// Appends an integer.
 pub(super) fn encode_int<I: itoa::Integer>(value: I, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Appends microseconds as seconds with six decimals.
+pub(crate) fn encode_seconds(out: &mut Vec<u8>, micros: u64) {
+    encode_int(micros / 1_000_000, out);
+    out.push(b'.');
+    // The leading 1 keeps the zeros of the fraction and is left out.
+    let mut digits = itoa::Buffer::new();
+    let fraction = digits.format(1_000_000 + micros % 1_000_000);
+    out.extend_from_slice(fraction.as_bytes().get(1..).unwrap_or_default());
+}
+
+/// The lowest `N` hex digits of a word, lower case.
+pub(crate) fn hex<const N: usize>(word: u64) -> [u8; N] {
+    let mut digits = [b'0'; N];
+    let mut rest = word;
+    for digit in digits.iter_mut().rev() {
+        let [low, ..] = rest.to_le_bytes();
+        *digit = match low & 0xf {
+            nibble @ 0..=9 => b'0' + nibble,
+            nibble => b'a' - 10 + nibble,
+        };
+        rest >>= 4;
+    }
+    digits
 }
 
 #[inline]
@@ -188,6 +221,7 @@ impl<'de> serde::de::Visitor<'de> for BodyKeys {
 
 struct Encoder<'o> {
     out: &'o mut Vec<u8>,
+    limit: u8,
     depth: u8,
     /// The next container is the message body: its braces are the envelope's.
     is_body: bool,
@@ -196,8 +230,8 @@ struct Encoder<'o> {
 impl Encoder<'_> {
     #[inline]
     fn open(&mut self, bracket: u8) -> Result<(), EncodeError> {
-        if self.depth >= MAX_DEPTH {
-            return Err(EncodeError::TooDeep);
+        if self.depth >= self.limit {
+            return Err(EncodeError::TooDeep(self.limit));
         }
         self.depth += 1;
         if !self.is_body {
@@ -220,13 +254,13 @@ impl Encoder<'_> {
     }
 
     fn raw(&mut self, json: &str, depth_bound: Option<u8>) -> Result<(), EncodeError> {
-        let room = MAX_DEPTH - self.depth;
+        let room = self.limit - self.depth;
         let is_shallow = depth_bound.is_some_and(|bound| bound <= room) || {
             let brackets = json.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
             brackets <= usize::from(room) || depth_of(json) <= room
         };
         if !is_shallow {
-            return Err(EncodeError::TooDeep);
+            return Err(EncodeError::TooDeep(self.limit));
         }
         if self.is_body {
             encode_raw(fields_of(json)?, self.out);
@@ -290,8 +324,7 @@ impl<'e, 'o> Compound<'e, 'o> {
         self.is_first = false;
     }
 
-    /// Always inlined, as what leads here: the names of fields are known to the compiler, which then knows
-    /// how they are written.
+    /// Always inlined, like its callers: the compiler knows the names of fields, and then also their encoding.
     #[allow(clippy::inline_always, reason = "a third of the encoder's instructions")]
     #[inline(always)]
     fn key(&mut self, key: &str) -> Result<(), EncodeError> {
@@ -299,7 +332,7 @@ impl<'e, 'o> Compound<'e, 'o> {
             return Err(EncodeError::Body(key.to_owned()));
         }
         let out = &mut *self.encoder.out;
-        // Most of what is written is keys of structs: room is looked for once.
+        // Keys of structs are the most frequent output, so the room is reserved once.
         out.reserve(key.len() + 4);
         if !std::mem::take(&mut self.is_first) {
             out.push(b',');
@@ -348,7 +381,8 @@ impl<'e, 'o> Compound<'e, 'o> {
 }
 
 mod serializer;
-use serializer::RawText;
+mod text_only;
+use text_only::RawText;
 
 #[cfg(test)]
 mod tests;

@@ -1,17 +1,16 @@
-//! The common fields of a message: what a checked line says, and what we write around a body.
+//! The envelope, the common fields of all messages: read from a checked line, written around a body.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::digits::write_seconds;
-use super::encode::{EncodeError, encode_fields, encode_str};
-use super::long::append;
+use super::MAX_DEPTH;
+use super::encode::{EncodeError, encode_fields_within, encode_seconds, encode_str};
 use super::scan::{Key, Scanned, Slot};
 use crate::protocol::{ErrorCode, IdSource, VERSION};
 use crate::{Error, Time};
 
-/// The envelope of a line that is good enough to be routed.
+/// The envelope of a line that can be routed.
 #[derive(Clone, Debug)]
 pub struct Envelope<'a> {
     /// The routing key.
@@ -25,7 +24,7 @@ pub struct Envelope<'a> {
 /// A line that gets an error instead of being routed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnvelopeError {
-    /// What to answer.
+    /// The error to answer with.
     pub error: Error,
     /// The `req_id` of the answer; empty where none can be trusted.
     pub req_id: String,
@@ -67,7 +66,7 @@ impl<'a> Envelope<'a> {
 }
 
 fn refuse(error: Error, scanned: &Scanned<'_>) -> EnvelopeError {
-    // A repeated id may be that of another call, which an error under it would end.
+    // A repeated id may be the id of another call, and an error under it would end that call.
     let req_id = match (scanned.repeated, scanned.get(Key::Id)) {
         (Some("id"), _) => String::new(),
         (_, id) => id.as_text().unwrap_or_default().to_owned(),
@@ -94,7 +93,7 @@ fn check_version(key: &str, slot: &Slot<'_>) -> Result<(), Error> {
 }
 
 /// Appends one whole line: envelope, body fields, newline.
-/// `fields` are what [`encode_fields`] wrote; `req_id` stands where it is given.
+/// `fields` are what [`encode_fields`](super::encode_fields) wrote; `req_id` is written when given.
 pub fn write_message(
     out: &mut Vec<u8>,
     ids: &IdSource,
@@ -103,7 +102,7 @@ pub fn write_message(
     req_id: Option<&str>,
     fields: &[u8],
 ) {
-    // All of it but escapes: the pieces find their room.
+    // Enough for all pieces, escapes aside.
     out.reserve(128 + wire_type.len() + req_id.map_or(0, str::len) + fields.len());
     open_message(out, wire_type);
     out.push(b'"');
@@ -112,12 +111,12 @@ pub fn write_message(
     close_envelope(out, now, req_id);
     if !fields.is_empty() {
         out.push(b',');
-        append(out, fields);
+        out.extend_from_slice(fields);
     }
     out.extend_from_slice(b"}\n");
 }
 
-/// Appends one whole line under an id that the sender knows, as whoever waits for the answer must.
+/// Appends one whole line under an id that the sender knows, which lets it match the answer.
 /// `body` is a struct or map without the envelope's fields. On an error `out` is as before.
 ///
 /// ```
@@ -129,7 +128,8 @@ pub fn write_message(
 /// ```
 ///
 /// # Errors
-/// As [`encode_fields`].
+/// As [`encode_fields`](super::encode_fields), and where the body does not fit into a line of [`MAX_DEPTH`]
+/// levels, which a host would not read.
 pub fn encode_message<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     id: &str,
@@ -144,7 +144,7 @@ pub fn encode_message<T: Serialize + ?Sized>(
     close_envelope(out, now, req_id);
     let bare = out.len();
     out.push(b',');
-    if let Err(error) = encode_fields(body, out) {
+    if let Err(error) = encode_fields_within(MAX_DEPTH, body, out) {
         out.truncate(before);
         return Err(error);
     }
@@ -165,7 +165,7 @@ fn open_message(out: &mut Vec<u8>, wire_type: &str) {
 #[inline]
 fn close_envelope(out: &mut Vec<u8>, now: Time, req_id: Option<&str>) {
     out.extend_from_slice(br#","version":"1.0","ts":"#);
-    write_seconds(out, now.wall_us());
+    encode_seconds(out, now.wall_us());
     if let Some(req_id) = req_id {
         out.extend_from_slice(br#","req_id":"#);
         encode_str(req_id, out);

@@ -2,10 +2,10 @@
 
 use bytes::{Buf, BytesMut};
 
-/// How much is read at once when a peer sends much; a quiet connection holds far less.
+/// Bytes of one read while a peer sends a lot. The buffer of a quiet connection is far smaller.
 pub const READ_BLOCK: usize = 64 * 1024;
 
-/// What a fresh connection reads with.
+/// Bytes of the first read of a connection.
 const FIRST_BLOCK: usize = 4 * 1024;
 
 /// The next thing in the stream.
@@ -14,7 +14,7 @@ pub enum LineItem {
     /// A whole line of this many bytes, without its LF, stands at the front of the buffer.
     /// Blank lines are not reported.
     Line(usize),
-    /// A line passed the limit; what remains of it is discarded up to its LF.
+    /// A line passed the limit. The rest of it is discarded up to its LF.
     TooLong,
 }
 
@@ -66,7 +66,7 @@ impl LineBuffer {
             self.block = (self.block / 4).max(FIRST_BLOCK);
         }
         if self.buffer.is_empty() && self.buffer.capacity() > 2 * self.block {
-            // Long lines were here; their memory is not kept for the next ones.
+            // The buffer grew for long lines; the memory is given back.
             self.buffer = BytesMut::new();
         }
         let used = self.buffer.len();
@@ -98,21 +98,10 @@ impl LineBuffer {
                 self.consume(length);
                 continue;
             }
-            // Found again at once when asked again, so that asking twice is harmless.
+            // The LF is remembered, so that a second call finds it at once.
             self.searched = length;
             return Some(LineItem::Line(length));
         }
-    }
-
-    /// The line that begins at `at`, if it is whole, within the limit and not blank. The first is best
-    /// asked for with [`next_item`](Self::next_item), which does not search twice.
-    pub fn line_at(&self, at: usize) -> Option<&[u8]> {
-        if self.is_discarding {
-            return None;
-        }
-        let rest = self.buffer.get(at..)?;
-        let line = rest.get(..memchr::memchr(b'\n', rest)?)?;
-        (line.len() <= self.limit && !is_blank(line)).then_some(line)
     }
 
     fn note_unfinished(&mut self) -> Option<LineItem> {
@@ -131,10 +120,9 @@ impl LineBuffer {
         None
     }
 
-    /// Whether a further LF is in the buffer beyond a line of `length` bytes.
+    /// Whether a whole line stands behind one of `length` bytes at the front.
     pub fn has_line_after(&self, length: usize) -> bool {
-        let rest = self.buffer.get(length + 1..).unwrap_or_default();
-        memchr::memchr(b'\n', rest).is_some()
+        memchr::memchr(b'\n', self.buffer.get(length + 1..).unwrap_or_default()).is_some()
     }
 
     /// The first `length` bytes.
@@ -144,16 +132,11 @@ impl LineBuffer {
 
     /// Drops a line of `length` bytes and its LF.
     pub fn consume(&mut self, length: usize) {
-        self.consume_bytes(length + 1);
-    }
-
-    /// Drops whole lines with their LFs, of so many bytes together.
-    pub fn consume_bytes(&mut self, bytes: usize) {
-        self.buffer.advance(bytes.min(self.buffer.len()));
+        self.buffer.advance((length + 1).min(self.buffer.len()));
         self.searched = 0;
     }
 
-    /// What stands after the last LF; at the end of input, a line without one.
+    /// The bytes after the last LF; at the end of input, a line without its LF.
     /// Empty while an over-long line is being discarded.
     pub fn tail(&self) -> &[u8] {
         if self.is_discarding { &[] } else { &self.buffer }
@@ -171,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// What the buffer reports when the stream arrives in these pieces.
+    /// The items that the buffer reports for a stream that arrives in these pieces.
     fn split(pieces: &[&[u8]], limit: usize) -> Vec<String> {
         let mut lines = LineBuffer::new(limit);
         let mut seen = Vec::new();

@@ -4,11 +4,9 @@
 //! The handler's typed decode ([`decode()`]) and the encoder ([`mod@encode`]) do the rest.
 
 pub mod decode;
-pub(crate) mod digits;
 pub mod encode;
 pub mod envelope;
 pub mod line;
-mod long;
 pub mod raw;
 pub mod scan;
 mod text;
@@ -22,5 +20,12 @@ pub use raw::RawJson;
 #[cfg(feature = "host")]
 pub(crate) use text::is_plain_ascii;
 
-/// Deepest nesting of objects and arrays that is read or written.
+/// Deepest nesting of objects and arrays in a line that a host reads, and in a payload.
 pub const MAX_DEPTH: u8 = 127;
+
+/// Levels that a host may write around a payload that it accepted: the message, its `data`, the result of a
+/// tool in there, and as many again for what a plugin wraps around it.
+pub const WRAPPING_DEPTH: u8 = 8;
+
+/// Deepest nesting in a line that a host writes and a client reads.
+pub const MAX_WRITTEN_DEPTH: u8 = MAX_DEPTH + WRAPPING_DEPTH;

@@ -7,8 +7,7 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::decode::line_depth;
-use super::long::Text;
+use super::decode::{from_checked, line_depth};
 use super::scan::depth_of;
 
 /// The struct name under which `serde_json` passes raw JSON to serializers that know it.
@@ -25,7 +24,7 @@ pub(super) const RAW_TOKEN: &str = "$serde_json::private::RawValue";
 /// ```
 #[derive(Clone)]
 pub struct RawJson {
-    text: Text,
+    text: Box<str>,
     /// An upper bound of its nesting, so that the encoder need not look.
     depth: u8,
 }
@@ -53,21 +52,25 @@ impl RawJson {
         if depth > super::MAX_DEPTH {
             return Err(serde_json::Error::custom("nested too deep"));
         }
-        let text: Box<str> = raw.into();
-        Ok(Self { text: Text::from(String::from(text)), depth })
+        Ok(Self { text: raw.into(), depth })
     }
 
     /// The text, as it was written.
     pub fn get(&self) -> &str {
-        self.text.as_str()
+        &self.text
     }
 
-    /// Decodes it after all.
+    /// An upper bound of its nesting.
+    pub(super) fn depth(&self) -> u8 {
+        self.depth
+    }
+
+    /// Decodes it.
     ///
     /// # Errors
-    /// When it has not the shape of `T`.
+    /// When it does not have the shape of `T`.
     pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(self.text.as_str())
+        from_checked(&self.text, self.depth)
     }
 }
 
@@ -86,7 +89,7 @@ impl PartialEq for RawJson {
 impl<'de> Deserialize<'de> for RawJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = deserializer.deserialize_newtype_struct(RAW_TOKEN, RawVisitor)?;
-        let depth = line_depth().unwrap_or_else(|| depth_of(text.as_str()));
+        let depth = line_depth().unwrap_or_else(|| depth_of(&text));
         Ok(Self { text, depth })
     }
 }
@@ -95,13 +98,13 @@ impl<'de> Deserialize<'de> for RawJson {
 struct RawVisitor;
 
 impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Text;
+    type Value = Box<str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any valid JSON value")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Box<str>, A::Error> {
         match map.next_key::<Token>()? {
             Some(Token) => map.next_value(),
             None => Err(A::Error::invalid_type(Unexpected::Map, &self)),
@@ -134,7 +137,7 @@ impl Serialize for RawJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // The length hint carries the depth bound to our encoder; serde_json ignores it here.
         let mut state = serializer.serialize_struct(RAW_TOKEN, 2 + usize::from(self.depth))?;
-        state.serialize_field(RAW_TOKEN, self.text.as_str())?;
+        state.serialize_field(RAW_TOKEN, &*self.text)?;
         state.end()
     }
 }

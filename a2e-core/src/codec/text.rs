@@ -42,7 +42,7 @@ fn short(bytes: &[u8]) -> u64 {
 #[inline]
 fn is_escaped(part: [u8; 16]) -> u8x16 {
     let bytes = u8x16::new(part);
-    // Also DEL: it looks like what is beyond ASCII, and nobody misses it.
+    // Also DEL: the same comparison finds it, and an escaped DEL does no harm.
     is_stop(part) | bytes.max(u8x16::splat(0x7f)).simd_eq(bytes)
 }
 
@@ -90,7 +90,7 @@ pub(super) fn long_plain_run(bytes: &[u8], at: usize) -> usize {
     let bytes = bytes.get(at..).unwrap_or_default();
     let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
     let run = bytes.get(..end).unwrap_or_default();
-    // A loop of wide instructions, as it does not stop early.
+    // The loop never stops early, so the compiler makes wide instructions of it.
     let lowest = run.iter().fold(u8::MAX, |lowest, byte| lowest.min(*byte));
     if lowest >= 0x20 { end } else { run.iter().take_while(|byte| **byte >= 0x20).count() }
 }

@@ -1,8 +1,8 @@
 //! serde's side of the typed decode: a checked line whose members are known is not read again.
 //!
-//! Keys and plain strings are passed as they stand, fields that nobody asks for cost nothing, raw
-//! fields are cut out; what is left goes to `serde_json`, value by value. On any error the whole
-//! line goes to `serde_json` once more, so what is accepted and how errors read is decided there.
+//! Keys and plain strings are passed as they are, unknown fields cost nothing, and raw fields are cut out.
+//! The other values go to `serde_json` one by one. On any error the whole line goes to `serde_json` once
+//! more, so that `serde_json` alone decides which lines are accepted and how errors read.
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor};
@@ -15,18 +15,18 @@ type Json<'de> = serde_json::Deserializer<serde_json::de::StrRead<'de>>;
 type Error = serde_json::Error;
 
 /// The outermost object of a line.
-pub(super) struct Line<'de, 'm> {
+pub(super) struct LineDeserializer<'de, 'm> {
     pub(super) text: &'de str,
     pub(super) members: &'m [Member],
 }
 
-impl<'de, 'm> Line<'de, 'm> {
+impl<'de, 'm> LineDeserializer<'de, 'm> {
     fn access(self) -> LineAccess<'de, 'm> {
         LineAccess { text: self.text, rest: self.members.iter(), value: None }
     }
 }
 
-impl<'de> Deserializer<'de> for Line<'de, '_> {
+impl<'de> Deserializer<'de> for LineDeserializer<'de, '_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -66,7 +66,7 @@ impl<'de> Deserializer<'de> for Line<'de, '_> {
 struct LineAccess<'de, 'm> {
     text: &'de str,
     rest: std::slice::Iter<'m, Member>,
-    value: Option<Value<'de>>,
+    value: Option<MemberDeserializer<'de>>,
 }
 
 impl<'de> MapAccess<'de> for LineAccess<'de, '_> {
@@ -78,7 +78,8 @@ impl<'de> MapAccess<'de> for LineAccess<'de, '_> {
         seed: K,
     ) -> Result<Option<K::Value>, Error> {
         let Some(member) = self.rest.next() else { return Ok(None) };
-        self.value = Some(Value { json: member.value(self.text), shape: member.shape });
+        self.value =
+            Some(MemberDeserializer { json: member.value(self.text), shape: member.shape });
         let key = member.key(self.text);
         if member.has_escaped_key {
             return seed.deserialize(unescaped(key).into_deserializer()).map(Some);
@@ -100,7 +101,7 @@ impl<'de> MapAccess<'de> for LineAccess<'de, '_> {
 }
 
 /// The value of one member.
-struct Value<'de> {
+struct MemberDeserializer<'de> {
     json: &'de str,
     shape: Shape,
 }
@@ -119,7 +120,7 @@ macro_rules! left_to_serde_json {
     };
 }
 
-impl<'de> Deserializer<'de> for Value<'de> {
+impl<'de> Deserializer<'de> for MemberDeserializer<'de> {
     type Error = Error;
 
     #[inline]

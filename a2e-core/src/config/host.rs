@@ -1,4 +1,4 @@
-//! What a checked configuration holds for the host itself.
+//! The checked configuration of the host itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,9 +25,9 @@ pub struct HostConfig {
     pub host_id: String,
     /// The address that `transport` listens at.
     pub server: ServerConfig,
-    /// What a client must show in its handshake.
+    /// The token that a client must show in its handshake.
     pub auth_token: Option<Secret>,
-    /// What a client must show to steer the host; it opens all that `auth_token` opens, too.
+    /// The token that a client must show to steer the host; it also opens all that `auth_token` opens.
     pub operator_token: Option<Secret>,
     /// How messages come in, where `listen` does not say it.
     pub transport: Option<TransportConfig>,
@@ -37,7 +37,7 @@ pub struct HostConfig {
     pub audit: AuditConfig,
     /// Where the state of plugins is kept.
     pub snapshot_store: Option<SnapshotStoreConfig>,
-    /// Who saves the state of plugins.
+    /// When the state of plugins is saved.
     pub snapshot_mode: SnapshotMode,
     /// How often the host saves it.
     pub snapshot_interval: Duration,
@@ -86,7 +86,7 @@ pub struct TenantConfig {
 /// `server.tls`: what encrypts what leaves the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Tls {
-    /// Nobody.
+    /// Nowhere.
     #[default]
     None,
     /// A proxy in front of the host.
@@ -111,7 +111,7 @@ pub enum TransportConfig {
     Stdio,
 }
 
-/// What the http transport serves where.
+/// The paths of the http transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpPaths {
     /// The address that clients use; the host listens at `server.host:port`.
@@ -134,9 +134,9 @@ pub struct AuditConfig {
     pub max_bytes: u64,
     /// Rotated files that are kept.
     pub backup_count: u32,
-    /// What stands as `session_id`.
+    /// The source of `session_id`.
     pub session_id_source: SessionIdSource,
-    /// What happens to a request whose record cannot be kept; none: refuse in mode `sync`, else continue.
+    /// The treatment of a request whose record cannot be kept; none: refuse in mode `sync`, else continue.
     pub on_error: Option<AuditOnError>,
 }
 
@@ -145,7 +145,7 @@ pub struct AuditConfig {
 pub enum AuditMode {
     /// No records.
     Off,
-    /// Written some time later.
+    /// Written by a timer.
     Buffered,
     /// Written before the replies of the batch are sent.
     Write,
@@ -260,7 +260,7 @@ impl Default for HostConfig {
     }
 }
 
-/// The id tells hosts apart and guards nothing, so the process id will do where randomness fails.
+/// The id only tells hosts apart, so the process id is good enough where randomness fails.
 fn random_host_id() -> String {
     match random_hex() {
         Ok(hex) => hex.chars().take(8).collect(),

@@ -2,7 +2,7 @@
 
 use super::check::section::Section;
 
-/// `global_limits`: what is full beyond each of these is said in its line.
+/// `global_limits`. Each line says what happens beyond the limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Threads that run sync handlers.

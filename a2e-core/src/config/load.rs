@@ -15,10 +15,10 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// A configuration without errors.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub struct LoadedConfig {
     /// What the file says, checked.
     pub config: HostConfig,
-    /// What has probably no effect; `check --strict` refuses these too.
+    /// Settings that probably have no effect; `check --strict` refuses these too.
     pub warnings: Vec<Problem>,
 }
 
@@ -28,7 +28,7 @@ impl HostConfig {
     /// # Errors
     /// Every problem of the file, when one of them is an error: among others when it cannot be read,
     /// is larger than 1 MiB, is no UTF-8, or may be written by everybody.
-    pub fn from_yaml(path: impl AsRef<Path>) -> Result<Loaded, ConfigErrors> {
+    pub fn from_yaml(path: impl AsRef<Path>) -> Result<LoadedConfig, ConfigErrors> {
         let path = path.as_ref();
         let name = path.display().to_string();
         let findings = Findings::new(&name);
@@ -44,7 +44,7 @@ impl HostConfig {
         name: &str,
         text: &str,
         env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Loaded, ConfigErrors> {
+    ) -> Result<LoadedConfig, ConfigErrors> {
         let findings = Findings::new(name);
         let is_small = text.len() as u64 <= MAX_BYTES;
         if !is_small {
@@ -59,7 +59,7 @@ fn load(
     text: Option<&str>,
     name: &str,
     env: &Env<'_>,
-) -> Result<Loaded, ConfigErrors> {
+) -> Result<LoadedConfig, ConfigErrors> {
     let mut config = HostConfig::default();
     match text.map(yaml::parse) {
         None => {}
@@ -83,7 +83,7 @@ fn load(
     if problems.iter().any(Problem::is_error) {
         return Err(ConfigErrors::new(problems));
     }
-    Ok(Loaded { config, warnings: problems })
+    Ok(LoadedConfig { config, warnings: problems })
 }
 
 fn spot(at: Position) -> Spot<'static> {
@@ -137,7 +137,7 @@ fn read(path: &Path, findings: &Findings) -> Option<String> {
     }
 }
 
-/// Whoever may write the file decides which code runs (R69).
+/// Write access to the file is a decision about the code that runs (R69).
 fn check_permissions(metadata: &std::fs::Metadata, findings: &Findings) {
     use std::os::unix::fs::PermissionsExt;
     let mode = metadata.permissions().mode();

@@ -41,7 +41,7 @@ pub use host::{
 };
 pub use limits::Limits;
 pub use listen::{ListenAddr, ListenAddrError};
-pub use load::Loaded;
+pub use load::LoadedConfig;
 pub use plugin::{PluginConfig, PluginMeta, PluginScope};
 pub use problem::{ConfigErrors, Problem, Severity, did_you_mean};
 pub use secret::Secret;

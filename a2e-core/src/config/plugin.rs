@@ -11,16 +11,16 @@ use super::check::section::Section;
 use super::tree::node::{Data, Node};
 use crate::protocol::{CapabilityName, id::PluginName};
 
-/// For whom one instance of a plugin is built.
+/// The scope of one instance of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PluginScope {
-    /// One for all sessions.
+    /// One instance for all sessions.
     Host,
-    /// One for each session.
+    /// One instance for each session.
     Session,
 }
 
-/// What the host itself reads under `metadata`; `None` leaves the choice to the plugin's descriptor.
+/// The keys of `metadata` that the host itself reads; `None` leaves the choice to the plugin's descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PluginMeta {
@@ -32,7 +32,7 @@ pub struct PluginMeta {
     pub exclusive: Option<bool>,
     /// Whether the host refuses to start without it.
     pub required: bool,
-    /// For whom it is built.
+    /// The scope of one instance.
     pub scope: Option<PluginScope>,
     /// Calls that it runs at a time.
     pub permits: Option<usize>,

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, for people and for programs.
+//! The problems of a configuration, for people and for programs.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -66,7 +66,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Every problem of a configuration of which at least one is an error, in the order of the file.
+/// Every problem of a configuration that has at least one error, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct ConfigErrors(Vec<Problem>);
@@ -95,7 +95,7 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// Where the checks put what they find, so that all of it is reported at once.
+/// The findings of all checks, so that they are reported at once.
 #[derive(Debug)]
 pub(super) struct Findings {
     file: String,

@@ -153,7 +153,7 @@ impl Executor {
         self.kernel.look()
     }
 
-    /// Who handles a message type, in which order, where, and within what time.
+    /// The plugins that handle a message type, in which order, where, and within what time.
     pub fn explain(&self, message_type: &str) -> Explanation {
         self.kernel.explain_type(message_type)
     }

@@ -1,18 +1,17 @@
 //! A plugin's gate: how many of its handlers run at a time, and the queue of what waits for them.
 
+use std::sync::{Arc, PoisonError};
 #[cfg(not(loom))]
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering},
 };
 
 #[cfg(loom)]
 use loom::sync::{
-    Arc, Mutex, MutexGuard,
+    Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering},
 };
-#[cfg(loom)]
-use std::sync::PoisonError;
 
 use super::Run;
 use super::backlog::Backlog;
@@ -93,6 +92,8 @@ struct State {
     mode: Mode,
     /// A thread starts jobs; others that free a permit leave that to it.
     is_pumping: bool,
+    /// Another thread has left it to that one since its last look.
+    is_called: bool,
 }
 
 /// What runs in one kind of place, and what waits for it.
@@ -176,7 +177,7 @@ impl State {
     fn new(permits: Permits) -> Self {
         let lane = |permits| Lane { permits, ..Lane::default() };
         let lanes = [permits.pool, permits.blocking, permits.future].map(lane);
-        Self { lanes, turn: 0, mode: Mode::Open, is_pumping: false }
+        Self { lanes, turn: 0, mode: Mode::Open, is_pumping: false, is_called: false }
     }
 
     fn lane(&mut self, run: Run) -> &mut Lane {
@@ -313,6 +314,7 @@ impl Gate {
         {
             let mut state = self.lock();
             if state.is_pumping {
+                state.is_called = true;
                 return;
             }
             state.is_pumping = true;
@@ -322,6 +324,11 @@ impl Gate {
             let mut state = self.lock();
             let mut lacks_place = false;
             let Some((job, next)) = state.dequeue(&mut lacks_place) else {
+                if std::mem::take(&mut state.is_called) {
+                    // The caller may have taken the note.
+                    is_noted = false;
+                    continue;
+                }
                 if lacks_place && !is_noted {
                     drop(state);
                     // Noted before the last look, so that no run ends unseen in between.

@@ -6,7 +6,6 @@
 
 mod admission;
 mod backlog;
-mod breaker;
 mod contain;
 mod deadline;
 mod gate;
@@ -14,8 +13,7 @@ mod permit;
 mod place;
 
 pub use admission::Health;
-pub(crate) use admission::{Admission, Entry};
-pub(crate) use breaker::{BreakerState, Panics, Probe, Remedy};
+pub(crate) use admission::{Admission, BreakerState, Entry, Panics, Probe, Remedy};
 pub(crate) use contain::{catch, discard, text_of};
 pub(crate) use deadline::{NEVER, limit, micros};
 pub(crate) use gate::{Gate, Job, Permits};

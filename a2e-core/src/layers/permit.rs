@@ -4,17 +4,12 @@
 //! A run that goes on after its request was given up keeps its permit, which then counts as stuck:
 //! the plugin may start another run in its place, up to the cap of the gate.
 
+use std::sync::Arc;
 #[cfg(not(loom))]
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 #[cfg(loom)]
-use loom::sync::{
-    Arc,
-    atomic::{AtomicU8, AtomicUsize, Ordering},
-};
+use loom::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::gate::{Gate, Seat};
 use super::place::Place;

@@ -1,19 +1,18 @@
 //! Places: how many handlers run at a time in a session, a tenant, the host. Limits nest, and a run
 //! takes a place in each.
 
+use std::sync::{Arc, PoisonError};
 #[cfg(not(loom))]
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Mutex,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 #[cfg(loom)]
 use loom::sync::{
-    Arc, Mutex,
+    Mutex,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
-#[cfg(loom)]
-use std::sync::PoisonError;
 
 use super::gate::Gate;
 
@@ -24,12 +23,16 @@ pub(crate) struct Place {
     limit: usize,
     /// The place that this one lies in.
     outer: Option<Arc<Place>>,
+    /// Shared by all places that lie in the same outermost one; held to look at a place and take it.
+    /// A look that fails is never seen by another: that one would wait, and no run would end for it.
+    entry: Arc<Mutex<()>>,
 }
 
 impl Place {
     /// A place for `limit` runs inside another.
     pub(crate) fn new(limit: usize, outer: Option<Arc<Place>>) -> Arc<Self> {
-        Arc::new(Self { running: AtomicUsize::new(0), limit, outer })
+        let entry = outer.as_ref().map_or_else(Arc::default, |outer| Arc::clone(&outer.entry));
+        Arc::new(Self { running: AtomicUsize::new(0), limit, outer, entry })
     }
 
     /// Handlers that run here now.
@@ -39,15 +42,16 @@ impl Place {
 
     /// Takes a place here and in every outer one, or none.
     pub(super) fn try_enter(&self) -> bool {
-        let more = |running: usize| (running < self.limit).then_some(running + 1);
-        if self.running.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_err() {
-            return false;
+        let _entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = self.has_room();
+        if has_room {
+            self.enter();
         }
-        let has_outer = self.outer.as_ref().is_none_or(|outer| outer.try_enter());
-        if !has_outer {
-            self.running.fetch_sub(1, Ordering::SeqCst);
-        }
-        has_outer
+        has_room
+    }
+
+    fn has_room(&self) -> bool {
+        self.running() < self.limit && self.outer.as_ref().is_none_or(|outer| outer.has_room())
     }
 
     /// Takes a place beyond the limit: for a run that another one waits for.

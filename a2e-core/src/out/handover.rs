@@ -1,8 +1,8 @@
-//! Who writes a shared buffer: any thread appends, one at a time writes.
+//! A shared buffer that any thread appends to and one at a time writes.
 //!
 //! The one rule: a buffer is written when it is large enough, and when nobody holds it. The reader
 //! of a session holds it while it works on a batch of lines, and writes at the end of the batch.
-//! Whoever appends while another thread writes leaves its lines to that thread.
+//! A thread that appends while another writes leaves its lines to that one.
 
 #[cfg(not(loom))]
 use std::sync::{
@@ -125,7 +125,7 @@ impl<B> Handover<B> {
 
     /// From now on others leave what they append to the holder.
     pub(crate) fn hold(&self) {
-        self.is_held.store(true, Ordering::Release);
+        self.is_held.store(true, Ordering::SeqCst);
     }
 
     /// Ends [`hold`](Self::hold). The caller writes next: a thread that saw the hold has appended
@@ -135,6 +135,6 @@ impl<B> Handover<B> {
     }
 
     pub(crate) fn is_held(&self) -> bool {
-        self.is_held.load(Ordering::Acquire)
+        self.is_held.load(Ordering::SeqCst)
     }
 }

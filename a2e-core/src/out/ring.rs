@@ -209,7 +209,7 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        /// A line of so many bytes, and whether it is to be kept.
+        /// A line of this many bytes, and whether it is to be kept.
         Send(usize, bool),
         /// Resume this many lines before the last one that was sent.
         Resume(u64),

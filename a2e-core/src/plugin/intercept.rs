@@ -78,7 +78,7 @@ pub struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    /// Who asks, from where, with how much time: all that a handler sees.
+    /// The sender, its session and the time that is left: all that a handler sees.
     pub fn call(&self) -> &'a Call {
         self.call
     }

@@ -32,7 +32,7 @@ const REGISTER: &[(&str, &[&str])] = &[
 pub struct CapabilityName(std::borrow::Cow<'static, str>);
 
 impl CapabilityName {
-    /// Reads a name or an alias; an unknown text stands for itself.
+    /// Reads a name or an alias; an unknown text is kept as it is.
     pub fn parse(text: &str) -> Self {
         let known =
             REGISTER.iter().find(|(name, aliases)| *name == text || aliases.contains(&text));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::number::integer;
 use crate::message;
 
-/// `handshake/req`: who the agent is and what it wants to use.
+/// `handshake/req`: the identity of the agent and the capabilities it wants to use.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HandshakeRequest {
@@ -33,7 +33,7 @@ pub struct HandshakeRequest {
 pub struct Resume {
     /// The session; empty only asks for one that can be resumed later.
     pub session_id: String,
-    /// How many of its lines the agent has received.
+    /// The number of its lines that the agent has received.
     #[serde(deserialize_with = "integer")]
     pub last_seq: u64,
 }
@@ -109,7 +109,7 @@ pub struct CapabilityMetadata {
     pub exclusive: bool,
 }
 
-/// What the host tells about itself in a handshake.
+/// Facts about the host in a handshake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostFacts {

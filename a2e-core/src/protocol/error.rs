@@ -1,4 +1,4 @@
-//! Errors as they stand on the wire: a stable code, a message, a detail.
+//! Errors on the wire: a stable code, a message, a detail.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -57,11 +57,11 @@ codes! {
     ParseError = "parse_error";
     /// No plugin handles this type.
     UnknownType = "unknown_type";
-    /// A known type that nobody could handle, a missing type, or a type that only hosts send.
+    /// A known type that no plugin could handle, a missing type, or a type that only hosts send.
     InvalidMessage = "invalid_message";
     /// A field is missing or of the wrong type.
     SchemaViolation = "schema_violation";
-    /// The host or a plugin failed in a way that it should not.
+    /// The host or a plugin has a bug.
     InternalError = "internal_error";
     /// An ordinary failure inside a plugin.
     RuntimeError = "runtime_error";
@@ -95,7 +95,7 @@ codes! {
 
     /// No tool has this name.
     UnknownTool = "unknown_tool";
-    /// The tool exists and may not be used so.
+    /// The tool exists, but this use of it is not allowed.
     ToolDenied = "tool_denied";
     /// The tool failed.
     ToolError = "tool_error";

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What an event tells. The kinds of the wire, or a capability's own (`skill.started`).
+/// The kind of an event: one of the wire, or a capability's own (`skill.started`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for EventKind {
 pub struct Event {
     /// The wire type, for example `tool/event`; `invoke/event` when a capability has none of its own.
     pub wire_type: Cow<'static, str>,
-    /// What it tells.
+    /// Its kind.
     pub kind: EventKind,
     /// Its content, an object by the rules of the wire.
     pub data: Map<String, Value>,
@@ -98,7 +98,7 @@ impl Event {
         Self::new(EventKind::Log, object(data))
     }
 
-    /// What the work is doing now.
+    /// A status message: the present step of the work.
     pub fn status(message: impl Into<String>) -> Self {
         Self::new(EventKind::Status, object([("message", Value::from(message.into()))]))
     }

@@ -1,4 +1,4 @@
-//! The messages by which an operator looks at a host and steers it: `host/*`.
+//! The messages with which an operator inspects and steers a host: `host/*`.
 //!
 //! They are served over stdio, over a Unix socket of the same user (see `server.operators`), and to
 //! peers that shook hands with the operator token.
@@ -60,13 +60,13 @@ pub struct HostStatus {
     pub audit_lost: u64,
     /// Why the audit fails now, if it does.
     pub audit_failing: Option<String>,
-    /// Where the audit goes.
+    /// The path of the audit file.
     pub audit_path: Option<String>,
     /// Every configured plugin.
     pub plugins: Vec<PluginStatus>,
     /// Plugins that a reload has replaced or removed and whose calls go on.
     pub retiring: Vec<String>,
-    /// Events that were answered, refused or dropped otherwise than meant, by name.
+    /// Counters of unusual events (refusals, drops, late answers), by name.
     pub counters: BTreeMap<String, u64>,
     /// Whether handlers do not run as they should, or the audit fails.
     pub is_degraded: bool,
@@ -153,11 +153,11 @@ pub struct PluginStatus {
     pub breaker: String,
     /// How often its breaker opened.
     pub breaker_opened: u64,
-    /// Handlers that run beyond readers now.
+    /// Handlers that run now, inline ones left out.
     pub running: usize,
     /// Requests that wait for its permits.
     pub queued: usize,
-    /// Threads that hang in it.
+    /// Threads that hang in its handlers.
     pub stuck: usize,
     /// Handlers that may run at a time.
     pub permits: PermitStatus,
@@ -235,7 +235,7 @@ pub struct ReloadReport {
     pub problems: Vec<ReloadProblem>,
 }
 
-/// One thing that keeps a configuration from being put in force.
+/// One problem that keeps a configuration from being put in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -243,7 +243,7 @@ pub struct ReloadReport {
 pub struct ReloadProblem {
     /// The plugin, where it is one's.
     pub plugin: Option<String>,
-    /// What is wrong, and where in the file.
+    /// The problem, with its place in the file.
     pub message: String,
 }
 
@@ -260,11 +260,11 @@ pub struct HostSnapshotRequest {}
 pub struct HostSnapshot {
     /// How many plugins were asked and did not fail.
     pub saved: usize,
-    /// What failed, as texts that name the plugin.
+    /// The failures, as texts that name the plugin.
     pub failed: Vec<String>,
 }
 
-/// `host/explain/req`: who handles a type, and how.
+/// `host/explain/req`: which plugins handle a type, and how.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostExplainRequest {
@@ -280,7 +280,7 @@ pub struct HostExplainRequest {
 pub struct Explanation {
     /// The type that was asked about.
     pub message_type: String,
-    /// Whether somebody handles it.
+    /// Whether any plugin handles it.
     pub is_handled: bool,
     /// Whether the kernel answers it itself.
     pub is_core: bool,
@@ -290,9 +290,9 @@ pub struct Explanation {
     pub fold: String,
     /// How long it may take: `30 s`, `field timeout, else 30 s`, `none`.
     pub deadline: String,
-    /// Who is asked before the handlers, in this order.
+    /// The interceptors that see it before the handlers, in this order.
     pub interceptors: Vec<ExplainedInterceptor>,
-    /// Who is asked, in this order.
+    /// The handlers that get it, in this order.
     pub handlers: Vec<ExplainedHandler>,
     /// Plugins that handle it, too, and are not asked, or not just now.
     pub left_out: Vec<LeftOut>,
@@ -332,7 +332,7 @@ pub struct ExplainedHandler {
     pub exclusive: bool,
     /// Where it runs: `inline`, `pool`, `blocking`, `future`.
     pub run: String,
-    /// For whom the plugin is built: `host`, `session`.
+    /// Whether the plugin has one instance for the host or one for each session: `host`, `session`.
     pub scope: String,
     /// How many of its runs there may be at a time; none for inline handlers.
     pub permits: Option<usize>,

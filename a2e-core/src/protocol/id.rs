@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::digits::hex16;
+use crate::codec::encode::hex;
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -91,14 +91,14 @@ pub fn random_hex() -> std::io::Result<String> {
     getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
     let mut text = Vec::with_capacity(32);
     for half in bytes.as_chunks::<8>().0 {
-        text.extend_from_slice(&hex16(u64::from_be_bytes(*half)));
+        text.extend_from_slice(&hex::<16>(u64::from_be_bytes(*half)));
     }
     Ok(String::from_utf8(text).unwrap_or_default())
 }
 
 /// Makes message ids: a random prefix of the process and a counter, 32 hex digits, unique and cheap.
 ///
-/// They are not secret; whoever needs an unguessable id takes [`random_hex`].
+/// They are not secret; ids that must not be guessed come from [`random_hex`].
 #[derive(Debug)]
 pub struct IdSource {
     prefix: [u8; 16],
@@ -113,13 +113,13 @@ impl IdSource {
             Ok(()) => u64::from_be_bytes(seed),
             Err(_) => u64::from(std::process::id()),
         };
-        Self { prefix: hex16(word), next: AtomicU64::new(1) }
+        Self { prefix: hex::<16>(word), next: AtomicU64::new(1) }
     }
 
     /// Appends the next id, without quotes.
     pub fn append_to(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.prefix);
-        out.extend_from_slice(&hex16(self.next.fetch_add(1, Ordering::Relaxed)));
+        out.extend_from_slice(&hex::<16>(self.next.fetch_add(1, Ordering::Relaxed)));
     }
 
     /// Whether an id is one of this source, by its prefix.

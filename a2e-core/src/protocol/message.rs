@@ -15,7 +15,7 @@ pub trait Message: Send + 'static {
 
 /// A message that is answered by exactly one reply or error.
 pub trait Request: Message + DeserializeOwned {
-    /// What answers it.
+    /// The type of its reply.
     type Reply: Message + Serialize;
     /// How the answers of several plugins become one.
     const FOLD: Fold = Fold::All;
@@ -28,11 +28,11 @@ pub trait Request: Message + DeserializeOwned {
 /// How the answers of several plugins of one type become one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fold {
-    /// Everyone runs; the first reply by priority is the answer.
+    /// All run; the first reply by priority is the answer.
     All,
     /// The first reply or error ends it; a plugin that passes, panics or times out hands on to the next.
     First,
-    /// Everyone runs; arrays of the replies are joined in priority order, other fields are the first's.
+    /// All run; arrays of the replies are joined in priority order, other fields are the first's.
     Merge,
     /// As [`Fold::Merge`]; of array items that are objects with an equal value in this field,
     /// the first by priority stays.
@@ -139,14 +139,14 @@ macro_rules! __register_message {
     ($type:ty, $reply:expr) => {};
 }
 
-/// What part a message has in an exchange, as far as its type tells.
+/// The part of a message in an exchange, as far as its type tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Part of a request that is not answered yet, or of what it started: `…/event`.
     Event,
     /// Sent unasked: `…/push`.
     Push,
-    /// A request or what answers one.
+    /// A request, or an answer to one.
     Final,
 }
 

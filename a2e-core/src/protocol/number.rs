@@ -86,7 +86,7 @@ impl<T: TryFrom<i128>> Visitor<'_> for Integer<T> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<T, E> {
-        // 2^63 bounds every integer type that the protocol uses; beyond it a float is no exact integer.
+        // 2^63 bounds every integer type that the protocol uses; a float beyond it is not exact.
         if value.fract() != 0.0 || value.abs() >= 9_223_372_036_854_775_808.0 {
             return Err(E::invalid_value(Unexpected::Float(value), &self));
         }

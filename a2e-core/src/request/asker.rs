@@ -1,4 +1,4 @@
-//! Who gets the answer: the client, or a handler or plugin that asked; and the budget of what one
+//! The asker of a request, the client or a handler or plugin; and the budget of what one
 //! request leads to.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use super::request::Request;
 use crate::protocol::{ErrorCode, Event};
 use crate::{Error, Result};
 
-/// Who gets the answer.
+/// The one that gets the answer.
 #[derive(Debug)]
 pub(crate) enum Asker {
     /// The client, through the session's outbox.

@@ -116,7 +116,7 @@ impl Call {
 
     /// Drops all events of this request from now on; for requests with `streaming: false`.
     pub fn mute(&self) {
-        self.0.progress().is_muted = true;
+        self.0.course.lock().is_muted = true;
     }
 
     /// Sends an event of this request. The host sets `req_id` and `seq`. Never waits. Events of a
@@ -170,7 +170,7 @@ impl Call {
         let session = &self.0.session;
         let services = &session.services;
         let now = services.clock.now();
-        let mut progress = self.0.progress();
+        let mut progress = self.0.course.lock();
         if progress.state.has_answer() {
             services.counters.add(Count::LateEvent);
             return Err(EmitError::Ended);
@@ -207,7 +207,7 @@ impl Call {
 
     fn emit_to_caller(&self, caller: &Caller, event: Event) -> Result<Sent, EmitError> {
         let counters = &self.0.session.services.counters;
-        let progress = self.0.progress();
+        let progress = self.0.course.lock();
         if progress.state.has_answer() {
             counters.add(Count::LateEvent);
             return Err(EmitError::Ended);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::asker::Asker;
+use super::course::{CancelReason, Closed};
 use super::label::{PluginLabel, PluginStats};
-use super::request::{AfterAnswer, Answered, CancelReason, Request};
-use super::state::{Event, State};
+use super::request::{AfterAnswer, Answered, Request};
 use crate::audit::{AuditRecord, Outcome};
 use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;
@@ -91,22 +91,8 @@ impl Request {
     fn close(&self) -> Option<Progressed> {
         let reason = self.cancel_reason();
         let now = self.session.services.clock.now();
-        let mut progress = self.progress();
-        progress.state = progress.state.after(Event::End).ok()?;
-        let goes_on = matches!(progress.state, State::GivenUp { .. });
-        if let Some(running) = &mut progress.now {
-            // A run that goes on says nothing any more, and decides nothing for the breaker.
-            running.resume = None;
-            running.probe = None;
-        }
-        Some(Progressed {
-            started_us: progress.started_us,
-            is_listed: progress.is_listed,
-            after: std::mem::take(&mut progress.after),
-            goes_on,
-            now,
-            reason,
-        })
+        let Closed { started_us, is_listed, after, goes_on } = self.course.close()?;
+        Some(Progressed { started_us, is_listed, after, goes_on, now, reason })
     }
 
     /// Ends the request early and tells its handler to stop. A handler that goes on is watched.
@@ -244,12 +230,7 @@ impl Request {
 
     /// Runs `hook` once the answer is queued. When it already is, the hook runs at once.
     pub(crate) fn after_answer(&self, hook: AfterAnswer) {
-        let mut progress = self.progress();
-        if !progress.state.has_answer() {
-            progress.after.push(hook);
-            return;
-        }
-        drop(progress);
+        let Some(hook) = self.course.after_answer(hook) else { return };
         hook(&Answered { reply: None, error: None, took: std::time::Duration::ZERO });
     }
 }

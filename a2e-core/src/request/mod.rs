@@ -6,6 +6,7 @@
 
 mod asker;
 mod call;
+mod course;
 mod end;
 mod label;
 mod nested;
@@ -19,12 +20,13 @@ mod watch;
 
 pub(crate) use asker::Asker;
 pub use call::{Call, EmitError, Sent};
+pub(crate) use course::{CancelReason, Now};
 pub(crate) use end::{Verdict, error_fields};
 pub(crate) use label::{PluginLabel, PluginStats};
 pub(crate) use nested::{Ask, AskFor};
 pub use nested::{Nested, NestedTarget};
 pub use request::Answered;
-pub(crate) use request::{Accepted, CancelReason, Now, Request, Resume, Said};
+pub(crate) use request::{Accepted, Request, Resume, Said};
 pub(crate) use services::{Above, Services};
 pub use session::{Hold, OnDetach, SessionHandle};
 pub(crate) use session::{KeptAnswer, Opened, Phase, Session, drained, unless_draining};

@@ -9,12 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::asker::{Asker, Caller, NestedReply};
 use super::call::Call;
+use super::course::CancelReason;
 use super::end::Verdict;
-use super::request::{Accepted, CancelReason, Request};
+use super::request::{Accepted, Request};
 use super::session::Session;
 use super::spec::TypeSpec;
 use crate::codec::envelope::write_message;
-use crate::codec::scan::{Key, scan};
+use crate::codec::scan::{Key, scan_written};
 use crate::codec::{Body, Incoming, RawJson, decode, encode_fields};
 use crate::layers::{NEVER, micros};
 use crate::protocol::{CapabilityName, ErrorCode, Event, Request as Typed};
@@ -151,7 +152,8 @@ impl Nested {
         let fields = encoded(request)?;
         let fields = self.ask(Q::TYPE, &fields).await?;
         let line = format!("{{{}}}", String::from_utf8_lossy(&fields));
-        let scanned = scan(line.as_bytes()).map_err(|error| Error::internal(error.to_string()))?;
+        let scanned =
+            scan_written(line.as_bytes()).map_err(|error| Error::internal(error.to_string()))?;
         decode(Incoming::of(&scanned))
     }
 
@@ -207,7 +209,7 @@ impl Nested {
         let ids = &services.ids.inner;
         write_message(&mut line, ids, now, wire_type, None, fields);
         line.pop();
-        let scanned = scan(&line).map_err(|error| Error::internal(error.to_string()))?;
+        let scanned = scan_written(&line).map_err(|error| Error::internal(error.to_string()))?;
         let own = spec.limit(&scanned.get(Key::Timeout));
         let limit = own.into_iter().chain(self.limit).min();
         let own_us = limit.map_or(NEVER, |limit| now.mono_us().saturating_add(micros(limit)));

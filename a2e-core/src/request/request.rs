@@ -1,34 +1,18 @@
 //! A request: what was asked, which never changes, and its progress, which one lock guards.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::asker::{Asker, Budget};
+use super::course::{CancelReason, Course, Lapsed, Now};
 use super::label::PluginLabel;
 use super::session::Session;
 use super::spec::TypeSpec;
-use super::state::{Event, State};
-use crate::layers::{NEVER, Probe, StuckMark};
+use super::state::Event;
+use crate::layers::StuckMark;
 use crate::{Error, Time};
-
-/// Why a request is to end early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum CancelReason {
-    /// Its sender asked for it.
-    Cancelled = 1,
-    /// The connection is lost.
-    ClientGone = 2,
-    /// Its deadline passed.
-    Timeout = 3,
-    /// The session or the host ends.
-    Shutdown = 4,
-    /// It was answered; a handler that still works on it can stop.
-    Answered = 5,
-}
 
 /// What one handler said, beyond `Later`.
 #[derive(Debug)]
@@ -113,44 +97,8 @@ pub(crate) struct Request {
     pub(super) budget: OnceLock<Arc<Budget>>,
     /// Tells its line from others of its length; set when the request leaves the reader.
     fingerprint: OnceLock<u32>,
-    /// Held for a transition or an event, never while a handler runs or a line is written.
-    progress: Mutex<Progress>,
-    cancel: Cancel,
-}
-
-/// What changes while a request is worked on.
-#[derive(Default)]
-pub(super) struct Progress {
-    pub(super) state: State,
-    runs: u32,
-    pub(super) now: Option<Now>,
-    /// When its first handler began, in monotonic microseconds.
-    pub(super) started_us: Option<u64>,
-    /// Whether it is in the session's table.
-    pub(super) is_listed: bool,
-    pub(super) next_seq: u64,
-    pub(super) is_muted: bool,
-    pub(super) after: Vec<AfterAnswer>,
-    on_cancel: Vec<OnCancel>,
-}
-
-/// The run of a handler.
-#[derive(Default)]
-pub(crate) struct Now {
-    pub(crate) label: Option<Arc<PluginLabel>>,
-    /// When the handler of this run is given up, in monotonic microseconds.
-    pub(crate) until_us: u64,
-    /// The permit of the run; none on the reader.
-    pub(crate) permit: Option<StuckMark>,
-    /// Where the breaker tries the plugin with this run.
-    pub(crate) probe: Option<Probe>,
-    /// Where the walk over the handlers goes on; none on the reader, which walks itself.
-    pub(crate) resume: Option<Resume>,
-}
-
-/// Tells everything that works on a request to stop.
-struct Cancel {
-    reason: AtomicU8,
+    pub(super) course: Course,
+    /// Tells everything that works on it to stop.
     told: Notify,
 }
 
@@ -177,104 +125,67 @@ impl Request {
             asker,
             budget: OnceLock::new(),
             fingerprint: OnceLock::new(),
-            progress: Mutex::default(),
-            cancel: Cancel { reason: AtomicU8::new(0), told: Notify::new() },
+            course: Course::default(),
+            told: Notify::new(),
         })
-    }
-
-    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // --- transitions; `end` is in a file of its own
 
     /// A handler begins: the number of its run, or `None` when the request was answered before.
     pub(crate) fn begin(&self, now: Now, now_us: u64) -> Option<u32> {
-        let mut progress = self.progress();
-        let run = progress.runs + 1;
-        progress.state = progress.state.after(Event::Begin { run }).ok()?;
-        progress.runs = run;
-        progress.started_us.get_or_insert(now_us);
-        progress.now = Some(now);
-        Some(run)
+        self.course.begin(now, now_us)
     }
 
     /// The handler of this run has something to say. Gives back how the walk goes on (`None` on the
     /// reader); fails when it comes too late.
     pub(crate) fn said(&self, run: u32) -> Result<Option<Resume>, ()> {
-        self.step(Event::Said { run })
+        self.course.step(Event::Said { run })
     }
 
     /// The handler of this run has returned and has nothing to say.
     pub(crate) fn returned(&self, run: u32) {
         // Without the answer before, it is the watchdog's to end the request.
-        let _is_over = self.step(Event::Return { run });
+        let _is_over = self.course.step(Event::Return { run });
     }
 
     /// Gives up the run whose own time is over at `now_us`: its permit counts as stuck, and the next
     /// handler may be asked.
     pub(crate) fn lapse(&self, now_us: u64) -> Option<Lapsed> {
-        let mut progress = self.progress();
-        let State::Running { run } = progress.state else { return None };
-        if progress.now.as_ref().is_none_or(|now| now_us < now.until_us || now.resume.is_none()) {
-            return None;
-        }
-        progress.state = progress.state.after(Event::Lapse { run }).ok()?;
-        let now = progress.now.take()?;
-        Some(Lapsed { label: now.label?, permit: now.permit, resume: now.resume? })
-    }
-
-    fn step(&self, event: Event) -> Result<Option<Resume>, ()> {
-        let mut progress = self.progress();
-        let before = progress.state;
-        progress.state = before.after(event).map_err(|_| ())?;
-        let now = progress.now.take();
-        drop(progress);
-        if before.has_answer() {
-            return Err(());
-        }
-        Ok(now.and_then(|mut now| now.resume.take()))
+        self.course.lapse(now_us)
     }
 
     // --- how it stands
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.progress().state.has_answer()
+        self.course.has_answer()
     }
 
     /// The plugin that works on it now.
     pub(crate) fn plugin(&self) -> Option<Arc<PluginLabel>> {
-        self.progress().now.as_ref().and_then(|now| now.label.clone())
+        self.course.plugin()
     }
 
-    /// When the handler of its run is given up; [`NEVER`] while none runs.
+    /// When the handler of its run is given up, in monotonic microseconds.
     pub(crate) fn run_until_us(&self) -> u64 {
-        self.progress().now.as_ref().map_or(NEVER, |now| now.until_us)
+        self.course.run_until_us()
     }
 
     /// The permit of a handler that goes on although the request was answered.
     pub(crate) fn given_up(&self) -> Option<StuckMark> {
-        let progress = self.progress();
-        let State::GivenUp { .. } = progress.state else { return None };
-        progress.now.as_ref()?.permit.clone()
+        self.course.given_up()
     }
 
     /// Whether it is in the session's table.
     pub(crate) fn is_listed(&self) -> bool {
-        self.progress().is_listed
+        self.course.is_listed()
     }
 
     /// Puts it into the table of its session, so that it can be cancelled and times out.
     pub(crate) fn list(self: &Arc<Self>) {
-        let mut progress = self.progress();
-        if progress.is_listed || progress.state.has_answer() {
-            return;
+        if self.course.list(|| self.session.in_flight.insert(self)) {
+            self.session.be_watched();
         }
-        // Under the lock of the end: a request is never listed after it was forgotten.
-        self.session.in_flight.insert(self);
-        progress.is_listed = true;
-        drop(progress);
-        self.session.be_watched();
     }
 
     /// Notes the line as it came, before an interceptor changes it.
@@ -304,12 +215,8 @@ impl Request {
 
     /// Tells everything that works on it to stop. The first reason stays.
     pub(crate) fn cancel(&self, reason: CancelReason) {
-        let Cancel { reason: cell, told } = &self.cancel;
-        if cell.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire).is_err() {
-            return;
-        }
-        told.notify_waiters();
-        let hooks = std::mem::take(&mut self.progress().on_cancel);
+        let Some(hooks) = self.course.cancel(reason) else { return };
+        self.told.notify_waiters();
         if !hooks.is_empty() {
             // The caller may be the watchdog, which has no time for plugin code.
             self.session.services.runtime.spawn_blocking(move || {
@@ -324,34 +231,23 @@ impl Request {
 
     /// Runs `hook` when the request is cancelled; at once when it already is.
     pub(crate) fn on_cancel(&self, hook: OnCancel) {
-        let mut progress = self.progress();
-        if !self.is_cancelled() {
-            progress.on_cancel.push(hook);
-            return;
+        if let Some(late) = self.course.on_cancel(hook) {
+            late();
         }
-        drop(progress);
-        hook();
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancel.reason.load(Ordering::Acquire) != 0
+        self.cancel_reason().is_some()
     }
 
     pub(crate) fn cancel_reason(&self) -> Option<CancelReason> {
-        Some(match self.cancel.reason.load(Ordering::Acquire) {
-            1 => CancelReason::Cancelled,
-            2 => CancelReason::ClientGone,
-            3 => CancelReason::Timeout,
-            4 => CancelReason::Shutdown,
-            5 => CancelReason::Answered,
-            _ => return None,
-        })
+        self.course.reason()
     }
 
     /// Waits for [`cancel`](Self::cancel).
     pub(crate) async fn cancelled(&self) {
         loop {
-            let told = self.cancel.told.notified();
+            let told = self.told.notified();
             tokio::pin!(told);
             told.as_mut().enable();
             if self.is_cancelled() {
@@ -360,13 +256,6 @@ impl Request {
             told.await;
         }
     }
-}
-
-/// A run that was given up because its own time is over.
-pub(crate) struct Lapsed {
-    pub(crate) label: Arc<PluginLabel>,
-    pub(crate) permit: Option<StuckMark>,
-    pub(crate) resume: Resume,
 }
 
 /// Tells a line from others of its length. Only the sender of both can make two lines that it mixes

@@ -1,5 +1,6 @@
 //! What every room from here upward uses: clock, ids, counters, audit, the sessions of the host.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::nested::Ask;
@@ -11,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::{AuditMode, HostConfig};
 use crate::contribution::Contributions;
 use crate::counters::Counters;
-use crate::layers::{Remedy, Shortage};
+use crate::layers::{Remedy, Shortage, catch};
 use crate::protocol::IdSource;
 use crate::{Error, Result, Time};
 
@@ -62,6 +63,7 @@ impl Services {
         runtime: tokio::runtime::Handle,
         audit: Arc<AuditLog>,
     ) -> Arc<Self> {
+        let own = runtime.clone();
         let to_log = config.audit.mode != AuditMode::Off && config.audit.path.is_none();
         Arc::new(Self {
             live: LiveSessions::new(&config),
@@ -71,7 +73,7 @@ impl Services {
             ids: Ids { wire: IdSource::new(), inner: IdSource::new() },
             runtime,
             counters: Counters::default(),
-            audit: Recorder { log: audit, to_log },
+            audit: Recorder { log: audit, to_log, runtime: own, is_writing: Arc::default() },
             watch: Watch::default(),
             shortage: Arc::default(),
             contributions: Arc::default(),
@@ -120,6 +122,9 @@ pub(crate) struct Recorder {
     log: Arc<AuditLog>,
     /// Without a file, records go to the log.
     to_log: bool,
+    runtime: tokio::runtime::Handle,
+    /// Whether a thread makes room in the buffer.
+    is_writing: Arc<AtomicBool>,
 }
 
 impl Recorder {
@@ -129,11 +134,41 @@ impl Recorder {
 
     /// Appends a record; the batch that it belongs to commits it.
     pub(crate) fn append(&self, record: &AuditRecord<'_>) {
-        self.log.append(record);
+        if self.log.append(record) {
+            self.make_room();
+        }
         if self.to_log {
             tracing::info!(target: "audit", req_id = record.req_id, r#type = record.kind,
                 plugin = record.plugin, outcome = record.outcome.as_str(), code = record.error_code,
                 "[audit]");
+        }
+    }
+
+    /// Waits for room in the buffer; for threads that hold no lock and may wait for the disk.
+    pub(crate) fn wait_for_room(&self) {
+        if self.log.is_due() {
+            // What failed is in the audit's status.
+            let _is_written = self.log.write_due();
+        }
+    }
+
+    /// Has the records written that fill the buffer, on a thread that may wait for the disk: the
+    /// caller holds the lock of an outbox.
+    fn make_room(&self) {
+        if self.is_writing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (log, is_writing) = (Arc::clone(&self.log), Arc::clone(&self.is_writing));
+        let spawned = catch(|| {
+            self.runtime.spawn_blocking(move || {
+                log.write_due();
+                is_writing.store(false, Ordering::Release);
+            })
+        });
+        if let Err(panic) = spawned {
+            // No thread is to be had; the next commit writes them.
+            tracing::warn!(panic, "audit records wait");
+            self.is_writing.store(false, Ordering::Release);
         }
     }
 

@@ -129,6 +129,7 @@ impl Work {
                 _ => Err(Error::internal("a handler without its line")),
             },
         });
+        runners.services.audit.wait_for_room();
         // The permit goes back, and may start what waited for it.
         runners.give_back(permit);
         let resume = request.said(run);

@@ -1,4 +1,4 @@
-//! The messages of operators, `host/*`: answered without a worker, to those who may ask.
+//! The messages of operators, `host/*`: answered without a worker, to sessions with the right.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! A set of states in one text file, to be carried elsewhere, looked at, compared and put back.
+//! An archive: a set of states in one text file, for transport, inspection, comparison and restore.
 //!
-//! Each line is a JSON object. The first says what the file is, the last how many states it must have:
+//! Each line is a JSON object. The first identifies the file, the last gives the number of states:
 //!
 //! ```text
 //! {"a2e_snapshots":1,"saved":1763000000}
@@ -23,7 +23,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::key::MAX_KEY;
-use super::{Codec, Generation, Kept, Loaded, SnapshotStore, State, StateKey, envelope};
+use super::{
+    Codec, Generation, LoadedState, SavedGeneration, SnapshotStore, State, StateKey, envelope,
+};
 use crate::protocol::PluginName;
 use crate::{Error, Result};
 
@@ -46,7 +48,7 @@ struct First {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct ArchiveLine {
     key: String,
     version: u32,
     codec: String,
@@ -103,7 +105,7 @@ impl ArchiveWriter {
         let hex = json.is_none().then(|| to_hex(state.bytes()));
         let (version, codec) = (state.version(), state.codec().as_str().to_owned());
         let crc32c = checksum(&text, state);
-        self.line(&Line { key: text, version, codec, crc32c, json, hex })?;
+        self.line(&ArchiveLine { key: text, version, codec, crc32c, json, hex })?;
         self.states += 1;
         Ok(())
     }
@@ -139,7 +141,7 @@ impl ArchiveWriter {
 impl Drop for ArchiveWriter {
     fn drop(&mut self) {
         if !self.is_finished {
-            // What is half written is of no use; nothing to do when it cannot be removed.
+            // A half-written file is of no use; a failure to remove it changes nothing.
             let _left = fs::remove_file(&self.writing);
         }
     }
@@ -199,7 +201,7 @@ impl Archive {
         Ok(Self { path, saved: Duration::from_secs(first.saved), lines, file })
     }
 
-    /// Whether a file says of itself that it is an archive.
+    /// Whether a file begins like an archive.
     pub fn is_at(path: &Path) -> bool {
         let mut start = Vec::new();
         let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
@@ -230,8 +232,8 @@ impl SnapshotStore for Archive {
         Err(self.fixed())
     }
 
-    fn load(&self, key: &StateKey) -> Result<Option<Loaded>> {
-        let loaded = |state| Loaded { state, generation: Generation::Current, problem: None };
+    fn load(&self, key: &StateKey) -> Result<Option<LoadedState>> {
+        let loaded = |state| LoadedState { state, generation: Generation::Current, problem: None };
         Ok(self.state(key)?.map(loaded))
     }
 
@@ -244,8 +246,8 @@ impl SnapshotStore for Archive {
         Ok(self.lines.keys().filter(wanted).cloned().collect())
     }
 
-    fn generations(&self, key: &StateKey) -> Result<Vec<Kept>> {
-        let kept = |state| Kept {
+    fn generations(&self, key: &StateKey) -> Result<Vec<SavedGeneration>> {
+        let kept = |state| SavedGeneration {
             generation: Generation::Current,
             saved: Some(self.saved),
             state: Ok(state),
@@ -254,7 +256,7 @@ impl SnapshotStore for Archive {
     }
 }
 
-/// The next line without its end. A line that has none was cut off.
+/// The next line without its newline. A line without a newline was cut off.
 fn next(reader: &mut BufReader<File>) -> Result<Vec<u8>, String> {
     let mut line = Vec::new();
     let read = reader.take(MAX_LINE as u64).read_until(b'\n', &mut line);
@@ -267,7 +269,7 @@ fn next(reader: &mut BufReader<File>) -> Result<Vec<u8>, String> {
 }
 
 fn parse(line: &[u8]) -> Result<(StateKey, State), String> {
-    let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let line: ArchiveLine = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let key = StateKey::parse(&line.key).map_err(|error| error.message().to_owned())?;
     let codec = Codec::from_name(&line.codec)
         .ok_or_else(|| format!("{key} has the unknown codec `{}`", line.codec))?;

@@ -49,7 +49,7 @@ fn checked_head(key: &str, state: &State) -> Vec<u8> {
     rest.extend_from_slice(&FORMAT.to_le_bytes());
     rest.extend_from_slice(&[state.codec().id(), 0]);
     rest.extend_from_slice(&state.version().to_le_bytes());
-    // Both lengths were checked by those who made the parts.
+    // Both lengths were checked when the parts were made.
     rest.extend_from_slice(&u32::try_from(key.len()).unwrap_or(u32::MAX).to_le_bytes());
     rest.extend_from_slice(&(state.bytes().len() as u64).to_le_bytes());
     rest.extend_from_slice(key.as_bytes());

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::live::Live;
-use super::{Generation, Kept, Loaded, SnapshotStore, State, StateKey, envelope};
+use super::{Generation, LoadedState, SavedGeneration, SnapshotStore, State, StateKey, envelope};
 use crate::protocol::PluginName;
 use crate::{Error, Result};
 
@@ -32,7 +32,7 @@ pub struct FileStore {
     root: PathBuf,
     /// The lock file. Its lock is between processes, the mutex between our threads.
     lock: Mutex<File>,
-    /// Says that a host is here.
+    /// Announces this host.
     #[allow(dead_code, reason = "held for its lock")]
     live: Option<Live>,
 }
@@ -50,7 +50,7 @@ impl FileStore {
         Ok(store)
     }
 
-    /// As [`FileStore::open`], for a tool that works beside hosts; none is told.
+    /// As [`FileStore::open`], for a tool that works beside hosts; it does not announce itself.
     ///
     /// # Errors
     /// When the folder cannot be created, written or locked.
@@ -76,7 +76,7 @@ impl FileStore {
     }
 
     fn remove_leftovers(&self) -> Result<()> {
-        // Under the lock nobody is saving: every such file is a leftover.
+        // No save is under way while we hold the lock, so every such file is a leftover.
         let _locked = self.locked()?;
         for name in self.names()? {
             if [WRITING, LINKING].iter().any(|suffix| name.ends_with(&format!(".{suffix}"))) {
@@ -166,12 +166,16 @@ impl SnapshotStore for FileStore {
         })
     }
 
-    fn load(&self, key: &StateKey) -> Result<Option<Loaded>> {
+    fn load(&self, key: &StateKey) -> Result<Option<LoadedState>> {
         key.check()?;
         let _locked = self.locked()?;
         let problem = match self.read(key, CURRENT) {
             Ok(Some(state)) => {
-                return Ok(Some(Loaded { state, generation: Generation::Current, problem: None }));
+                return Ok(Some(LoadedState {
+                    state,
+                    generation: Generation::Current,
+                    problem: None,
+                }));
             }
             Ok(None) => None,
             Err(problem) => Some(problem),
@@ -184,7 +188,7 @@ impl SnapshotStore for FileStore {
                     .unwrap_or_else(|| format!("{} is missing", self.path(key, CURRENT).display()));
                 tracing::warn!("snapshot {problem}; the previous one is taken");
                 let generation = Generation::Previous;
-                Ok(Some(Loaded { state, generation, problem: Some(problem) }))
+                Ok(Some(LoadedState { state, generation, problem: Some(problem) }))
             }
             (Err(older), problem) => {
                 let newer = problem.map(|problem| format!("{problem}; ")).unwrap_or_default();
@@ -222,7 +226,7 @@ impl SnapshotStore for FileStore {
         Ok(keys)
     }
 
-    fn generations(&self, key: &StateKey) -> Result<Vec<Kept>> {
+    fn generations(&self, key: &StateKey) -> Result<Vec<SavedGeneration>> {
         key.check()?;
         let _locked = self.locked()?;
         let mut kept = Vec::new();
@@ -232,7 +236,7 @@ impl SnapshotStore for FileStore {
             let Some(state) = self.read(key, suffix).transpose() else { continue };
             let changed = fs::metadata(self.path(key, suffix)).and_then(|it| it.modified()).ok();
             let saved = changed.and_then(|it| it.duration_since(std::time::UNIX_EPOCH).ok());
-            kept.push(Kept { generation, saved, state });
+            kept.push(SavedGeneration { generation, saved, state });
         }
         Ok(kept)
     }

@@ -1,4 +1,4 @@
-//! What a state is saved under, as text and as a file name.
+//! The key of a saved state, as text and as a file name.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ const HASH_DIGITS: usize = 32;
 /// A plugin's key, for the host or for one session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StateKey {
-    /// Whose state it is.
+    /// The plugin that owns the state.
     pub plugin: PluginName,
     /// The plugin's own name for it.
     pub key: String,

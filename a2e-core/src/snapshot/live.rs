@@ -1,5 +1,5 @@
-//! Who works with a store: hosts announce themselves by a shared lock, which the system takes back
-//! however they end.
+//! The users of a store: each host announces itself by a shared lock, which the system releases however the
+//! host ends.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -18,7 +18,7 @@ impl Live {
     /// Announces a host.
     ///
     /// # Errors
-    /// When somebody has the store [`Alone`] for too long.
+    /// When another program has the store [`Alone`] for too long.
     pub(super) fn announce(file: io::Result<File>, what: &str) -> Result<Self> {
         let Ok(file) = file else { return Ok(Self(None)) };
         for _ in 0..TRIES {
@@ -36,7 +36,7 @@ impl Live {
     }
 }
 
-/// Nobody else works with the store, until dropped: hosts that start wait for the end.
+/// Exclusive use of the store, until dropped: hosts that start wait for the end.
 #[derive(Debug)]
 pub struct Alone(#[allow(dead_code, reason = "held for its lock")] File);
 

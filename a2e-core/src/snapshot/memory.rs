@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Generation, Loaded, SnapshotStore, State, StateKey};
+use super::{Generation, LoadedState, SnapshotStore, State, StateKey};
 use crate::protocol::{ErrorCode, PluginName};
 use crate::{Error, Result};
 
@@ -57,10 +57,10 @@ impl SnapshotStore for MemoryStore {
         Ok(())
     }
 
-    fn load(&self, key: &StateKey) -> Result<Option<Loaded>> {
+    fn load(&self, key: &StateKey) -> Result<Option<LoadedState>> {
         key.check()?;
         let state = self.states().get(key).cloned();
-        Ok(state.map(|state| Loaded { state, generation: Generation::Current, problem: None }))
+        Ok(state.map(|state| LoadedState { state, generation: Generation::Current, problem: None }))
     }
 
     fn delete(&self, key: &StateKey) -> Result<()> {

@@ -65,7 +65,7 @@ pub trait SnapshotStore: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// When something is there, but no generation of it is whole; the message names each and why.
-    fn load(&self, key: &StateKey) -> Result<Option<Loaded>>;
+    fn load(&self, key: &StateKey) -> Result<Option<LoadedState>>;
 
     /// Forgets a state; a missing one is no error.
     ///
@@ -83,14 +83,18 @@ pub trait SnapshotStore: Send + Sync + std::fmt::Debug {
     /// When the store as a whole cannot be read, not when one state in it is damaged.
     fn keys(&self, plugin: Option<&PluginName>) -> Result<Vec<StateKey>>;
 
-    /// Each generation of a key that is there, the current one first, whole or not; for people who look.
+    /// Each generation of a key that is there, the current one first, whole or not; for inspection.
     ///
     /// # Errors
     /// When the store as a whole cannot be read.
-    fn generations(&self, key: &StateKey) -> Result<Vec<Kept>> {
+    fn generations(&self, key: &StateKey) -> Result<Vec<SavedGeneration>> {
         let loaded = self.load(key)?;
         Ok(loaded
-            .map(|it| Kept { generation: it.generation, saved: None, state: Ok(it.state) })
+            .map(|it| SavedGeneration {
+                generation: it.generation,
+                saved: None,
+                state: Ok(it.state),
+            })
             .into_iter()
             .collect())
     }
@@ -98,7 +102,7 @@ pub trait SnapshotStore: Send + Sync + std::fmt::Debug {
 
 /// One generation as it is kept.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct SavedGeneration {
     /// Which one.
     pub generation: Generation,
     /// When it was saved, since the Unix epoch, where the store knows.
@@ -109,7 +113,7 @@ pub struct Kept {
 
 /// A state that passed its check.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loaded {
+pub struct LoadedState {
     /// The state.
     pub state: State,
     /// Which one it is.

@@ -1,4 +1,4 @@
-//! Where a store is: what a configuration says, or what a path shows. For hosts and for tools.
+//! The place of a store, from a configuration or from a path. For hosts and for tools.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,7 +11,7 @@ use super::{Alone, FileStore, MemoryStore, SnapshotStore};
 use crate::config::SnapshotStoreConfig;
 use crate::{Error, Result};
 
-/// What an SQLite file begins with.
+/// The first bytes of an SQLite file.
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// A store that outlives its hosts.
@@ -24,7 +24,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Where a configured store is.
+    /// The place of a configured store.
     ///
     /// # Errors
     /// When it is in no place: in memory, or brought by a program.
@@ -41,7 +41,7 @@ impl Place {
         }
     }
 
-    /// What is at this path.
+    /// The store at this path.
     ///
     /// # Errors
     /// When it is missing, or neither a folder nor an SQLite file.

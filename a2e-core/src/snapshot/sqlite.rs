@@ -11,7 +11,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::live::Live;
-use super::{Generation, Kept, Loaded, SnapshotStore, State, StateKey, envelope};
+use super::{Generation, LoadedState, SavedGeneration, SnapshotStore, State, StateKey, envelope};
 use crate::protocol::PluginName;
 use crate::sqlite::{Schema, failure, open, writing};
 use crate::{Error, Result};
@@ -47,7 +47,7 @@ pub struct SqliteStore {
     path: PathBuf,
     /// The connection; held for one call.
     connection: Mutex<Connection>,
-    /// Says that a host is here.
+    /// Announces this host.
     #[allow(dead_code, reason = "held for its lock")]
     live: Option<Live>,
 }
@@ -64,7 +64,7 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// Opens a file for a tool that works beside hosts; none is told.
+    /// Opens a file for a tool that works beside hosts; it does not announce itself.
     ///
     /// # Errors
     /// As [`crate::sqlite::open`].
@@ -138,7 +138,7 @@ impl SqliteStore {
     }
 
     /// The first generation that is whole, and what is wrong with those before it.
-    fn first_whole(&self, key: &StateKey) -> rusqlite::Result<(Option<Loaded>, Vec<String>)> {
+    fn first_whole(&self, key: &StateKey) -> rusqlite::Result<(Option<LoadedState>, Vec<String>)> {
         let connection = self.connection();
         let mut rows = connection.prepare_cached(GENERATIONS)?;
         let mut rows = rows.query([key.to_string()])?;
@@ -152,7 +152,7 @@ impl SqliteStore {
                         problems.push(format!("{path}: {key} is missing in table snapshots"));
                     }
                     let problem = (!problems.is_empty()).then(|| problems.join("; "));
-                    return Ok((Some(Loaded { state, generation, problem }), problems));
+                    return Ok((Some(LoadedState { state, generation, problem }), problems));
                 }
                 Err(problem) => problems.push(problem),
             }
@@ -184,7 +184,7 @@ impl SnapshotStore for SqliteStore {
         self.put(key, state).map_err(|error| self.failed(&format!("written for {key}"), &error))
     }
 
-    fn load(&self, key: &StateKey) -> Result<Option<Loaded>> {
+    fn load(&self, key: &StateKey) -> Result<Option<LoadedState>> {
         key.check()?;
         let (found, problems) = self
             .first_whole(key)
@@ -211,9 +211,9 @@ impl SnapshotStore for SqliteStore {
         Ok(keys)
     }
 
-    fn generations(&self, key: &StateKey) -> Result<Vec<Kept>> {
+    fn generations(&self, key: &StateKey) -> Result<Vec<SavedGeneration>> {
         key.check()?;
-        let look = || -> rusqlite::Result<Vec<Kept>> {
+        let look = || -> rusqlite::Result<Vec<SavedGeneration>> {
             let connection = self.connection();
             let mut rows = connection.prepare_cached(GENERATIONS)?;
             let mut rows = rows.query([key.to_string()])?;
@@ -221,7 +221,7 @@ impl SnapshotStore for SqliteStore {
             while let Some(row) = rows.next()? {
                 let generation = generation(row.get(0)?);
                 let saved = u64::try_from(row.get::<_, i64>(2)?).ok().map(Duration::from_secs);
-                kept.push(Kept { generation, saved, state: self.read(key, row)? });
+                kept.push(SavedGeneration { generation, saved, state: self.read(key, row)? });
             }
             Ok(kept)
         };

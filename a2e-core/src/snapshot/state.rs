@@ -12,7 +12,7 @@ use crate::{Error, Result};
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// How the bytes of a state are to be read.
+/// The encoding of the bytes of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
     /// bincode 2, standard configuration: small and fast, for plain structs only.
@@ -81,7 +81,7 @@ impl State {
         self.version
     }
 
-    /// How the bytes are to be read.
+    /// The encoding of the bytes.
     pub fn codec(&self) -> Codec {
         self.codec
     }

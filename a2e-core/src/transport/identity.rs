@@ -1,4 +1,4 @@
-//! Who is at the other end, as the front that accepted the connection knows it.
+//! The identity of a peer, as the front that accepted the connection knows it.
 
 /// What a peer may do beyond its own session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Rights {
     pub approve: bool,
 }
 
-/// Who opened a session. Given by the front that accepted the connection; nothing is an operator by
+/// The opener of a session. Given by the front that accepted the connection; nothing is an operator by
 /// being in the process.
 ///
 /// ```
@@ -23,7 +23,7 @@ pub struct Rights {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// Who it is, as authenticated: `uid:1000`, `token:ci`. Empty where nobody was authenticated:
+    /// Its name as authenticated: `uid:1000`, `token:ci`. Empty where nobody was authenticated:
     /// then a configured token is asked for in the handshake.
     pub principal: String,
     /// Whose plugins, limits and data it has; `None`: those of the host.
@@ -35,7 +35,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Somebody who was authenticated as this principal.
+    /// A peer that was authenticated as this principal.
     pub fn of(principal: impl Into<String>) -> Self {
         Self { principal: principal.into(), ..Self::default() }
     }
@@ -59,7 +59,7 @@ impl Identity {
         self
     }
 
-    /// Whether the front knows who it is.
+    /// Whether the front has authenticated it.
     pub fn is_authenticated(&self) -> bool {
         !self.principal.is_empty()
     }

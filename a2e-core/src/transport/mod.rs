@@ -45,7 +45,7 @@ pub type Readiness<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a
 /// Resolves to whether the peer is known to be gone.
 pub type Gone<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
-/// Who is at the other end.
+/// The other end of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
     /// For people: `stdio`, `unix uid=1000`, `tcp 127.0.0.1:4711`.
@@ -69,7 +69,7 @@ pub struct Connection {
     pub source: ByteSource,
     /// Where our bytes go.
     pub sink: Arc<dyn ByteSink>,
-    /// Who the other side is.
+    /// The other side.
     pub peer: Peer,
 }
 

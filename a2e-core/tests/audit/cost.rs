@@ -1,4 +1,4 @@
-//! What a record costs: `cargo test --release -p a2e-core --test audit -- --ignored --nocapture cost`.
+//! The cost of a record: `cargo test --release -p a2e-core --test audit -- --ignored --nocapture cost`.
 
 use std::time::Duration;
 

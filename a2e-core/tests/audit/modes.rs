@@ -61,7 +61,11 @@ fn r52_buffered_is_bounded_and_loses_nothing_under_a_flood() {
     let log = open(&path, AuditMode::Buffered);
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| (0..20_000).for_each(|ms| log.append(&at(ms))));
+            scope.spawn(|| {
+                (0..20_000).for_each(|ms| {
+                    log.append(&at(ms));
+                });
+            });
         }
     });
     assert!(log.commit_now());
@@ -72,6 +76,35 @@ fn r52_buffered_is_bounded_and_loses_nothing_under_a_flood() {
         (found.wrong, found.records),
         (0, found.last_seq.unwrap() - found.first_seq.unwrap() + 1)
     );
+}
+
+/// B16: callers append under a lock of their own, and write when they have let go of it. Mode `write`: in the
+/// others the thread of the log may write meanwhile.
+#[test]
+fn r52_append_leaves_a_due_commit_to_its_caller() {
+    let (_folder, path) = folder();
+    let log = open(&path, AuditMode::Write);
+    let until_due = || (1..100_000_u64).find(|_| log.append(&at(0))).unwrap();
+    let before = until_due();
+    assert!(before > 500, "{before}");
+    // Nearly as many again come before the callers have let go of their locks.
+    for _ in 1..before - 50 {
+        assert!(log.append(&at(0)), "it stays due");
+    }
+    let appended = 2 * before - 51;
+    assert_eq!((log.status().written, log.status().pending), (0, appended));
+    assert_eq!(scan(&path).unwrap().records, 0, "`append` writes nothing");
+    assert!(log.write_due());
+    assert_eq!((log.status().written, log.status().lost), (appended, 0));
+    assert_eq!(until_due(), before, "the buffer is empty again");
+    // A caller that ignores it: the buffer is bounded all the same, and no record is lost.
+    for _ in 0..2 * before {
+        log.append(&at(0));
+    }
+    assert!(log.status().written > appended);
+    assert!(log.commit_now());
+    assert_eq!((log.status().pending, log.status().lost), (0, 0));
+    assert!(scan(&path).unwrap().is_clean());
 }
 
 #[test]
@@ -163,7 +196,7 @@ fn traced(path: &Path, inject: &str) -> Option<(String, usize)> {
 fn r52_many_commits_share_one_sync() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    // Each sync takes a moment, as on a disk: whoever comes meanwhile goes with the next.
+    // Each sync takes a moment, as on a disk: commits that come meanwhile go with the next.
     let Some((text, syncs)) = traced(&path, "inject=fdatasync:delay_exit=2000") else { return };
     assert!(text.contains(&format!("kept={} unsynced=0", THREADS * COMMITS)), "{text}");
     assert!(syncs > 0 && syncs < THREADS * COMMITS, "{syncs} syncs");

@@ -128,7 +128,7 @@ fn r54_a_removed_line_anywhere_but_at_the_end_is_found() {
     }
 }
 
-/// What is done to the lines of a file.
+/// A change to the lines of a file.
 type Change<'a> = &'a dyn Fn(&mut Vec<String>);
 
 #[test]
@@ -208,7 +208,7 @@ fn r54_each_rotated_file_ends_with_its_seal_and_can_be_trusted_alone() {
     assert_eq!(found.last_seq, Some(180));
     // One in the middle is removed, and the first line of the oldest.
     fs::rename(&files[2], path.with_file_name("elsewhere")).unwrap();
-    assert!(verify(&path).unwrap().files.len() < 5, "it is not taken for what came before");
+    assert!(verify(&path).unwrap().files.len() < 5, "it is not taken for an older file");
     fs::rename(path.with_file_name("elsewhere"), &files[2]).unwrap();
     put(&files[0], &lines(&files[0])[1..]);
     assert_eq!(

@@ -2,7 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "a module of several test binaries")]
 
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -16,6 +17,15 @@ pub fn guarded() -> PathBuf {
     let path = own.parent().unwrap().parent().unwrap().join("examples/guarded");
     assert!(path.exists(), "build it first: cargo build -p a2e-core --example guarded");
     path
+}
+
+/// Copies a program so that it can be run at once: a process of its own writes it. A descriptor of
+/// this process for writing would be in the hands of whatever another test is forking meanwhile, and
+/// the system runs no file that is open for writing.
+pub fn copy_program(from: &Path, to: &Path) {
+    let status = std::process::Command::new("cp").args([from, to]).status().unwrap();
+    assert!(status.success(), "cannot copy {}", from.display());
+    std::fs::set_permissions(to, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
 pub fn supervisor() -> Arc<Supervisor> {

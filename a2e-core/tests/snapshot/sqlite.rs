@@ -266,7 +266,7 @@ fn r50_a_full_disk_is_an_error_and_leaves_what_was_there() {
     store.save(&key(), &state(3)).unwrap();
 }
 
-/// Saves by so many real processes at once, each under a key of its own and killed in the middle:
+/// Saves by `at_once` real processes at a time, each under a key of its own and killed in the middle:
 /// what was acknowledged is there.
 fn killed(path: &Path, rounds: u64, at_once: usize) {
     let shell = r#"exec "$1" --exact child --nocapture"#;

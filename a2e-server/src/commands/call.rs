@@ -117,7 +117,7 @@ async fn ask(args: &CallArgs, client: &Client, body: &Map<String, Value>) -> Res
     let mut calling = calling.map_err(Failure::refused)?;
     while let Some(event) = calling.next_event().await {
         let line = format!("{}\n", event.message().text());
-        // Whoever closed stderr does not want events.
+        // A closed stderr means that events are not wanted.
         let _unwanted = std::io::stderr().write_all(line.as_bytes());
     }
     match calling.reply().await {

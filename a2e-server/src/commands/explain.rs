@@ -1,4 +1,4 @@
-//! `a2e explain`: who handles a message type, in which order, how it runs, what stands before it.
+//! `a2e explain`: the plugins that handle a message type, in order, with their interceptors.
 
 #![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
 

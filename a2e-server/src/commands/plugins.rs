@@ -1,4 +1,4 @@
-//! `a2e plugins`: what is linked in, and what a configuration makes of it.
+//! `a2e plugins`: the linked plugin classes, and those that a configuration or a host loads.
 
 #![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
 

@@ -1,4 +1,4 @@
-//! What commands that look at a host have in common: a running one, or one that a file describes.
+//! The common part of commands that inspect a host: a running one, or one that a file describes.
 
 #![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
 

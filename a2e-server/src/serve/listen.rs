@@ -191,7 +191,7 @@ async fn lock_folder(folder: &Path) -> Result<Option<File>, String> {
     Err(format!("another program holds the lock of folder {}", folder.display()))
 }
 
-/// Removes a socket that nobody listens at; anything else in its place is left alone.
+/// Removes a socket without a listener; anything else at its path is left alone.
 async fn clear_stale(path: &Path) -> Result<(), String> {
     let meta = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -64,13 +64,6 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.max(2))
-        // Of 1,000 sessions that are all busy, those that were found ready together have their turn before
-        // it is looked who is ready by then, or a few wait for many rounds of the others: with the 61
-        // that are usual, the slowest 1 of 100 took 39 ms instead of 28.
-        .event_interval(1024)
-        // Where more sessions are ready than fit into a thread's own queue, the rest is looked at this
-        // often; by itself so rarely that a few of 1,000 waited five times as long as the others.
-        .global_queue_interval(4)
         .enable_all()
         .build()
         .map_err(|error| Failure::internal(format_args!("no runtime: {error}")))

@@ -28,7 +28,7 @@ impl Echo for Server {
 pub async fn serve(path: &str) -> Ended {
     let mut incoming = serde_transport::unix::listen(path, Bincode::default).await?;
     while let Some(accepted) = incoming.next().await {
-        // Whoever only looked whether we listen is gone already.
+        // A probe that only looked whether we listen is gone already.
         let Ok(transport) = accepted else { continue };
         let config = server::Config { pending_response_buffer: 1024 };
         let channel = BaseChannel::new(config, transport);

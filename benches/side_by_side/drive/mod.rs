@@ -17,7 +17,7 @@ pub use many::exchange_many;
 pub use one::exchange_one;
 pub use ring::{Ring, Template, id_in};
 
-/// One in so many replies is looked at, and timed if several are in flight.
+/// One reply in this many is checked, and timed if several are in flight.
 const LOOKED_AT: usize = 16;
 
 /// Bytes of one read.
@@ -51,7 +51,7 @@ pub enum Goal {
     Messages(u64),
 }
 
-/// What an exchange gave.
+/// The result of an exchange.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
     /// Replies within `seconds`.

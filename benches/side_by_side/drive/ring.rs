@@ -8,7 +8,7 @@ use super::now;
 /// Digits of an id.
 const DIGITS: usize = 8;
 
-/// Ids come again after so many requests.
+/// After this many requests, ids repeat.
 const IDS: u64 = 100_000_000;
 
 /// One request, and where its id stands.

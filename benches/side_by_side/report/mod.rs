@@ -1,4 +1,4 @@
-//! What is shown and written: a table, JSON, a plot.
+//! The report: a table, JSON, a plot.
 
 mod json;
 mod svg;

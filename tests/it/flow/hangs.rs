@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// What a time-out may be late by; the rule says 100 ms, a busy test machine gets more.
 const SLACK: Duration = Duration::from_millis(400);
 
-/// Lets time go by until so many threads of `bad` count as stuck.
+/// Lets time go by until this many threads of `bad` count as stuck.
 async fn given_up(host: &TestHost, clock: &ManualClock, stuck: usize) {
     let give_up = async {
         while of(&host.executor().status(), "bad").stuck != stuck {
@@ -67,7 +67,7 @@ async fn r32_a_hang_is_a_timeout_at_the_deadline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn r26_calls_that_were_quick_and_hang_now_hold_up_no_others() {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    // So many calls are made, and so many of them come to hang.
+    // This many calls are made, and this many of them come to hang.
     for (run, act, hangs) in [
         // As many as there are processors, and as many threads as there are but one.
         ("pool", "hang", [(processors.min(15), processors.min(15)), (15, 15)]),

@@ -48,7 +48,7 @@ fn rank() -> impl Strategy<Value = Rank> {
         .prop_map(|(priority, is_exclusive, run, act)| Rank { priority, is_exclusive, run, act })
 }
 
-/// Who is asked, and the answer: `by` of a reply or the code of an error, and the merged names.
+/// The plugins that are asked, and the answer: `by` of a reply or the code of an error, and the merged names.
 fn model(ranks: &[Rank], fold: &str) -> (Vec<String>, String, Vec<String>) {
     let mut order: Vec<(String, &Rank)> =
         ranks.iter().enumerate().map(|(place, rank)| (format!("p{place}"), rank)).collect();
@@ -145,7 +145,7 @@ enum Step {
         id: u8,
     },
     Bad(&'static str),
-    /// Lets go whoever hangs.
+    /// Lets handlers go that hang.
     Open,
     Shutdown,
 }

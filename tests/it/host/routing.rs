@@ -1,4 +1,4 @@
-//! Who is asked, in which order, and how several answers become one.
+//! The plugins that are asked, in which order, and how several answers become one.
 
 use a2e_core::config::PluginConfig;
 use a2e_core::testing::TestHost;
@@ -11,7 +11,7 @@ fn ranked(name: &str, run: &str, act: &str, priority: i64) -> PluginConfig {
     tuned(script(name, run, act), |it| it.priority = Some(priority))
 }
 
-/// The plugins in configuration order with priority and act; who was asked; the answer's `by` or code.
+/// The plugins in configuration order with priority and act; those that were asked; the answer's `by` or code.
 type Case<'a> = (&'a str, &'a [(&'a str, i64, &'a str)], &'a [&'a str], &'a str);
 
 const CASES: &[Case<'_>] = &[

@@ -68,7 +68,7 @@ fn keys_of(store: &MemoryStore, id: &str) -> Vec<String> {
     keys.map(|key| format!("{}:{}", key.plugin, key.key)).collect()
 }
 
-/// Waits until the store holds so many keys of a session.
+/// Waits until the store holds this many keys of a session.
 async fn until_stored(store: &MemoryStore, id: &str, count: usize) {
     let wait = async {
         while keys_of(store, id).len() != count {

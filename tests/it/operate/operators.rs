@@ -1,4 +1,4 @@
-//! `host/*`: what an operator sees and steers, and who is one.
+//! `host/*`: what an operator sees and steers, and which sessions are one.
 
 use a2e_core::Executor;
 use a2e_core::config::{HostConfig, Operators, Secret};
@@ -12,7 +12,7 @@ use crate::support::{audited, end, plugin, records, script, socket, tuned, with}
 const TYPES: [&str; 4] =
     ["host/status/req", "host/explain/req", "host/reload/req", "host/snapshot/req"];
 
-/// A session of somebody on this machine who is not the host's user.
+/// A session of another user of this machine.
 fn stranger(host: &TestHost) -> TestSession {
     let (client, mut server) = a2e_core::transport::memory_pair();
     server.peer = Peer { uid: Some(4711), ..Peer::named("unix uid=4711") };

@@ -12,7 +12,7 @@ use super::echo;
 
 #[derive(Debug, Deserialize)]
 struct Ask {
-    /// `plugin NAME`, `capability NAME`; else whoever handles it.
+    /// `plugin NAME`, `capability NAME`; else the plugins that handle it.
     #[serde(default)]
     to: String,
     wire_type: String,

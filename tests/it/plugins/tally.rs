@@ -211,7 +211,7 @@ register_plugin!(Tally, cls = "test.Tally", capability = "test", config = Settin
 
 // --- what tests see of it
 
-/// By journal: the entries, and whether whoever hangs may go on.
+/// By journal: the entries, and whether handlers that hang may go on.
 static JOURNALS: Mutex<BTreeMap<String, (Vec<String>, bool)>> = Mutex::new(BTreeMap::new());
 
 fn with_journal<T>(name: &str, look: impl FnOnce(&mut (Vec<String>, bool)) -> T) -> T {
@@ -240,7 +240,7 @@ pub(crate) fn journal(name: &str) -> Vec<String> {
     with_journal(name, |it| it.0.clone())
 }
 
-/// Lets go whoever hangs under this journal, now and later.
+/// Lets handlers go that hang under this journal, now and later.
 pub(crate) fn release(name: &str) {
     with_journal(name, |it| it.1 = true);
 }

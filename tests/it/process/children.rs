@@ -34,7 +34,7 @@ fn tree(token: &str) -> String {
 
 const TREE_SIZE: usize = 4;
 
-/// Starts so many trees, and waits until all of them stand.
+/// Starts this many trees, and waits until all of them stand.
 fn plant(wire: &mut Wire, token: &str, trees: usize) {
     wire.handshake("parent");
     let script = tree(token);

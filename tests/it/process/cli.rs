@@ -346,7 +346,7 @@ plugins:
     wire.handshake("hung");
     assert_eq!(wire.call("hang/req", json!({}))["code"], "timeout");
     assert_eq!(host.code(PATIENCE), Some(70), "{}", host.log());
-    assert!(host.log().contains("inline handler hangs"), "{}", host.log());
+    host.until_logged("inline handler hangs");
 
     let host = Host::at_socket(&place, &["-c", &config]);
     let mut other = Wire::connect(&place.socket());

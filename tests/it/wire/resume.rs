@@ -1,4 +1,4 @@
-//! Sessions that go on over another connection: what is sent again, who may, who wins (R25, R42, R64, R65).
+//! Sessions that go on over another connection: what is sent again, which peer may, which wins (R25, R42, R64, R65).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -215,7 +215,7 @@ async fn r64_what_cannot_be_resumed_gives_a_fresh_session_and_tells_nothing() {
     }
     answers.dedup();
     assert_eq!(answers.len(), 1, "every refusal looks the same: {answers:?}");
-    // None of these attempts took it away from whoever may have it.
+    // None of these attempts took it away from the peer that may have it.
     let mut session = host.session();
     resumed(&greet(&mut session, &id, 1).await, &id, 0);
     assert_eq!(add(&mut session, 1).await, 6);
@@ -353,7 +353,7 @@ async fn r64_a_resume_storm_has_one_winner_and_none_hangs() {
                 open.push((session, answer["resumed"] == true));
             }
         }
-        // Who was told to have it and was overtaken finds its connection cut.
+        // A connection that was told to have it and was overtaken finds itself cut.
         let mut winners = Vec::new();
         for (mut session, is_resumed) in open {
             if is_resumed {
@@ -387,7 +387,7 @@ async fn r42_a_connection_that_cannot_be_ended_keeps_its_session() {
     assert_eq!(add(&mut old, 1).await, 1);
     old.send("hanging/req", json!({ "probe": switch.key() })).await;
     switch.entered(1).await;
-    // Its reader is stuck in a plugin: whoever asks is not held up for ever.
+    // Its reader is stuck in a plugin: a peer that asks is not held up for ever.
     let mut new = host.session();
     let start = now();
     let answer = greet(&mut new, &id, 1).await;

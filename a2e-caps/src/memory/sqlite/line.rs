@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How often a waiting request looks whether anybody still wants its answer.
+/// How often a waiting request checks whether its call was cancelled.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// The requests of one session that have not ended; bounded by the plugin's queue.

@@ -36,10 +36,10 @@ use room::{Home, SEMANTIC, home, idle, name, working};
 use rows::Shelf;
 use tables::{SCHEMA, Side};
 
-/// How long one try to write waits; between tries, whoever gave up is noticed.
+/// How long one attempt to write waits. Between attempts the writer checks whether the request was given up.
 const TRY: Duration = Duration::from_millis(100);
 
-/// Everything that is remembered.
+/// The store.
 #[derive(Debug)]
 pub(super) struct SqliteStore {
     path: PathBuf,
@@ -60,7 +60,7 @@ struct Session {
     line: Arc<Line>,
 }
 
-/// Whether anybody still waits for the answer.
+/// Whether the call was cancelled or has timed out.
 type IsCancelled<'a> = &'a dyn Fn() -> bool;
 
 /// Why a request of the store failed.
@@ -102,7 +102,7 @@ impl SqliteStore {
         };
         store.is_new = store.change(&|| false, |it, change| {
             rows::purge(change, it.now_us(now.mono))?;
-            // A wall clock that went back gives nobody more than the whole ttl.
+            // A wall clock that went back gives no entry more than its whole ttl.
             change.execute(
                 "UPDATE entries SET end_us = ?1 + ttl * 1000000
                  WHERE ttl > 0 AND end_us > ?1 + ttl * 1000000",
@@ -390,8 +390,8 @@ impl SqliteStore {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works on the file in one transaction. Waits for other hosts, but not for longer than anybody
-    /// wants the answer, and keeps no request of this host from reading meanwhile.
+    /// Works on the file in one transaction. Waits for other hosts until the call is
+    /// cancelled, and keeps no request of this host from reading meanwhile.
     fn change<R>(
         &self,
         is_cancelled: IsCancelled<'_>,
@@ -421,7 +421,7 @@ impl SqliteStore {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What SQLite says as an error of ours.
+    /// An error of SQLite as one of ours.
     fn said(&self, done: &str, trouble: Trouble) -> Error {
         let error = match trouble {
             Trouble::Other(error) => return error,

@@ -1,4 +1,4 @@
-//! Which shelf is whose, and which of them go when there is no room.
+//! The owners of shelves, and the shelves that are dropped for room.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::memory::protocol::MemoryTier;
 use crate::memory::store::full;
 use crate::memory::store::shelves::{Owner, Partition};
 
-/// The shelf of what everybody sees. Other names are JSON arrays.
+/// The shelf of semantic entries. Other names are JSON arrays.
 pub(super) const SEMANTIC: &str = "semantic";
 
 /// Where a shelf is, its name, and what the name counts.

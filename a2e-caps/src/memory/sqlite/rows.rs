@@ -1,4 +1,4 @@
-//! Entries as rows: written, read, and what they take.
+//! Entries as rows: written, read, counted.
 
 use std::sync::Arc;
 

@@ -246,7 +246,7 @@ fn a_restart_keeps_what_outlives_sessions_and_what_is_left_of_each_ttl() {
     assert_eq!((entry.created_at, entry.ttl), (Some(1_000_500.0), 100));
     assert_eq!(found(&store, 0, "", now(0))[1].ttl, u64::MAX);
     drop(store);
-    // A wall clock that went back gives nobody more than the whole ttl.
+    // A wall clock that went back gives no entry more than its whole ttl.
     let early = start(Time::default());
     early.open(&session(0), "m", of_agent("a")).unwrap();
     assert_eq!(keys(&early, 0, "", at(99)).len(), 2);

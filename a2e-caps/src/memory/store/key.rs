@@ -18,7 +18,7 @@ pub(in crate::memory) fn canonical(key: &JsonObject) -> Result<Arc<str>, NoCanon
     Ok(out.into())
 }
 
-/// The key is JSON, but nothing that can be compared.
+/// The key is JSON that cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::memory) struct NoCanonicalForm;
 
@@ -65,7 +65,7 @@ fn write(value: &Value, out: &mut String) {
 }
 
 /// Quotes and backslashes are escaped, so that texts cannot imitate structure; the rest needs no
-/// escape, as nobody but this module reads the form.
+/// escape, as only this module reads the form.
 fn write_text(text: &str, out: &mut String) {
     out.push('"');
     for piece in text.split_inclusive(['"', '\\']) {

@@ -1,4 +1,4 @@
-//! The in-RAM store: whose memory is whose, and what everything together may take. Time is passed in.
+//! The in-RAM store: the owners of memories, and the bound on all entries together. Time is passed in.
 
 pub(super) mod key;
 #[cfg(test)]
@@ -29,7 +29,7 @@ struct SessionMemory {
     memories: Memories,
 }
 
-/// Everything that is remembered.
+/// The store.
 #[derive(Debug)]
 pub(in crate::memory) struct Store {
     limits: MemoryConfig,

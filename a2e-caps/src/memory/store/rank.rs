@@ -53,7 +53,7 @@ impl Wanted {
     }
 }
 
-/// How much of what was found is wanted.
+/// The bounds of a reply.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::memory) struct Cut {
     pub(in crate::memory) entries: usize,

@@ -9,7 +9,7 @@ use a2e_core::{Error, Result};
 
 use super::tier::{Entry, Tier};
 
-/// Whose episodic entries.
+/// The owner of episodic entries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::memory) struct Partition {
     pub(in crate::memory) owner: Owner,
@@ -17,7 +17,7 @@ pub(in crate::memory) struct Partition {
     pub(in crate::memory) scope: BTreeMap<String, String>,
 }
 
-/// An agent that has said who it is, or a session whose agent has not.
+/// A named agent, or the session of an agent without a name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::memory) enum Owner {
     Agent(String),
@@ -98,7 +98,7 @@ struct Shelf {
 }
 
 /// Every partition. Open ones are bounded by the sessions and the memories that each may open; idle
-/// ones (nobody has them open) by `most_idle`.
+/// ones (not open in any session) by `most_idle`.
 #[derive(Debug)]
 pub(in crate::memory) struct Shelves {
     all: HashMap<Arc<Partition>, Shelf>,

@@ -40,7 +40,7 @@ fn entry(key: impl Into<serde_json::Value>, tier: MemoryTier, now: Time) -> Entr
     sized(key, tier, 2, 0, now)
 }
 
-/// An entry with a content of so many bytes.
+/// An entry whose content has `bytes` bytes.
 pub(in crate::memory) fn sized(
     key: impl Into<serde_json::Value>,
     tier: MemoryTier,
@@ -216,7 +216,7 @@ fn a_restored_store_goes_on_with_what_is_left_of_each_ttl() {
     );
     let found = other.collect(&session(0), "m", None, None, start.mono).unwrap();
     assert_eq!(found[0].wire.created_at, Some(1_000_500.0));
-    // A wall clock that went back gives nobody more than the whole ttl.
+    // A wall clock that went back gives no entry more than its whole ttl.
     let mut early = restored(MemoryConfig::default(), Time::default());
     assert_eq!(keys(&mut early, 0, None, at(99)).len(), 2);
     assert_eq!(keys(&mut early, 0, None, at(100)), [r#""s""#]);

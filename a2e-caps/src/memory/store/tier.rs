@@ -59,7 +59,7 @@ pub(in crate::memory) struct Doomed {
     pub(in crate::memory) tags: BTreeSet<String>,
 }
 
-/// The entries of one owner, bounded by whoever calls [`Tier::put`].
+/// The entries of one owner. The caller of [`Tier::put`] bounds them.
 #[derive(Debug, Default)]
 pub(in crate::memory) struct Tier {
     /// By place; the lowest is the oldest.

@@ -137,7 +137,7 @@ async fn a_file_that_is_locked_is_waited_for() {
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(session.reply_to("waits").await["stored"], json!([{ "k": 2 }]));
     assert_eq!(keys(&retrieve(&mut reader, &read, json!({})).await), [1, 2]);
-    // One that is never given up is left when nobody waits any more.
+    // A lock that is never released: the request ends when its call is cancelled.
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     line["id"] = json!("given up");
     session.send_line(&line.to_string()).await;

@@ -1,4 +1,4 @@
-//! Who sees what, and for how long.
+//! Visibility of memories: between agents, sessions and scopes, and over time.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Who sees what, and how much there may be of it.
+//! Visibility of processes, and the limits on their number and output.
 
 use super::super::procs::KEPT;
 use super::*;

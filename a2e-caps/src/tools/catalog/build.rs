@@ -1,4 +1,4 @@
-//! Makes a catalog: asks every provider what it offers, and leaves out what must not be served.
+//! Makes a catalog: asks every provider for its tools, and leaves out those that must not be served.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,7 +72,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Adds what a provider offers. One that panics offers nothing.
+    /// Adds the tools of a provider. A provider that panics offers none.
     fn add(&mut self, provider: &Arc<dyn ToolProvider>, owner: &PluginName, is_own: bool) {
         let ask = || {
             let tools = provider.tools();
@@ -122,7 +122,7 @@ impl<'a> Builder<'a> {
         self.catalog.tools.push(entry);
     }
 
-    /// Leaves out a tool whose definition nobody approved. Its name stays taken.
+    /// Leaves out a tool whose definition is not approved. Its name stays taken.
     fn withhold(&mut self, entry: Entry, quarantine: &Quarantine) {
         let Entry { definition: ToolDefinition { name, .. }, owner, .. } = entry;
         let error = quarantine.error(&name, &owner, self.host.plugin());

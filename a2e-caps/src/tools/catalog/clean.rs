@@ -1,4 +1,4 @@
-//! What agents read of a tool, without what could mislead them: invisible characters and floods.
+//! Cleans the texts of tools for agents: no invisible characters, no floods.
 
 use crate::tools::protocol::{ToolDefinition, ToolParameter};
 
@@ -11,7 +11,7 @@ const MAX_NAME: usize = 256;
 /// A definition that is fit to be shown.
 ///
 /// # Errors
-/// Why it is not: a name that is empty or too long, or parameters that nobody could name.
+/// Why it is not: its name, or the name of a parameter, is empty or too long.
 pub(super) fn definition(mut tool: ToolDefinition) -> Result<ToolDefinition, String> {
     tool.name = text(&tool.name);
     if tool.name.is_empty() || tool.name.len() > MAX_NAME {

@@ -44,13 +44,13 @@ pub(super) struct Entry {
     pub(super) owner: PluginName,
 }
 
-/// What was known at one moment; never changed, only replaced.
+/// The tools at one moment; never changed, only replaced.
 pub(super) struct Catalog {
     /// In the order of lists.
     pub(super) tools: Vec<Arc<Entry>>,
     by_name: HashMap<String, Arc<Entry>>,
     withheld: HashMap<String, Error>,
-    /// How many are left out because nobody has approved their definition as it is.
+    /// The number of tools that are left out because their definition is not approved.
     pub(super) quarantined: usize,
     refused: Vec<String>,
     /// Whether no other plugin of this capability is asked after this one.
@@ -197,7 +197,7 @@ impl Catalogs {
     }
 }
 
-/// The error for a name that nobody has.
+/// The error for an unknown name.
 pub(super) fn unknown(name: &str) -> Error {
     Error::new(
         ErrorCode::UnknownTool,

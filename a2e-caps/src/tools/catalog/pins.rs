@@ -1,4 +1,4 @@
-//! Which definitions of tools are approved: those that are pinned, else the first that were seen.
+//! Approved definitions of tools: those that are pinned, else the first that were seen.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::{Catalog, MAX_TOOLS};
 use crate::tools::protocol::ToolDefinition;
 
-/// What stands before the digits of a pin.
+/// The prefix of a pin.
 const PREFIX: &str = "sha256:";
 
 /// The hash of a tool's definition: `sha256:` and 64 hex digits.
@@ -191,7 +191,7 @@ pub(in crate::tools) struct Approvals {
     seen: Arc<Mutex<Seen>>,
 }
 
-/// Who offered a tool of this name first, and how it was. Bound: `2 * MAX_TOOLS`.
+/// For each tool name, the plugin that offered it first and the definition at that time. Bound: `2 * MAX_TOOLS`.
 pub(super) type Seen = HashMap<String, (PluginName, Pin)>;
 
 impl Approvals {
@@ -242,7 +242,7 @@ impl Approvals {
         }
     }
 
-    /// Logs pins of tools that nobody offers: the name may be misspelt.
+    /// Logs pins of tools that do not exist: the name may be misspelt.
     pub(super) fn tell_missing(&self, plugin: &PluginName, catalog: &Catalog) {
         for name in self.pinned.keys() {
             if catalog.find(name).is_none() && catalog.withheld(name).is_none() {

@@ -83,7 +83,7 @@ impl ToolProvider for FileProvider {
     }
 }
 
-/// Nobody waits for the result any more; the answer was given elsewhere.
+/// Fails when the call was cancelled. The error is not sent: the call was answered already.
 pub(super) fn stop_if_cancelled(call: &ToolCall) -> Result<()> {
     if call.is_cancelled() {
         return Err(Error::new(ErrorCode::Cancelled, "cancelled"));

@@ -35,7 +35,7 @@ enum Unit {
     Lines,
 }
 
-/// What is given back.
+/// The result.
 #[derive(Serialize)]
 struct Part {
     path: String,

@@ -26,7 +26,7 @@ impl<'d> Temporary<'d> {
         options.write(true).create_new(true);
         let old = folder.symlink_metadata(target).ok().filter(Metadata::is_file);
         if old.is_some() {
-            // Nobody else reads it before it has the permissions of the old one.
+            // No other user may read it before it has the permissions of the old file.
             options.mode(0o600);
         }
         let (mut file, made) = loop {

@@ -96,7 +96,7 @@ impl Network {
             let count = if addresses.is_empty() { "no" } else { "too many" };
             return Err(unreached(url, &format!("its name has {count} addresses")));
         }
-        // One bad address is enough: the name belongs to somebody who points inside.
+        // One bad address is enough: the name may be made to point inside.
         for address in &addresses {
             self.check(url, address.ip())?;
         }

@@ -41,7 +41,7 @@ fn is_false(it: &bool) -> bool {
     !it
 }
 
-/// What was found so far in all files, and how much more may come.
+/// The hits so far in all files, and the room for more.
 #[derive(Debug)]
 pub(super) struct Hits {
     pub(super) found: Vec<Hit>,

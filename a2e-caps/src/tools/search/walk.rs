@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 64;
 /// Names between two looks at whether the call still matters.
 const STEP: usize = 256;
 
-/// What a search wants to see.
+/// The files that a search visits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
     pub(super) hidden: bool,
@@ -44,7 +44,7 @@ pub(super) struct Found<'a> {
 /// Whether a search goes on.
 pub(super) type Next = Result<Option<Cut>>;
 
-/// What a walk has met.
+/// The result of a walk.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) visited: usize,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use a2e_client::{Client, EventMessage, Options};
+use a2e_client::{CallOptions, Client, EventMessage, Options};
 use a2e_core::config::PluginConfig;
 use a2e_core::protocol::{ErrorCode, EventKind};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{DEMO, start, tools};
 use crate::tools::client::ToolClient;
@@ -59,4 +59,33 @@ async fn the_typed_client_lists_calls_streams_and_fails() {
     assert!(it.call("echo", &f64::NAN).await.is_err());
     client.close().await;
     host.stop().await;
+}
+
+#[tokio::test]
+async fn r11_arguments_of_the_allowed_depth_are_echoed() {
+    // The request itself is the first level of the 127.
+    let nested = |levels: usize| (0..levels).fold(json!("x"), |inner, _| json!({ "a": inner }));
+    for run in ["inline", "pool", "blocking", "future"] {
+        let demo = PluginConfig::new("demo", "tools", DEMO).with_setting("run", run);
+        let (host, _) = start([demo]).await;
+        let options = Options::new("test");
+        let client = Client::connect(host.executor().connect(), options).await.unwrap();
+        let it = ToolClient::new(&client);
+        for levels in [1, 124, 125, 126] {
+            let deep = nested(levels);
+            let result = it.call("echo", &deep).await.unwrap();
+            assert_eq!(result.data.unwrap().decode::<Value>().unwrap(), deep, "{run} {levels}");
+            let reply: Value = it.call_as("echo", &deep).await.unwrap();
+            assert_eq!(reply, deep, "{run} {levels}");
+            let body = json!({ "tool_name": "echo", "arguments": deep });
+            let calling = client.call_raw("tool/call/req", &body, CallOptions::default()).await;
+            let reply: Value = calling.unwrap().reply().await.unwrap().decode().unwrap();
+            assert_eq!(reply["data"]["data"], deep, "{run} {levels}, as a value");
+        }
+        // A deeper one is not sent: the host would not read it.
+        let error = it.call("echo", &nested(127)).await.unwrap_err();
+        assert!(error.to_string().contains("127"), "{run}: {error}");
+        client.close().await;
+        host.stop().await;
+    }
 }

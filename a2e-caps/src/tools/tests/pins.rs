@@ -141,7 +141,7 @@ async fn r39_only_what_is_pinned_is_served_where_a_pin_is() {
             "not the one that is pinned",
         ),
         ("adds", pin("add", "adds"), true, &["add"], "", ""),
-        // What nobody can see makes no other definition.
+        // Invisible characters make no other definition.
         ("a\u{200b}dds\u{202e}", pin("add", "adds"), true, &["add"], "", ""),
     ] {
         let plugin = tools("tools", &[])

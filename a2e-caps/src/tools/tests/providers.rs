@@ -1,4 +1,4 @@
-//! Tools that other plugins contribute: who collects them, names, panics, changes.
+//! Tools that other plugins contribute: the plugin that collects them, names, panics, changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -240,7 +240,7 @@ impl Seen {
         self.notices.lock().unwrap().clone()
     }
 
-    /// Waits for so many pushes; no more may come with them.
+    /// Waits for exactly this many pushes.
     pub(super) async fn heard(&self, count: usize) {
         crate::support::until("pushes", || self.notices.lock().unwrap().len() >= count).await;
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::host::*;
 use crate::support::*;
 
-/// How one connection ends: after so many bytes of the host's output, wherever that is in a line.
+/// How one connection ends: after this number of bytes of the host's output, anywhere in a line.
 type Cuts = Vec<usize>;
 
 /// A host that answers each echo and pushes a notice with it, and whose connections end as planned.

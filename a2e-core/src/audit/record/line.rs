@@ -1,9 +1,9 @@
-//! The lines of the audit file: formatted by hand, for each message has one.
+//! The lines of the audit file: formatted by hand, because each message has one.
 
 use super::Outcome;
-use super::packed::{Place, Unpacked};
+use super::packed::{PackedCommon, Unpacked};
 use crate::Time;
-use crate::codec::digits::{hex8, write_seconds};
+use crate::codec::encode::{encode_seconds, hex};
 use crate::codec::is_plain_ascii;
 
 /// The longest text that is recorded whole, in bytes. Ids and types come from clients, the buffer is bounded.
@@ -24,7 +24,7 @@ pub(in crate::audit) fn push_record(
     out.reserve(1024);
     forms.fit(record);
     push(out, "{\"ts\":");
-    write_seconds(out, record.wall_us);
+    encode_seconds(out, record.wall_us);
     out.extend_from_slice(&forms.session);
     let req_id = out.len();
     push_text(out, record.req_id);
@@ -51,12 +51,12 @@ pub(in crate::audit) fn push_record(
     push_crc(out, line);
 }
 
-/// What a line has in common with the one before, mostly: made once and copied.
+/// The parts of a line that mostly equal those of the line before: made once and copied.
 #[derive(Debug, Default)]
 pub(in crate::audit) struct Forms {
-    /// Session and place of the line before, as they are packed.
+    /// Session and common fields of the line before, as they are packed.
     of_session: Option<Vec<u8>>,
-    of_place: Vec<u8>,
+    of_common: Vec<u8>,
     /// From the session to the request.
     session: Vec<u8>,
     /// From the success to the duration.
@@ -68,13 +68,13 @@ pub(in crate::audit) struct Forms {
 }
 
 impl Forms {
-    /// Makes anew what the record does not share with the one before.
+    /// Makes the parts anew that the record does not share with the one before.
     fn fit(&mut self, record: &Unpacked<'_>) {
         if self.of_session.as_deref() != Some(record.session_id) {
             self.fit_session(record.session_id);
         }
-        if self.of_place != record.place.0 {
-            self.fit_place(record.place);
+        if self.of_common != record.common.0 {
+            self.fit_common(record.common);
         }
     }
 
@@ -90,33 +90,33 @@ impl Forms {
     }
 
     #[cold]
-    fn fit_place(&mut self, place: Place<'_>) {
-        let said = place.said();
+    fn fit_common(&mut self, common: PackedCommon<'_>) {
+        let fields = common.fields();
         self.success.clear();
         push(
             &mut self.success,
-            match said.outcome {
+            match fields.outcome {
                 Outcome::Ok => ",\"success\":true,\"duration_ms\":",
                 _ => ",\"success\":false,\"duration_ms\":",
             },
         );
         self.error_code.clear();
         push(&mut self.error_code, ",\"error_code\":");
-        push_option(&mut self.error_code, said.error_code);
+        push_option(&mut self.error_code, fields.error_code);
         push(&mut self.error_code, ",\"input_bytes\":");
         let out = &mut self.place;
         out.clear();
         push(out, ",\"plugin\":");
-        push_option(out, said.plugin);
+        push_option(out, fields.plugin);
         push(out, ",\"type\":");
-        push_text(out, said.kind);
+        push_text(out, fields.kind);
         push(out, ",\"agent_id\":");
-        push_option(out, said.agent_id);
+        push_option(out, fields.agent_id);
         push(out, ",\"outcome\":\"");
-        push(out, said.outcome.as_str());
+        push(out, fields.outcome.as_str());
         push(out, "\",\"queue_us\":");
-        self.of_place.clear();
-        self.of_place.extend_from_slice(place.0);
+        self.of_common.clear();
+        self.of_common.extend_from_slice(common.0);
     }
 }
 
@@ -130,7 +130,7 @@ pub(in crate::audit) struct Gap {
 }
 
 /// Appends the line that stands for the dropped records `first..=last`. Its own `seq` is `last`,
-/// so that a reader who knows nothing of gaps still sees where the count goes on.
+/// so that a reader without knowledge of gaps still sees where the count goes on.
 pub(in crate::audit) fn push_gap(out: &mut Vec<u8>, gap: &Gap, session_id: &str, reason: &str) {
     let line = out.len();
     let mut digits = itoa::Buffer::new();
@@ -143,7 +143,7 @@ pub(in crate::audit) fn push_gap(out: &mut Vec<u8>, gap: &Gap, session_id: &str,
     push(out, ",\"reason\":");
     push_text(out, reason.as_bytes());
     push(out, "},\"ts\":");
-    write_seconds(out, gap.ended.wall_us());
+    encode_seconds(out, gap.ended.wall_us());
     push(out, ",\"session_id\":");
     push_text(out, session_id.as_bytes());
     push(out, ",\"seq\":");
@@ -207,8 +207,8 @@ fn push_escaped(out: &mut Vec<u8>, text: &str) {
             ' '..='~' => out.extend(u8::try_from(character)),
             _ => {
                 for unit in character.encode_utf16(&mut units) {
-                    let [_, _, _, _, a, b, c, d] = hex8(u32::from(*unit));
-                    out.extend_from_slice(&[b'\\', b'u', a, b, c, d]);
+                    push(out, "\\u");
+                    out.extend_from_slice(&hex::<4>(u64::from(*unit)));
                 }
             }
         }
@@ -219,6 +219,6 @@ fn push_escaped(out: &mut Vec<u8>, text: &str) {
 pub(in crate::audit) fn push_crc(out: &mut Vec<u8>, line: usize) {
     let crc = crc32c::crc32c(out.get(line..).unwrap_or_default());
     push(out, ",\"crc\":\"");
-    out.extend_from_slice(&hex8(crc));
+    out.extend_from_slice(&hex::<8>(u64::from(crc)));
     push(out, "\"}\n");
 }

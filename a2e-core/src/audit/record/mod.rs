@@ -22,7 +22,7 @@ pub enum Outcome {
     Refused,
     /// The deadline passed.
     Timeout,
-    /// Somebody cancelled it.
+    /// It was cancelled.
     Cancelled,
     /// The client left before the answer.
     ClientGone,
@@ -56,7 +56,7 @@ impl Outcome {
     }
 }
 
-/// What the dispatcher knows when a request ends. It has no place for a payload.
+/// The facts about a request when it ends. There is no field for a payload.
 #[derive(Clone, Copy, Debug)]
 pub struct AuditRecord<'a> {
     /// When the whole line had been read and checked.
@@ -75,7 +75,7 @@ pub struct AuditRecord<'a> {
     pub kind: &'a str,
     /// The instance that answered.
     pub plugin: Option<&'a str>,
-    /// Who asked, as the handshake named it.
+    /// The agent, as the handshake named it.
     pub agent_id: Option<&'a str>,
     /// How it ended; `success` is true for [`Outcome::Ok`] alone.
     pub outcome: Outcome,

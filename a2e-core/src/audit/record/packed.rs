@@ -1,15 +1,15 @@
 //! A record between the end of its request and the file.
 //!
-//! Who ends a request packs its record, which is short work; who writes makes lines of many, one after the
-//! other. With a line made by each request, the code on the way of a message was larger than the
+//! The end of a request packs its record, which is short work; the writer makes the lines of many records in
+//! one go. With a line made by each request, the code on the way of a message was larger than the
 //! processor's cache for code (32 KiB), so that most of it was fetched anew for every message.
 
 use super::line::MAX_TEXT;
 use super::{AuditRecord, Outcome};
 use crate::Time;
 
-/// Bytes that are kept of a text: some more than a line has of it, so that who makes the line sees that
-/// there was more.
+/// Bytes that are kept of a text: a little more than a line has of it, so that the writer sees that the
+/// text was longer.
 const KEPT: usize = MAX_TEXT + 4;
 
 /// Times and sizes, in the order of [`Unpacked`].
@@ -21,7 +21,7 @@ const HEAD: usize = 8 * NUMBERS + 2;
 /// Session, request, correlation; type, plugin, agent, error code.
 const TEXTS: usize = 7;
 
-/// What stands for the length of a text that is not there.
+/// The length that marks an absent text.
 const ABSENT: u16 = u16::MAX;
 
 /// No packed record is longer: each text has its length before it, and the outcome is a byte.
@@ -71,7 +71,7 @@ fn push(out: &mut Vec<u8>, text: Option<&str>) {
     }
 }
 
-/// What is kept of a text.
+/// The part of a text that is kept.
 #[inline]
 fn kept(text: &str) -> &[u8] {
     if text.len() <= KEPT {
@@ -93,15 +93,15 @@ pub(in crate::audit) struct Unpacked<'a> {
     pub(super) session_id: &'a [u8],
     pub(super) req_id: &'a [u8],
     pub(super) correlation_id: Option<&'a [u8]>,
-    pub(super) place: Place<'a>,
+    pub(super) common: PackedCommon<'a>,
 }
 
-/// What most records have in common with the one before, as it is packed.
+/// The packed fields that most records share with the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place<'a>(pub(super) &'a [u8]);
+pub(super) struct PackedCommon<'a>(pub(super) &'a [u8]);
 
-/// What a [`Place`] says.
-pub(super) struct Said<'a> {
+/// The fields of a [`PackedCommon`].
+pub(super) struct CommonFields<'a> {
     pub(super) kind: &'a [u8],
     pub(super) plugin: Option<&'a [u8]>,
     pub(super) agent_id: Option<&'a [u8]>,
@@ -127,18 +127,18 @@ impl<'a> Unpacked<'a> {
             session_id: text(&mut texts)?,
             req_id: text(&mut texts)?,
             correlation_id: text(&mut texts),
-            place: Place(texts),
+            common: PackedCommon(texts),
         };
         *packed = rest;
         Some(record)
     }
 }
 
-impl<'a> Place<'a> {
-    pub(super) fn said(&self) -> Said<'a> {
+impl<'a> PackedCommon<'a> {
+    pub(super) fn fields(&self) -> CommonFields<'a> {
         let (outcome, mut texts) = self.0.split_first().unwrap_or((&0, &[]));
         let is_it = |it: &Outcome| *it as u8 == *outcome;
-        Said {
+        CommonFields {
             kind: text(&mut texts).unwrap_or_default(),
             plugin: text(&mut texts),
             agent_id: text(&mut texts),

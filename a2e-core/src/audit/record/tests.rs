@@ -1,4 +1,4 @@
-//! Tests of one line: what stands in it, and that every change of it is noticed.
+//! Tests of one line: its content, and that every change of it is noticed.
 
 use std::time::Duration;
 

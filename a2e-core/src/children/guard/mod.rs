@@ -40,7 +40,7 @@ const LOOK: WaitPidFlag =
     WaitPidFlag::WEXITED.union(WaitPidFlag::WNOHANG).union(WaitPidFlag::WNOWAIT);
 /// What the kernel sends when the host thread that forked this guard ends.
 const HOST_DIED: Signal = Signal::SIGUSR2;
-/// Exit code of a guard that could not begin; nobody but the host looks at it.
+/// Exit code of a guard that could not begin; only the host sees it.
 const CANNOT_GUARD: i32 = 125;
 
 /// Acts as a guard and does not return, if this process was started as one; else does nothing.

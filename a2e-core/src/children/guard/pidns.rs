@@ -82,11 +82,11 @@ fn enter() -> io::Result<()> {
     }
 }
 
-/// As [`enter`], for whoever is not root. Our ids stay what they are.
+/// As [`enter`], without root. Our ids stay what they are.
 fn enter_as_user() -> io::Result<()> {
     let (user, group) = (unistd::getuid(), unistd::getgid());
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID)?;
-    // A group can be mapped only by who cannot drop groups.
+    // The kernel lets a process map a group only once it cannot drop groups.
     std::fs::write("/proc/self/setgroups", "deny")?;
     std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
     std::fs::write("/proc/self/gid_map", format!("{group} {group} 1"))

@@ -18,7 +18,7 @@ use crate::protocol::ErrorCode;
 /// Orders that wait; each is taken at once.
 const ORDER_QUEUE: usize = 8;
 
-/// How a kept program fares.
+/// The state of a kept program.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum KeepState {
@@ -84,7 +84,7 @@ pub struct Stdio {
 /// Called with the pipes of each run, before anything else is done with it. Must not block.
 type OnStart = Box<dyn FnMut(u32, Stdio) + Send>;
 
-enum Order {
+enum KeepOrder {
     Reset,
     Stop(Duration),
 }
@@ -92,7 +92,7 @@ enum Order {
 /// A program that is kept running; dropping it kills the program.
 #[derive(Debug)]
 pub struct Kept {
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::Sender<KeepOrder>,
     state: watch::Receiver<KeepState>,
     starts: Arc<AtomicU32>,
     tail: Tail,
@@ -134,7 +134,7 @@ impl Kept {
         this
     }
 
-    /// How it fares.
+    /// Its state.
     pub fn state(&self) -> KeepState {
         self.state.borrow().clone()
     }
@@ -163,14 +163,14 @@ impl Kept {
         if self.state() == KeepState::Stopped {
             return Err(stopped());
         }
-        self.orders.send(Order::Reset).await.map_err(|_| stopped())
+        self.orders.send(KeepOrder::Reset).await.map_err(|_| stopped())
     }
 
     /// Asks the program to end, kills it after `grace`, and does not start it again. Returns when
     /// nothing of it is left.
     pub async fn stop(&self, grace: Duration) {
         // A closed queue: it was stopped before.
-        self.orders.send(Order::Stop(grace)).await.ok();
+        self.orders.send(KeepOrder::Stop(grace)).await.ok();
         self.until(|state| *state == KeepState::Stopped).await;
     }
 }
@@ -183,7 +183,7 @@ struct Keeper {
     restarts: Restarts,
     clock: Arc<dyn Clock>,
     on_start: OnStart,
-    orders: mpsc::Receiver<Order>,
+    orders: mpsc::Receiver<KeepOrder>,
     state: watch::Sender<KeepState>,
     starts: Arc<AtomicU32>,
     tail: Tail,
@@ -191,29 +191,29 @@ struct Keeper {
 
 /// Whether the keeper goes on.
 #[derive(PartialEq)]
-enum Next {
+enum AfterRun {
     Again,
     Over,
 }
 
 impl Keeper {
     async fn run(mut self) {
-        while self.once().await == Next::Again {}
+        while self.once().await == AfterRun::Again {}
         self.state.send_replace(KeepState::Stopped);
         tracing::info!(name = self.name, "kept program stopped");
     }
 
     /// One run and the wait after it.
-    async fn once(&mut self) -> Next {
+    async fn once(&mut self) -> AfterRun {
         self.state.send_replace(KeepState::Starting);
         let began = self.clock.now();
         let count = self.starts.fetch_add(1, Ordering::Relaxed);
         let reason = match self.supervisor.spawn_kept(self.command.clone(), count).await {
             Ok(child) => match self.follow(child).await {
                 Some(exit) => exit.to_string(),
-                None => return Next::Over,
+                None => return AfterRun::Over,
             },
-            Err(error) if *error.code() == ErrorCode::ShuttingDown => return Next::Over,
+            Err(error) if *error.code() == ErrorCode::ShuttingDown => return AfterRun::Over,
             Err(error) => error.message().to_owned(),
         };
         let now = self.clock.now();
@@ -234,7 +234,7 @@ impl Keeper {
 
     /// Watches a run to its end; `None` when it was ended for good.
     async fn follow(&mut self, mut child: Child) -> Option<Exit> {
-        child.drain_stderr_into(&self.tail);
+        let all_said = child.drain_stderr_into(&self.tail);
         let stdio = Stdio { stdin: child.stdin.take(), stdout: child.stdout.take() };
         let on_start = AssertUnwindSafe(|| (self.on_start)(child.pid, stdio));
         if catch_unwind(on_start).is_err() {
@@ -244,10 +244,14 @@ impl Keeper {
         tracing::info!(name = self.name, pid = child.pid, "kept program runs");
         loop {
             tokio::select! {
-                exit = child.gone() => return Some(exit),
+                exit = child.gone() => {
+                    // What is shown as its end comes with its last words.
+                    all_said.await.ok();
+                    return Some(exit);
+                }
                 order = self.orders.recv() => match order {
-                    Some(Order::Reset) => self.restarts.reset(),
-                    Some(Order::Stop(grace)) => {
+                    Some(KeepOrder::Reset) => self.restarts.reset(),
+                    Some(KeepOrder::Stop(grace)) => {
                         child.stop(grace).await;
                         return None;
                     }
@@ -262,7 +266,7 @@ impl Keeper {
     }
 
     /// Waits before the next run, for ever without a time; an operator shortens it.
-    async fn wait(&mut self, wait: Option<Duration>) -> Next {
+    async fn wait(&mut self, wait: Option<Duration>) -> AfterRun {
         let over = async {
             match wait {
                 Some(wait) => tokio::time::sleep(wait).await,
@@ -270,14 +274,14 @@ impl Keeper {
             }
         };
         tokio::select! {
-            () = over => Next::Again,
-            () = self.supervisor.stopping() => Next::Over,
+            () = over => AfterRun::Again,
+            () = self.supervisor.stopping() => AfterRun::Over,
             order = self.orders.recv() => match order {
-                Some(Order::Reset) => {
+                Some(KeepOrder::Reset) => {
                     self.restarts.reset();
-                    Next::Again
+                    AfterRun::Again
                 }
-                Some(Order::Stop(_)) | None => Next::Over,
+                Some(KeepOrder::Stop(_)) | None => AfterRun::Over,
             },
         }
     }

@@ -21,7 +21,7 @@ pub struct RestartPolicy {
     pub factor: u32,
     /// The longest wait; 30 s.
     pub longest: Duration,
-    /// So many ends within `window` are borne; 5.
+    /// The number of ends within `window` that are tolerated; 5.
     pub burst: u32,
     /// How far back ends are counted, 60 s. A run that lasts longer makes the next wait `first` again.
     pub window: Duration,

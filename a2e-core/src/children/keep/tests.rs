@@ -36,7 +36,7 @@ fn r34_waits_double_and_more_than_five_ends_in_a_minute_are_too_many() {
     let at_once = waits(policy, &[0; 8]);
     let expected = [Some(100), Some(200), Some(400), Some(800), Some(1600), None, None, None];
     assert_eq!(at_once, expected);
-    // Five in a minute are borne for ever, ever more slowly.
+    // Five ends a minute are tolerated for ever, with ever longer waits.
     let slow = waits(policy, &[12_000; 12]);
     let expected: Vec<_> = (0..12).map(|number| Some((100_u64 << number).min(30_000))).collect();
     assert_eq!(slow, expected);

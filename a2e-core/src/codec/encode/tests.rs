@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::codec::RawJson;
-use crate::codec::scan::scan;
+use crate::codec::scan::{Problem, scan, scan_written};
+use crate::codec::{Incoming, RawJson, decode};
 
 #[derive(Serialize)]
 enum Shape {
@@ -48,6 +48,29 @@ fn every_shape_of_serde_is_written_as_serde_json_writes_it() {
 }
 
 #[test]
+fn hex_digits_are_those_of_the_formatter() {
+    for word in [0, 9, 10, 0x0123_4567_89ab_cdef, u64::MAX] {
+        assert_eq!(&hex::<16>(word), format!("{word:016x}").as_bytes());
+    }
+    assert_eq!(&hex::<8>(0x00c0_ffee), b"00c0ffee");
+}
+
+#[test]
+fn seconds_have_six_decimals() {
+    for (micros, text) in [
+        (0, "0.000000"),
+        (1, "0.000001"),
+        (1_000_001, "1.000001"),
+        (1_795_642_736_010_386, "1795642736.010386"),
+        (u64::MAX, "18446744073709.551615"),
+    ] {
+        let mut out = Vec::new();
+        encode_seconds(&mut out, micros);
+        assert_eq!(String::from_utf8(out).unwrap(), text);
+    }
+}
+
+#[test]
 fn non_ascii_is_escaped_in_strings_keys_and_raw_text() {
     let raw = RawJson::parse("{ \"ä\" :\n[ \"😀\u{2028}\" ] }".into()).unwrap();
     let line = encode_value(&json!({ "é": "😀\u{85}", "raw": 1 })).unwrap();
@@ -64,7 +87,7 @@ fn r11_numbers_that_json_lacks_are_refused() {
 }
 
 #[test]
-fn r11_a_reply_deeper_than_127_is_refused() {
+fn r11_a_value_deeper_than_127_is_refused() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     for (depth, fits) in [(126, true), (127, false)] {
         let raw = RawJson::parse(nested(depth)).unwrap();
@@ -77,6 +100,42 @@ fn r11_a_reply_deeper_than_127_is_refused() {
         value = Value::Array(vec![value]);
         assert_eq!(encode_value(&value).is_ok(), depth <= 127, "{depth}");
     }
+}
+
+#[test]
+fn r11_a_reply_may_wrap_a_payload_of_127_levels_and_is_read_back() {
+    let payload = RawJson::parse("[".repeat(127) + &"]".repeat(127)).unwrap();
+    // The message itself is the first level.
+    for (wrapping, fits) in [(1, true), (8, true), (9, false)] {
+        let body = (1..wrapping).fold(json!(0), |inner, _| json!({ "a": inner }));
+        let text = body.to_string().replace('0', &format!("{payload:?}"));
+        let raw = serde_json::value::RawValue::from_string(text).unwrap();
+        let fields = BTreeMap::from([("x", raw)]);
+        let mut out = Vec::new();
+        let written = encode_fields(&fields, &mut out);
+        if !fits {
+            assert_eq!(written, Err(EncodeError::TooDeep(135)));
+            continue;
+        }
+        written.unwrap();
+        let line = [b"{".as_slice(), &out, b"}"].concat();
+        assert_eq!(scan(&line).unwrap_err().problem, Problem::Depth(127));
+        let scanned = scan_written(&line).unwrap();
+        assert_eq!(scanned.depth, 127 + wrapping);
+        let incoming = Incoming::of(&scanned);
+        let read: BTreeMap<String, Value> = decode(incoming).unwrap();
+        let copy = incoming.to_body();
+        assert_eq!(decode::<BTreeMap<String, Value>>(copy.as_incoming()).unwrap(), read);
+        let carried: BTreeMap<String, RawJson> = decode(incoming).unwrap();
+        assert_eq!(carried["x"].decode::<Value>().unwrap(), read["x"]);
+    }
+}
+
+#[test]
+fn raw_json_deeper_than_any_line_is_not_decoded() {
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    let raw: RawJson = serde_json::from_str(&deep).unwrap();
+    assert!(raw.decode::<Value>().unwrap_err().to_string().contains("recursion"));
 }
 
 #[test]

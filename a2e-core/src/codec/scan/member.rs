@@ -1,8 +1,8 @@
-//! Where the members of a message stand in its line, so that nobody looks for them again.
+//! The places of the members of a message in its line, so that the decoder need not search for them again.
 
 use std::ops::Range;
 
-/// What a value is, as far as the scanner tells.
+/// The kind of a value, as far as the scanner tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::codec) enum Shape {
     /// A string without escapes.
@@ -72,7 +72,7 @@ pub(in crate::codec) fn within_quotes(json: &str) -> &str {
     json.get(1..json.len().saturating_sub(1)).unwrap_or_default()
 }
 
-/// The content of a string whose escapes were checked, so the decoder can only agree.
+/// The content of a string whose escapes were checked, so that the decoder cannot fail.
 #[cold]
 pub(in crate::codec) fn unescaped(json: &str) -> String {
     serde_json::from_str(json).unwrap_or_default()
@@ -87,7 +87,7 @@ pub(in crate::codec) const KEYS: usize = 7;
 /// No place.
 const NONE: u8 = u8::MAX;
 
-/// The members of the outermost object of a line. Used again for the next line, it costs no allocation.
+/// The members of the outermost object of a line. Reused for the next line, which then allocates nothing.
 #[derive(Clone, Debug)]
 pub struct Outline {
     /// The first [`KEPT`], and behind them what else the host looks at.
@@ -126,7 +126,7 @@ impl Outline {
         self.is_whole = false;
         let Some(own) = own else { return };
         if let Some(earlier) = self.members.get_mut(usize::from(*own)) {
-            // Of two the last counts, so there are never more than the keys of the host.
+            // The last of two counts, so there are never more than the keys of the host.
             *earlier = member;
         } else {
             *own = u8::try_from(at).unwrap_or(NONE);

@@ -8,12 +8,13 @@ mod scanner;
 use std::borrow::Cow;
 
 use super::text::long_plain_run;
+use super::{MAX_DEPTH, MAX_WRITTEN_DEPTH};
 pub use member::Outline;
 use member::{Member, Shape, unescaped};
 pub use problem::{Problem, ScanError};
 use scanner::Scanner;
 
-/// What stands under an envelope key.
+/// The value of an envelope key.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Slot<'a> {
     /// The key is not there.
@@ -71,7 +72,7 @@ impl Key {
         })
     }
 
-    /// Its text, where a line that has it twice is refused.
+    /// Its text, for keys that a line must not repeat.
     fn must_be_single(self) -> Option<&'static str> {
         Some(match self {
             Self::Kind => "type",
@@ -97,7 +98,7 @@ pub struct Scanned<'a> {
 }
 
 impl<'a> Scanned<'a> {
-    /// What stands under a key; of two values the last.
+    /// The value of a key; the last one where the key is repeated.
     #[inline]
     pub fn get(&self, key: Key) -> Slot<'a> {
         let Some(member) = self.outline.own(key as usize) else { return Slot::Absent };
@@ -109,7 +110,7 @@ impl<'a> Scanned<'a> {
         }
     }
 
-    /// Its members, for the typed decode; none when there are more than it keeps.
+    /// Its members, for the typed decode; empty when there are more than are kept.
     pub(super) fn members(&self) -> &[Member] {
         self.outline.all()
     }
@@ -121,28 +122,38 @@ impl<'a> Scanned<'a> {
 /// The first problem and its byte offset; the line then is a `parse_error`.
 pub fn scan(line: &[u8]) -> Result<Scanned<'_>, ScanError> {
     let mut outline = Outline::default();
-    let (text, repeated, depth) = read(line, &mut outline)?;
+    let (text, repeated, depth) = read(line, MAX_DEPTH, &mut outline)?;
     Ok(Scanned { text, repeated, depth, outline: Cow::Owned(outline) })
 }
 
-/// As [`scan`], for line after line: `outline` brings its memory.
+/// As [`scan`], for a line that a host wrote: it may nest to [`MAX_WRITTEN_DEPTH`].
+///
+/// # Errors
+/// As [`scan`].
+pub fn scan_written(line: &[u8]) -> Result<Scanned<'_>, ScanError> {
+    let mut outline = Outline::default();
+    let (text, repeated, depth) = read(line, MAX_WRITTEN_DEPTH, &mut outline)?;
+    Ok(Scanned { text, repeated, depth, outline: Cow::Owned(outline) })
+}
+
+/// As [`scan`], with the memory of an earlier line.
 ///
 /// # Errors
 /// As [`scan`].
 #[inline]
 pub fn scan_into<'a>(line: &'a [u8], outline: &'a mut Outline) -> Result<Scanned<'a>, ScanError> {
     outline.clear();
-    let (text, repeated, depth) = read(line, outline)?;
+    let (text, repeated, depth) = read(line, MAX_DEPTH, outline)?;
     Ok(Scanned { text, repeated, depth, outline: Cow::Borrowed(outline) })
 }
 
 /// The text of a line, the first envelope key that stands twice, and the depth.
 type Read<'a> = (&'a str, Option<&'static str>, u8);
 
-fn read<'a>(line: &'a [u8], outline: &mut Outline) -> Result<Read<'a>, ScanError> {
+fn read<'a>(line: &'a [u8], limit: u8, outline: &mut Outline) -> Result<Read<'a>, ScanError> {
     let text = simdutf8::compat::from_utf8(line)
         .map_err(|error| ScanError { problem: Problem::Utf8, offset: error.valid_up_to() })?;
-    let mut scanner = Scanner::new(text);
+    let mut scanner = Scanner::new(text, limit);
     scanner.skip_space();
     if scanner.here() != b'{' {
         return Err(scanner.error(Problem::NotAnObject));

@@ -1,7 +1,5 @@
 //! What can be wrong with a line.
 
-use crate::codec::MAX_DEPTH;
-
 /// Why a line is not a JSON object as we read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem} at byte {offset}")]
@@ -18,7 +16,7 @@ pub enum Problem {
     /// Bytes that are not UTF-8.
     #[error("not UTF-8")]
     Utf8,
-    /// The line is JSON perhaps, but no object.
+    /// The line does not begin with an object.
     #[error("not a JSON object")]
     NotAnObject,
     /// The line ends too early.
@@ -36,10 +34,10 @@ pub enum Problem {
     /// A malformed number, or one beyond the range of a double.
     #[error("bad number")]
     Number,
-    /// Nested deeper than [`MAX_DEPTH`].
-    #[error("nested deeper than {MAX_DEPTH}")]
-    Depth,
-    /// Something stands after the object.
+    /// Nested deeper than this many levels.
+    #[error("nested deeper than {0}")]
+    Depth(u8),
+    /// Text follows the object.
     #[error("text after the object")]
     Trailing,
 }

@@ -103,13 +103,13 @@ fn r11_bad_lines_are_refused() {
 #[test]
 fn r11_depth_127_is_accepted_and_128_refused() {
     assert_eq!(scan(nested(127).as_bytes()).unwrap().depth, 127);
-    assert_eq!(problem(&nested(128)), Some(Problem::Depth));
+    assert_eq!(problem(&nested(128)), Some(Problem::Depth(127)));
 }
 
 #[test]
 fn r18_a_hundred_thousand_brackets_are_refused() {
-    assert_eq!(problem(&format!("{{\"a\":{}", "[".repeat(100_000))), Some(Problem::Depth));
-    assert_eq!(problem(&"{\"a\":".repeat(100_000)), Some(Problem::Depth));
+    assert_eq!(problem(&format!("{{\"a\":{}", "[".repeat(100_000))), Some(Problem::Depth(127)));
+    assert_eq!(problem(&"{\"a\":".repeat(100_000)), Some(Problem::Depth(127)));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! From the tree of the file to the checked form: one function per section, every problem noted.
+//! Turns the tree of the file into the checked form: one function per section, every problem noted.
 
 mod network;
 pub(in crate::config) mod section;
@@ -17,7 +17,7 @@ use crate::config::{PluginConfig, Secret, limits, plugin};
 
 /// The longest time that a setting of the host may name: ten years.
 const MAX_SECONDS: f64 = 315_360_000.0;
-/// Checks a whole file; what is wrong is left at its default and noted.
+/// Checks a whole file. Each problem is noted, and its value left at the default.
 pub(in crate::config) fn check(root: &Node, findings: &Findings, file: &str) -> HostConfig {
     let mut config = HostConfig::default();
     let entries: &[_] = match &root.data {
@@ -50,7 +50,7 @@ pub(in crate::config) fn check(root: &Node, findings: &Findings, file: &str) -> 
         for (address, at, key) in places {
             if let Some(problem) = config.check_address(&address) {
                 // What `listen` names will be listened at. What `transport` and `server` say may be
-                // meant for a client, or overruled on the command line; whoever binds asks again.
+                // meant for a client, or overruled on the command line; the listener checks again when it binds.
                 let is_sure = key.starts_with("listen");
                 let note = if is_sure { Findings::error } else { Findings::warning };
                 note(findings, top.spot(at, &key), problem.message, problem.hint);
@@ -144,7 +144,7 @@ fn snapshots(top: &mut Section<'_>, config: &mut HostConfig) {
 }
 
 #[derive(Clone, Copy)]
-enum Store {
+enum StoreKind {
     File,
     Sqlite,
     Memory,
@@ -153,13 +153,13 @@ enum Store {
 
 fn store(mut section: Section<'_>) -> Option<SnapshotStoreConfig> {
     let kinds = [
-        ("file", Store::File),
-        ("sqlite", Store::Sqlite),
-        ("memory", Store::Memory),
-        ("custom", Store::Custom),
+        ("file", StoreKind::File),
+        ("sqlite", StoreKind::Sqlite),
+        ("memory", StoreKind::Memory),
+        ("custom", StoreKind::Custom),
     ];
     let is_given = section.has("type");
-    let kind = section.choice("type", &kinds).or((!is_given).then_some(Store::File));
+    let kind = section.choice("type", &kinds).or((!is_given).then_some(StoreKind::File));
     let mut config = section.section("config");
     let mut path = |key: &'static str| {
         let Some(config) = config.as_mut() else {
@@ -173,10 +173,10 @@ fn store(mut section: Section<'_>) -> Option<SnapshotStoreConfig> {
         path
     };
     let store = match kind? {
-        Store::File => path("root").map(|root| SnapshotStoreConfig::File { root }),
-        Store::Sqlite => path("db_path").map(|db_path| SnapshotStoreConfig::Sqlite { db_path }),
-        Store::Memory => Some(SnapshotStoreConfig::Memory),
-        Store::Custom => {
+        StoreKind::File => path("root").map(|root| SnapshotStoreConfig::File { root }),
+        StoreKind::Sqlite => path("db_path").map(|db_path| SnapshotStoreConfig::Sqlite { db_path }),
+        StoreKind::Memory => Some(SnapshotStoreConfig::Memory),
+        StoreKind::Custom => {
             let entries = config.take().map_or(&[][..], |config| config.entries());
             let pairs = entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json()));
             Some(SnapshotStoreConfig::Custom(pairs.collect()))
@@ -212,7 +212,7 @@ fn plugins(top: &mut Section<'_>, file: &str) -> Vec<PluginConfig> {
         let Some(mut section) = top.map_of(node, &key, "a map with name, type and cls") else {
             continue;
         };
-        // Also a name whose entry has other mistakes is taken.
+        // The name of an entry with other mistakes is taken, too.
         let named = section.get("name").zip(section.name());
         let plugin = plugin::check(section, file);
         let Some((node, name)) = named else { continue };

@@ -1,4 +1,4 @@
-//! Checks `server`, `transport` and `listen`: where the host is to be reached.
+//! Checks `server`, `transport` and `listen`: the addresses of the host.
 
 use std::collections::HashSet;
 
@@ -8,25 +8,28 @@ use crate::config::listen::check_host;
 use crate::config::tree::node::Data;
 use crate::config::{ListenAddr, Position};
 
-const TRANSPORTS: [(&str, Kind); 4] = [
-    ("http", Kind::Http),
-    ("direct", Kind::Direct),
-    ("subprocess", Kind::Stdio),
-    ("stdio", Kind::Stdio),
+const TRANSPORTS: [(&str, TransportKind); 4] = [
+    ("http", TransportKind::Http),
+    ("direct", TransportKind::Direct),
+    ("subprocess", TransportKind::Stdio),
+    ("stdio", TransportKind::Stdio),
 ];
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum TransportKind {
     Http,
     Direct,
     Stdio,
 }
 
 /// An address, and the key that gave it.
-type Place = (ListenAddr, Position, String);
+type ConfiguredAddress = (ListenAddr, Position, String);
 
 /// Reads `server`, `transport` and `listen`; gives the addresses that result, with their places.
-pub(in crate::config) fn network(top: &mut Section<'_>, config: &mut HostConfig) -> Vec<Place> {
+pub(in crate::config) fn network(
+    top: &mut Section<'_>,
+    config: &mut HostConfig,
+) -> Vec<ConfiguredAddress> {
     let mut server_at = None;
     if let Some(section) = top.section("server") {
         let place = section.entries().iter().find(|entry| entry.key == "host");
@@ -103,14 +106,14 @@ fn transport(mut section: Section<'_>) -> Option<TransportConfig> {
     let config = section.section("config");
     section.finish(&[]);
     match kind? {
-        Kind::Http => Some(TransportConfig::Http(config.map(http).unwrap_or_default())),
-        Kind::Direct => {
+        TransportKind::Http => Some(TransportConfig::Http(config.map(http).unwrap_or_default())),
+        TransportKind::Direct => {
             if let Some(config) = config {
                 config.finish(&[]);
             }
             Some(TransportConfig::Direct)
         }
-        Kind::Stdio => {
+        TransportKind::Stdio => {
             // How a client starts the host; known, and of no use to the host itself.
             if let Some(mut config) = config {
                 for key in ["command", "env", "cwd"] {
@@ -140,7 +143,7 @@ fn http(mut section: Section<'_>) -> HttpPaths {
 }
 
 /// Reads `listen`; also tells whether it holds anything, right or wrong.
-fn listen(top: &mut Section<'_>) -> (Vec<Place>, bool) {
+fn listen(top: &mut Section<'_>) -> (Vec<ConfiguredAddress>, bool) {
     let (mut places, mut seen) = (Vec::new(), HashSet::new());
     let list = top.list("listen").unwrap_or_default();
     for (place, node) in list.iter().enumerate() {

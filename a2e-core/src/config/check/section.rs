@@ -2,7 +2,7 @@
 
 use crate::config::Position;
 use crate::config::problem::{Findings, Spot, did_you_mean, is_secret_key};
-use crate::config::tree::node::{Data, Entry, Node};
+use crate::config::tree::node::{Data, MapEntry, Node};
 
 /// One map of the file while it is checked. A key that is null counts as absent.
 pub(in crate::config) struct Section<'a> {
@@ -13,7 +13,7 @@ pub(in crate::config) struct Section<'a> {
     /// The path as messages show it: from the plugin on, once its name is known.
     label: String,
     at: Position,
-    entries: &'a [Entry],
+    entries: &'a [MapEntry],
     known: Vec<&'static str>,
 }
 
@@ -22,7 +22,7 @@ impl<'a> Section<'a> {
     pub(in crate::config) fn root(
         findings: &'a Findings,
         at: Position,
-        entries: &'a [Entry],
+        entries: &'a [MapEntry],
     ) -> Self {
         let (path, label) = (String::new(), String::new());
         Self { findings, plugin: None, path, label, at, entries, known: Vec::new() }
@@ -42,7 +42,7 @@ impl<'a> Section<'a> {
         &self.path
     }
 
-    pub(in crate::config) fn entries(&self) -> &'a [Entry] {
+    pub(in crate::config) fn entries(&self) -> &'a [MapEntry] {
         self.entries
     }
 

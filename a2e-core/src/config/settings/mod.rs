@@ -15,7 +15,7 @@ use crate::config::problem::{did_you_mean, is_secret_key};
 use crate::config::settings::walk::{Unknown, Walk, WalkError};
 use crate::config::{PluginConfig, Position, Problem, Severity};
 
-/// What the host tells every plugin besides its settings; a config type need not know these.
+/// Keys that the host gives every plugin besides its settings; a config type need not know them.
 const CONTRACT_KEYS: [&str; 4] = ["name", "type", "audit_log", "session_id"];
 
 /// Decodes the settings of a plugin into its config type.

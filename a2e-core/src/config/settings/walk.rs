@@ -1,4 +1,4 @@
-//! A JSON value as a serde source that knows its path in errors and sees keys that nobody reads.
+//! A JSON value as a serde source that knows its path in errors and notices keys that are not read.
 
 use std::cell::RefCell;
 use std::fmt;

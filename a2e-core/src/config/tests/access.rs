@@ -1,4 +1,4 @@
-//! Who may reach a host, who may write its file, and what is never shown.
+//! Access: to a host, to its file, and to secrets, which are never shown.
 
 use std::os::unix::fs::PermissionsExt;
 

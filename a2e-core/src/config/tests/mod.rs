@@ -1,4 +1,4 @@
-//! What the values of a file become, and what no file may do.
+//! The values of a file after loading, and files that are refused.
 
 mod access;
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::config::*;
 
-pub(super) fn load(text: &str) -> Result<Loaded, ConfigErrors> {
+pub(super) fn load(text: &str) -> Result<LoadedConfig, ConfigErrors> {
     HostConfig::from_str("t.yaml", text, &|key| match key {
         "ZIP" => Some("00501".to_owned()),
         "RETRIES" => Some("3".to_owned()),

@@ -9,7 +9,7 @@ use crate::config::tree::node::{Data, Node, Origin};
 /// Looks up a variable of the environment.
 pub(in crate::config) type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// What a value may grow to; a larger one has no place in a registry.
+/// The longest value after expansion; no registry needs a longer one.
 const MAX_TEXT: usize = 1 << 20;
 
 /// A value whose variable is missing or whose reference is malformed.
@@ -60,7 +60,7 @@ pub(in crate::config) fn expand(
 struct Expanded {
     text: String,
     references: usize,
-    /// Nothing stood beside the reference.
+    /// Whether the value was one reference and nothing else.
     is_whole: bool,
 }
 

@@ -11,7 +11,7 @@ pub struct Position {
     pub column: u32,
 }
 
-/// How a text stood in the file, which decides whether it may also be read as a number.
+/// The notation of a text in the file. It decides whether the text may also be read as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum Origin {
     /// Without quotes and without a reference.
@@ -35,18 +35,18 @@ pub(in crate::config) struct Node {
 #[derive(Clone, Debug)]
 pub(in crate::config) enum Data {
     Null,
-    /// A value that could not be read, which is noted; no further word about it.
+    /// A value that could not be read. The problem is noted already.
     Broken,
     Bool(bool),
     Number(Number),
     Text(String, Origin),
     List(Vec<Node>),
-    Map(Vec<Entry>),
+    Map(Vec<MapEntry>),
 }
 
 /// A key of a map with its value.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct Entry {
+pub(in crate::config) struct MapEntry {
     pub(in crate::config) key: String,
     pub(in crate::config) at: Position,
     pub(in crate::config) node: Node,

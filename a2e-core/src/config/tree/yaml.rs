@@ -8,7 +8,7 @@ use serde_json::Number;
 use serde_saphyr::{Options, Spanned};
 
 use crate::config::Position;
-use crate::config::tree::node::{Data, Entry, Node, Origin};
+use crate::config::tree::node::{Data, MapEntry, Node, Origin};
 
 /// Why the text is no YAML that we read.
 #[derive(Debug)]
@@ -142,7 +142,7 @@ fn place(tree: Spanned<Plain>, text: &str) -> Node {
         Plain::List(list) => Data::List(list.into_iter().map(|item| place(item, text)).collect()),
         Plain::Map(map) => Data::Map(
             map.into_iter()
-                .map(|(key, value)| Entry {
+                .map(|(key, value)| MapEntry {
                     at: position(key.defined),
                     key: key.value,
                     node: place(value, text),
@@ -153,7 +153,7 @@ fn place(tree: Spanned<Plain>, text: &str) -> Node {
     Node { data, at: position(tree.defined) }
 }
 
-/// Quoted texts and blocks start with their sign.
+/// Quoted texts and blocks start with their own sign.
 fn origin(location: serde_saphyr::Location, text: &str) -> Origin {
     let is_quoted =
         source(location, text).is_some_and(|text| text.starts_with(['"', '\'', '|', '>']));

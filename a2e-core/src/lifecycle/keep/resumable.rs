@@ -1,4 +1,4 @@
-//! A session that can be resumed: who may, where it stands, and what is kept of it meanwhile.
+//! A session that can be resumed: its principal, where it stands, and what is kept of it meanwhile.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -139,7 +139,7 @@ impl Resumable {
         }
     }
 
-    /// Whether an attempt that knows so many lines can succeed as things stand.
+    /// Whether an attempt that knows the first `received` lines can succeed as things stand.
     pub(crate) fn may_resume(&self, received: u64, now: Duration) -> bool {
         let live = match &self.stage().place {
             Place::Live(session) => session.upgrade(),
@@ -222,7 +222,7 @@ impl Resumable {
         self.changed.notify_waiters();
     }
 
-    /// Forgets it for good if its time is over; true for the one who does.
+    /// Forgets it for good if its time is over; true for the first call that does.
     pub(crate) fn expire(&self, now: Duration) -> bool {
         let mut stage = self.stage();
         let Place::Parked { until, .. } = &stage.place else { return false };

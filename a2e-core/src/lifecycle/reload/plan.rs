@@ -257,8 +257,9 @@ impl Plugins {
                     }
                 }
                 Step::Replace { old, new } => {
-                    old.endpoint.retire(Some(&new.endpoint));
+                    // Counted first: calls that wait go to the new one at once.
                     PluginStats::add(&new.stats().rebuilds);
+                    old.endpoint.retire(Some(&new.endpoint));
                     self.see_off(old, false);
                     report.rebuilt.push(new.name().to_string());
                     changed.push(Arc::clone(old));

@@ -40,7 +40,7 @@ impl Buckets {
         self.max
     }
 
-    /// The least value that so many per mille do not exceed; up to 3 % too high, and 0 of nothing.
+    /// The least value that `wanted` per mille do not exceed; up to 3 % too high, 0 when empty.
     pub(super) fn per_mille(&self, wanted: u64) -> u64 {
         let rank = (self.count * wanted).div_ceil(1000).max(1);
         let mut seen = 0;

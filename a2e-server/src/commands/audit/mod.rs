@@ -1,4 +1,4 @@
-//! `a2e audit`: what an audit file says, whether it can be trusted, and what it adds up to.
+//! `a2e audit`: shows, checks and summarises audit files.
 
 mod bars;
 mod buckets;

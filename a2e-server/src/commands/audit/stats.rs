@@ -1,4 +1,4 @@
-//! `a2e audit stats`: what happened how often, and how long it took.
+//! `a2e audit stats`: counts and latencies by message type.
 
 #![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
 
@@ -18,7 +18,7 @@ use super::unread;
 use crate::Failure;
 use crate::stdout::{print, print_json};
 
-/// Types come from whoever sends them; beyond so many they are counted together.
+/// Clients choose the types, so they are bounded: further ones are counted together.
 const MAX_TYPES: usize = 1000;
 
 /// Where the types beyond [`MAX_TYPES`] go.
@@ -120,7 +120,7 @@ impl Stats {
         let name = if is_known { record.kind } else { OTHERS.to_owned() };
         let kind = self.types.entry(name).or_default();
         kind.count += 1;
-        // The host knows seven; a file that somebody else wrote may say anything.
+        // The host knows seven outcomes; a foreign file may hold any text.
         let is_known = kind.outcomes.contains_key(&record.outcome) || kind.outcomes.len() < 16;
         let outcome = if is_known { record.outcome } else { "(other)".to_owned() };
         *kind.outcomes.entry(outcome).or_default() += 1;

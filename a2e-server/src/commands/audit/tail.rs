@@ -147,7 +147,7 @@ impl Tail {
         let mut is_ours =
             |file: &PathBuf| matches!(self.is_moved(file), Ok(false)) && file.exists();
         let ours = files.iter().position(&mut is_ours);
-        // Moved elsewhere by an operator: on with the present one.
+        // Moved elsewhere by an operator: go on with the present file.
         let newer = ours.map_or(files.len().saturating_sub(1), |place| place + 1);
         for file in files.iter().skip(newer) {
             *self = Self::open(file)?;
@@ -159,7 +159,7 @@ impl Tail {
     }
 }
 
-/// What people want to see of a record.
+/// The fields of a record that are shown.
 #[derive(Deserialize)]
 struct Shown {
     ts: f64,

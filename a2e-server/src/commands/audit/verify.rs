@@ -19,8 +19,8 @@ use crate::stdout::{print, print_json};
     a2e audit verify audit.jsonl --seal 5f0c…  and that this seal, noted before, is still there\n\n\
     Each record has a checksum and a number. Every 64 KiB or 100 ms a seal fixes the records since the\n\
     last one by a BLAKE3 hash, chained to the seals before. What follows the last seal is held by\n\
-    checksum and number only: whoever can write the file can cut or change it. A chain that was cut at\n\
-    its end, or written anew, is told by a seal that was noted elsewhere: see --seal.")]
+    checksum and number only: a process that can write the file can cut or change it. A seal that was\n\
+    noted elsewhere shows a chain that was cut at its end or written anew: see --seal.")]
 pub(super) struct VerifyArgs {
     /// Audit files; what was rotated away from each (FILE.1, FILE.2 …) is checked before it
     #[arg(value_name = "FILE", required = true)]

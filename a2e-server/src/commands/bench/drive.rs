@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::Failure;
 
-/// What one measurement gave.
+/// The result of one measurement.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Measured {
     pub(super) messages: u64,

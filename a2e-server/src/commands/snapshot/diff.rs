@@ -1,4 +1,4 @@
-//! `a2e snapshot diff`: what changed between two sets of states.
+//! `a2e snapshot diff`: the differences between two sets of states.
 
 use std::collections::BTreeSet;
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-/// Most differences that are told of one state; the rest is counted.
+/// Most differences that are listed for one state; the rest is counted.
 const MOST: usize = 200;
 
 /// One field that is not the same on both sides.

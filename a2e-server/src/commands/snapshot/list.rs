@@ -1,10 +1,10 @@
-//! `a2e snapshot list`: what is saved, and what is wrong with it.
+//! `a2e snapshot list`: the saved states and their problems.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use a2e_core::protocol::PluginName;
-use a2e_core::snapshot::{Kept, SnapshotStore, StateKey};
+use a2e_core::snapshot::{SavedGeneration, SnapshotStore, StateKey};
 use a2e_core::{Clock, SystemClock};
 use clap::Args;
 use serde::Serialize;
@@ -61,7 +61,7 @@ pub(super) fn run(args: &ListArgs) -> Result<(), Failure> {
     } else {
         let place = args.store.needed()?;
         let store = existing(&place)?;
-        // Where the system has no such locks, nobody knows.
+        // Unknown where the system has no such locks.
         let is_live = place.alone().ok().map(|alone| alone.is_none());
         (place.path().display().to_string(), store, is_live)
     };
@@ -93,7 +93,7 @@ fn listed(store: &Arc<dyn SnapshotStore>, key: &StateKey) -> Vec<Listed> {
         Ok(kept) => kept,
         Err(error) => return vec![one(None, None, None, Some(error.message().to_owned()))],
     };
-    let listed = |Kept { generation, saved, state }: Kept| {
+    let listed = |SavedGeneration { generation, saved, state }: SavedGeneration| {
         let (about, problem) = match &state {
             Ok(state) => (Some(About::of(state)), None),
             Err(problem) => (None, Some(problem.clone())),

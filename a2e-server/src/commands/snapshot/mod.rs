@@ -56,7 +56,7 @@ struct StoreArgs {
 impl StoreArgs {
     /// Where the store is; none was named: `None`.
     fn place(&self) -> Result<Option<Place>, Failure> {
-        // What stands on the command line beats the environment.
+        // The command line beats the environment.
         if let Some(path) = &self.store {
             return Place::find(path).map(Some).map_err(|error| Failure::refused(error.message()));
         }
@@ -111,7 +111,7 @@ impl std::fmt::Display for About {
     }
 }
 
-/// The code 1 of a command that has found something and has said it.
+/// Exit code 1 of a command that has printed what it found.
 fn found(anything: bool) -> Result<(), Failure> {
     if anything { Err(Failure::silent()) } else { Ok(()) }
 }

@@ -32,7 +32,7 @@ fn served() -> (Place, String) {
     (place, file)
 }
 
-/// A log of so many records in files of 20 kB; the oldest ones may be gone.
+/// A log of this many records in files of 20 kB; the oldest ones may be gone.
 fn rotated(records: u64) -> (Place, PathBuf) {
     let place = Place::new();
     let path = place.path("audit.jsonl");

@@ -189,7 +189,7 @@ impl Host {
         }
     }
 
-    /// Waits until it listens at so many addresses, and gives them.
+    /// Waits until it listens at this many addresses, and gives them.
     pub(crate) fn addresses(&self, count: usize) -> Vec<String> {
         let start = now();
         loop {

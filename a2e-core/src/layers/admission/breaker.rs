@@ -1,19 +1,12 @@
-//! When a plugin that keeps failing gets no calls for a while (R33), and when it is built anew or
-//! taken out (R31). Pure: the time is a parameter.
+//! When a plugin that keeps failing gets no calls for a while (R33). Pure: the time is a parameter.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::Admission;
+use super::BreakerState;
+use super::window::Window;
 
 /// This many failures one after another open the breaker.
 const IN_A_ROW: u32 = 5;
-
-/// This many failures of the last [`WINDOW_CALLS`] calls within [`WINDOW`] open it, too.
-const WINDOW_FAILURES: usize = 10;
-const WINDOW_CALLS: usize = 20;
-const WINDOW: Duration = Duration::from_secs(10);
 
 /// How long it stays open at first, and at most.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -33,59 +26,16 @@ pub(super) enum Admit {
     Wait(Duration),
 }
 
-/// Where a breaker stands, for status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum BreakerState {
-    /// Calls go to the plugin.
-    #[default]
-    Closed,
-    /// They do not.
-    Open,
-    /// One call tries whether it is well again.
-    Probing,
-}
-
-impl BreakerState {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::Probing => "probing",
-        }
-    }
-}
-
 /// Failures of one plugin instance: panics, crashes, and time-outs at its own deadlines.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     phase: Phase,
     in_a_row: u32,
-    /// How the last calls ended, oldest first: when, and whether well.
-    recent: VecDeque<(Duration, bool)>,
+    recent: Window,
     /// How long it was open the last time; zero after it closed.
     waited: Duration,
     pub(crate) opened: u64,
     probes: u64,
-}
-
-/// The right to try one call. One that is dropped without a verdict (its client left, its queue was
-/// full) lets the next call try.
-#[derive(Debug)]
-pub(crate) struct Probe {
-    admission: Arc<Admission>,
-    number: u64,
-}
-
-impl Probe {
-    pub(super) fn new(admission: &Arc<Admission>, number: u64) -> Self {
-        Self { admission: Arc::clone(admission), number }
-    }
-}
-
-impl Drop for Probe {
-    fn drop(&mut self) {
-        self.admission.give_up_probe(self.number);
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,12 +90,10 @@ impl Breaker {
 
     /// A call failed; true when that opened the breaker.
     pub(crate) fn failed(&mut self, now: Duration) -> bool {
-        self.note(now, false);
+        self.recent.note(now, false);
         self.in_a_row += 1;
-        let bad = self.recent.iter().filter(|(_, is_well)| !is_well).count();
-        let is_half = self.recent.len() >= WINDOW_CALLS && bad >= WINDOW_FAILURES;
         let opens = match self.phase {
-            Phase::Closed => self.in_a_row >= IN_A_ROW || is_half,
+            Phase::Closed => self.in_a_row >= IN_A_ROW || self.recent.is_half_bad(),
             Phase::Probing { .. } => true,
             // A call from before it opened.
             Phase::Open { .. } => false,
@@ -170,67 +118,8 @@ impl Breaker {
             *self = Self { opened: self.opened, probes: self.probes, ..Self::default() };
             return true;
         }
-        self.note(now, true);
-        if self.recent.iter().all(|(_, is_well)| *is_well) {
-            self.recent.clear();
-        }
+        self.recent.note(now, true);
         false
-    }
-
-    fn note(&mut self, now: Duration, is_well: bool) {
-        self.recent.push_back((now, is_well));
-        let too_old = |at: Duration| now.saturating_sub(at) > WINDOW;
-        while self.recent.len() > WINDOW_CALLS
-            || self.recent.front().is_some_and(|it| too_old(it.0))
-        {
-            self.recent.pop_front();
-        }
-    }
-}
-
-/// So many panics within [`PANIC_WINDOW`] have a plugin built anew.
-const PANICS: usize = 3;
-const PANIC_WINDOW: Duration = Duration::from_mins(1);
-
-/// A plugin that was built anew within this time and panics on is taken out of service.
-const SECOND_CHANCE: Duration = Duration::from_mins(10);
-
-/// What is to be done after a panic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Remedy {
-    Nothing,
-    /// Tear it down, build it, restore it from the last snapshot.
-    Rebuild,
-    /// It was rebuilt and it goes on: out of service.
-    Quarantine,
-}
-
-/// The panics of a plugin, over all its instances.
-#[derive(Debug, Default)]
-pub(crate) struct Panics {
-    recent: VecDeque<Duration>,
-    rebuilt: Option<Duration>,
-}
-
-impl Panics {
-    pub(crate) fn panicked(&mut self, now: Duration) -> Remedy {
-        self.recent.retain(|at| now.saturating_sub(*at) <= PANIC_WINDOW);
-        self.recent.push_back(now);
-        if self.recent.len() < PANICS {
-            return Remedy::Nothing;
-        }
-        self.remedy(now)
-    }
-
-    /// The plugin says itself that its state is not to be trusted.
-    pub(crate) fn remedy(&mut self, now: Duration) -> Remedy {
-        self.recent.clear();
-        let is_second = self.rebuilt.is_some_and(|at| now.saturating_sub(at) <= SECOND_CHANCE);
-        if is_second {
-            return Remedy::Quarantine;
-        }
-        self.rebuilt = Some(now);
-        Remedy::Rebuild
     }
 }
 
@@ -337,22 +226,5 @@ mod tests {
             breaker.went_well(MS * call * 10);
         }
         assert!(breaker.is_at_rest());
-    }
-
-    #[test]
-    fn r31_three_panics_rebuild_and_three_more_quarantine() {
-        use Remedy::{Nothing, Quarantine, Rebuild};
-        let cases: [(&[u64], &[Remedy]); 4] = [
-            (&[0, 1, 2], &[Nothing, Nothing, Rebuild]),
-            (&[0, 50, 100, 101], &[Nothing, Nothing, Nothing, Rebuild]),
-            (&[0, 1, 2, 3, 4, 5], &[Nothing, Nothing, Rebuild, Nothing, Nothing, Quarantine]),
-            (&[0, 1, 2, 700, 701, 702], &[Nothing, Nothing, Rebuild, Nothing, Nothing, Rebuild]),
-        ];
-        for (at, expected) in cases {
-            let mut panics = Panics::default();
-            let remedies: Vec<Remedy> =
-                at.iter().map(|at| panics.panicked(Duration::from_secs(*at))).collect();
-            assert_eq!(remedies, expected, "{at:?}");
-        }
     }
 }

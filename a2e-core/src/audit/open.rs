@@ -1,4 +1,4 @@
-//! Which file an audit log gets: the configured one, or one beside it; and what stands there already.
+//! Opens the file of an audit log, the configured one or one beside it, and reads its existing records.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -16,20 +16,20 @@ const TAIL: u64 = 16 * 1024 * 1024;
 /// How many names beside a taken path are tried, before the log gives up.
 const MAX_BESIDE: u32 = 1000;
 
-/// What was found when the file was opened.
+/// The state of the existing files when the log was opened.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct Existing {
     /// The first `seq` to give.
     pub(super) next_seq: u64,
-    /// What stands behind the last seal; none where nothing is sealed.
+    /// The lines behind the last seal; none where nothing is sealed.
     pub(super) block: Option<Block>,
-    /// What was wrong, for people.
+    /// Their problems, for people.
     pub(super) problems: Vec<String>,
 }
 
 impl AuditFile {
     /// Opens the configured path, or, when a live host holds it, one beside it.
-    pub(super) fn open(config: &AuditConfig) -> io::Result<(Self, Found)> {
+    pub(super) fn open(config: &AuditConfig) -> io::Result<(Self, Existing)> {
         let path = &config.path;
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs::create_dir_all(parent)?;
@@ -48,14 +48,14 @@ impl AuditFile {
     }
 
     /// A device such as `/dev/null`: no lock, no rotation, nothing to read back.
-    fn open_device(path: &Path) -> io::Result<(Self, Found)> {
+    fn open_device(path: &Path) -> io::Result<(Self, Existing)> {
         let file = OpenOptions::new().append(true).open(path)?;
         let config = AuditConfig { max_bytes: 0, ..AuditConfig::new(path) };
-        let found = Found { next_seq: 1, block: None, problems: Vec::new() };
+        let found = Existing { next_seq: 1, block: None, problems: Vec::new() };
         Ok((Self::new(file, path.to_owned(), 0, &config), found))
     }
 
-    fn open_own(config: &AuditConfig, lock: PathLock) -> io::Result<(Self, Found)> {
+    fn open_own(config: &AuditConfig, lock: PathLock) -> io::Result<(Self, Existing)> {
         let path = &config.path;
         let mut scan = Scan::default();
         let mut unread = None;
@@ -72,7 +72,7 @@ impl AuditFile {
             other => other?,
         }
         let block = Some(scan.block());
-        let mut found = Found { next_seq: scan.next_seq(), block, problems: problems_in(&scan) };
+        let mut found = Existing { next_seq: scan.next_seq(), block, problems: problems_in(&scan) };
         found.problems.extend(unread);
         let file = append_options().create(true).open(path)?;
         if let Some(torn) = scan.torn_tail.filter(|torn| torn.path == *path) {
@@ -86,7 +86,7 @@ impl AuditFile {
 
     /// A new file `<path>.<pid>`. It is created, never continued, so it needs no lock; a name that
     /// is there already, or that rotation could give to another file, gets a further number.
-    fn open_beside(config: &AuditConfig) -> io::Result<(Self, Found)> {
+    fn open_beside(config: &AuditConfig) -> io::Result<(Self, Existing)> {
         let pid = std::process::id();
         let plain = Some(rotated(&config.path, pid)).filter(|_| pid > config.backup_count);
         let numbered =
@@ -95,7 +95,7 @@ impl AuditFile {
             match append_options().create_new(true).open(&path) {
                 Ok(file) => {
                     let block = Some(Block::after(Digest::NONE));
-                    let found = Found { next_seq: 1, block, problems: Vec::new() };
+                    let found = Existing { next_seq: 1, block, problems: Vec::new() };
                     return Ok((Self::new(file, path, 0, config).beside(), found));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -106,7 +106,7 @@ impl AuditFile {
     }
 }
 
-/// How many rotated files reach back to the last seal: what stands behind it is sealed next. At least
+/// How many rotated files reach back to the last seal: the lines behind it are sealed next. At least
 /// one, for its last `seq`; together at most [`TAIL`] bytes, without a seal in them.
 fn back_to_a_seal(path: &Path, backups: u32) -> u32 {
     let mut bytes = 0;

@@ -1,0 +1,7 @@
+//! Stands for the wire types.
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ErrorCode {
+    Overloaded,
+    Unavailable,
+}
