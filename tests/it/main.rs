@@ -16,6 +16,7 @@ mod plugins;
 mod probe;
 mod process;
 mod registry;
+mod seams;
 mod support;
 mod tidy;
 mod wire;

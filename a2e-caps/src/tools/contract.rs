@@ -58,13 +58,11 @@ pub use super::protocol::{
 /// A tool whose name is taken is refused and logged, never shadowed. Arguments are checked against
 /// `input_parameters` before a tool sees them. A panic is caught, the call gets `internal_error`.
 pub trait ToolProvider: Send + Sync + 'static {
-    /// What it offers now. Called on the reader: a copy of what is known, no I/O and no wait.
+    /// What it offers now: a copy of what is known, no I/O and no wait. Asked whenever contributions
+    /// change; a provider whose list is another than before says so with
+    /// [`Host::contribution_changed`](a2e_core::plugin::Host::contribution_changed). A list or call that
+    /// comes after that sees the new list.
     fn tools(&self) -> Vec<ToolDefinition>;
-
-    /// Rises when [`tools`](Self::tools) gives another list than before. Asked at every call.
-    fn generation(&self) -> u64 {
-        0
-    }
 
     /// Tools that exist and are not offered, each with the error that a call of it gets.
     fn withheld(&self) -> Vec<(String, Error)> {

@@ -4,7 +4,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin, Run};
 use a2e_core::request::Call;
@@ -23,10 +22,8 @@ const INLINE_TOOLS: usize = 64;
 /// Bytes of the envelope and of the other fields of a result beside `data`, at most.
 const RESULT_MARGIN: usize = 64 * 1024;
 
-/// How often a plugin checks for changed tools while none is listed or called.
-const REFRESH: Duration = Duration::from_secs(1);
-
 /// Serves its own tools and, when it has the highest priority, those that other plugins contribute.
+#[derive(Clone)]
 pub struct ToolPlugin {
     catalogs: Arc<Catalogs>,
     host: Host,
@@ -52,7 +49,12 @@ impl ToolPlugin {
 
     #[allow(clippy::unnecessary_wraps, reason = "the shape of a handler")]
     fn list(&self, request: ToolListRequest, _call: &Call) -> Answer<ToolListResponse> {
-        let catalog = self.catalogs.current();
+        let Some(catalog) = self.catalogs.current() else {
+            let catalogs = Arc::clone(&self.catalogs);
+            return Ok(Outcome::on_future(async move {
+                Ok(listed(&*catalogs.awaited().await?, &request).into())
+            }));
+        };
         if catalog.tools.len() <= INLINE_TOOLS {
             return Ok(listed(&catalog, &request).into());
         }
@@ -60,20 +62,14 @@ impl ToolPlugin {
     }
 
     fn call(&self, request: ToolCallRequest, call: &Call) -> Answer<ToolCallResponse> {
-        let catalog = self.catalogs.current();
+        let Some(catalog) = self.catalogs.current() else {
+            return Ok(Outcome::on_future(self.clone().call_awaited(request, call.clone())));
+        };
         let Some(entry) = catalog.find(&request.tool_name) else {
             return missing(&catalog, &request.tool_name);
         };
-        if !request.streaming {
-            call.mute();
-        }
-        let job = Job {
-            entry: Arc::clone(entry),
-            context: ToolCall::new(Arc::clone(&entry.name), request.arguments, call.clone()),
-            clock: Arc::clone(self.host.clock()),
-            max_result_bytes: self.max_result_bytes,
-        };
-        match entry.run {
+        let job = self.job(entry, request, call);
+        match job.entry.run {
             Run::Inline => job.run().map_err(result::failure).map(Into::into),
             Run::Pool => {
                 Ok(Outcome::on_pool(move |_| job.run().map_err(result::failure).map(Into::into)))
@@ -86,6 +82,35 @@ impl ToolPlugin {
             })),
         }
     }
+
+    /// A call that came before the catalog has followed a change: rare and short, but its reader must
+    /// not wait for it.
+    async fn call_awaited(self, request: ToolCallRequest, call: Call) -> Answer<ToolCallResponse> {
+        let catalog = self.catalogs.awaited().await?;
+        let Some(entry) = catalog.find(&request.tool_name) else {
+            return missing(&catalog, &request.tool_name);
+        };
+        let job = self.job(entry, request, &call);
+        let ran = if job.entry.run == Run::Future {
+            job.run_async().await
+        } else {
+            let thread = tokio::task::spawn_blocking(move || job.run()).await;
+            thread.unwrap_or_else(|error| Err(Error::internal(error.to_string())))
+        };
+        ran.map_err(result::failure).map(Into::into)
+    }
+
+    fn job(&self, entry: &Arc<Entry>, request: ToolCallRequest, call: &Call) -> Job {
+        if !request.streaming {
+            call.mute();
+        }
+        Job {
+            entry: Arc::clone(entry),
+            context: ToolCall::new(Arc::clone(&entry.name), request.arguments, call.clone()),
+            clock: Arc::clone(self.host.clock()),
+            max_result_bytes: self.max_result_bytes,
+        }
+    }
 }
 
 impl Plugin for ToolPlugin {
@@ -94,15 +119,8 @@ impl Plugin for ToolPlugin {
         on.inline(Self::call);
     }
 
-    fn start(&self, host: &Host) -> Result<()> {
-        let catalogs = Arc::clone(&self.catalogs);
-        host.spawn(async move {
-            loop {
-                tokio::time::sleep(REFRESH).await;
-                catalogs.current();
-            }
-        });
-        self.catalogs.announce()
+    fn start(&self, _: &Host) -> Result<()> {
+        self.catalogs.start()
     }
 
     fn notes(&self) -> Vec<String> {

@@ -131,8 +131,11 @@ impl NewViews {
 impl Plugins {
     /// Puts plugins and their views in force, in one step.
     pub(super) fn install(&self, views: NewViews, slots: Vec<Arc<PluginSlot>>) {
-        let _turn = self.set.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = self.set.installing.lock().unwrap_or_else(PoisonError::into_inner);
         self.set_views(views, slots);
+        drop(turn);
+        // What consumers make of contributions depends on which plugins serve, too.
+        self.services.contributions.touch();
     }
 
     /// Builds the views of the plugins in force again: what they handle or intercept has changed.

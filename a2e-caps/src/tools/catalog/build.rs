@@ -28,8 +28,6 @@ pub(super) struct Builder<'a> {
 impl<'a> Builder<'a> {
     pub(super) fn new(host: &'a Host, approvals: &'a Approvals, logged: &'a [String]) -> Self {
         let catalog = Catalog {
-            generation: host.contribution_generation(),
-            providers: Vec::new(),
             tools: Vec::new(),
             by_name: HashMap::new(),
             withheld: HashMap::new(),
@@ -80,12 +78,11 @@ impl<'a> Builder<'a> {
             let tools = provider.tools();
             let tools = tools.into_iter().map(|tool| (provider.run(&tool.name), tool));
             let tools: Vec<(Run, ToolDefinition)> = tools.collect();
-            (provider.generation(), tools, provider.withheld())
+            (tools, provider.withheld())
         };
-        let Ok((generation, tools, withheld)) = catch_unwind(AssertUnwindSafe(ask)) else {
+        let Ok((tools, withheld)) = catch_unwind(AssertUnwindSafe(ask)) else {
             return self.refuse("*", owner, "its provider panicked when asked what it offers");
         };
-        self.catalog.providers.push((Arc::clone(provider), generation));
         for (run, tool) in tools {
             let name: Arc<str> = tool.name.as_str().into();
             match clean::definition(tool) {

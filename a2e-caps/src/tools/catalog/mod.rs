@@ -5,14 +5,14 @@ mod clean;
 mod pins;
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use a2e_core::plugin::{Host, Run};
 use a2e_core::protocol::{ErrorCode, PluginName};
 use a2e_core::{Error, Result};
 use serde::Serialize;
+use tokio::sync::watch;
 
 use self::build::Builder;
 pub(super) use self::pins::Approvals;
@@ -23,9 +23,6 @@ use super::protocol::ToolDefinition;
 
 /// Most tools of one plugin; one more is refused and logged (R20).
 const MAX_TOOLS: usize = 4096;
-
-/// Attempts to store a catalog that another thread made meanwhile, too.
-const MAX_RACES: usize = 3;
 
 /// The mark of a tools plugin that collects what others contribute. Of all that serve, the one of
 /// the highest priority does it; the names of every one's own tools are taken.
@@ -49,9 +46,6 @@ pub(super) struct Entry {
 
 /// The tools at one moment; never changed, only replaced.
 pub(super) struct Catalog {
-    generation: u64,
-    /// The generation of each provider at that moment.
-    providers: Vec<(Arc<dyn ToolProvider>, u64)>,
     /// In the order of lists.
     pub(super) tools: Vec<Arc<Entry>>,
     by_name: HashMap<String, Arc<Entry>>,
@@ -74,30 +68,31 @@ impl Catalog {
         self.withheld.get(name)
     }
 
-    fn is_current(&self, host: &Host) -> bool {
-        self.generation == host.contribution_generation()
-            && self.providers.iter().all(|(provider, seen)| {
-                // A provider that panics here is asked again for its list, and then left out.
-                let now = catch_unwind(AssertUnwindSafe(|| provider.generation()));
-                now.is_ok_and(|now| now == *seen)
-            })
-    }
-
     fn has_same_tools(&self, other: &Self) -> bool {
         self.tools.len() == other.tools.len()
             && self.tools.iter().zip(&other.tools).all(|(a, b)| a.definition == b.definition)
     }
 }
 
-/// Keeps the catalog of a plugin, and makes a new one when something has changed.
+/// Keeps the catalog of a plugin. A task of the plugin makes a new one when contributions have changed;
+/// nothing else does, so no reader of a session asks providers.
 pub(super) struct Catalogs {
     host: Host,
     own: Vec<Arc<dyn ToolProvider>>,
     approvals: Approvals,
+    mark: Arc<Collector>,
     /// Whether sessions know the tools of an instance before this one.
     is_successor: AtomicBool,
-    /// Guards the pointer to the last one; held to copy or replace it.
-    last: Mutex<Option<Arc<Catalog>>>,
+    last: watch::Sender<Looked>,
+}
+
+/// What the task saw when it looked last.
+#[derive(Default)]
+struct Looked {
+    /// Of contributions, when it began to look.
+    generation: u64,
+    /// None before the plugin serves.
+    catalog: Option<Arc<Catalog>>,
 }
 
 /// `tool/changed/push`: the tools of this host are others than before.
@@ -108,64 +103,85 @@ struct Changed {
 
 impl Catalogs {
     pub(super) fn new(host: &Host, own: Vec<Arc<dyn ToolProvider>>, approvals: Approvals) -> Self {
-        let is_successor = AtomicBool::new(false);
-        Self { host: host.clone(), own, approvals, is_successor, last: Mutex::new(None) }
+        let tools = own.iter().flat_map(|provider| provider.tools());
+        let own_names = tools.map(|tool| tool.name).collect();
+        let mark = Arc::new(Collector { own_names, seen: approvals.seen() });
+        let (is_successor, last) = (AtomicBool::new(false), watch::Sender::default());
+        Self { host: host.clone(), own, approvals, mark, is_successor, last }
     }
 
-    /// Makes this plugin known to the other tools plugins, and takes over from an instance before.
-    pub(super) fn announce(&self) -> Result<()> {
-        let tools = self.own.iter().flat_map(|provider| provider.tools());
-        let own_names = tools.map(|tool| tool.name).collect();
-        let collector = Collector { own_names, seen: self.approvals.seen() };
+    /// Makes this plugin known to the other tools plugins, takes over from an instance before, and
+    /// follows what is contributed from now on.
+    pub(super) fn start(self: &Arc<Self>) -> Result<()> {
         let marks = self.host.contributions::<Collector>();
         if let Some(before) = marks.iter().find(|mark| mark.owner == *self.host.plugin()) {
             self.approvals.inherit(&before.item.seen);
             self.is_successor.store(true, Ordering::Relaxed);
         }
-        self.host.contribute(self.host.plugin().as_str(), Arc::new(collector))?.keep();
+        let mut changes = self.host.watch_contributions();
+        self.host.contribute(self.host.plugin().as_str(), Arc::clone(&self.mark))?.keep();
+        let catalogs = Arc::clone(self);
+        self.host.spawn(async move {
+            loop {
+                changes.mark_unchanged();
+                catalogs.rebuild();
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
         Ok(())
     }
 
     /// What is not offered as it was given, a line each, as of the last look.
     pub(super) fn notes(&self) -> Vec<String> {
-        self.lock().as_ref().map(|catalog| catalog.refused.clone()).unwrap_or_default()
+        let catalog = self.last.borrow().catalog.clone();
+        catalog.map(|catalog| catalog.refused.clone()).unwrap_or_default()
     }
 
-    /// The catalog as of now. When its tools are others than before, every session is told.
-    pub(super) fn current(&self) -> Arc<Catalog> {
-        let mut races = 0;
-        loop {
-            let last = self.lock().clone();
-            if let Some(catalog) = last.as_ref().filter(|it| it.is_current(&self.host)) {
-                return Arc::clone(catalog);
-            }
-            let refused = last.as_ref().map(|it| it.refused.as_slice()).unwrap_or_default();
-            // Plugins are asked here, so no lock is held.
-            let built = Builder::new(&self.host, &self.approvals, refused).build(&self.own);
-            let catalog = Arc::new(built);
-            if self.replace(last.as_ref(), &catalog, races >= MAX_RACES) {
-                match last {
-                    Some(last) if !last.has_same_tools(&catalog) => self.tell(),
-                    Some(_) => {}
-                    None => self.first(&catalog),
-                }
-                return catalog;
-            }
-            races += 1;
+    /// The catalog of what is contributed now, where it is made already.
+    pub(super) fn current(&self) -> Option<Arc<Catalog>> {
+        let now = self.host.contribution_generation();
+        let last = self.last.borrow();
+        last.catalog.as_ref().filter(|_| last.generation >= now).cloned()
+    }
+
+    /// As [`current`](Self::current), but waits for it.
+    pub(super) async fn awaited(&self) -> Result<Arc<Catalog>> {
+        let now = self.host.contribution_generation();
+        let mut last = self.last.subscribe();
+        let made = last.wait_for(|it| it.generation >= now && it.catalog.is_some()).await;
+        let made = made.ok().and_then(|it| it.catalog.clone());
+        made.ok_or_else(|| Error::new(ErrorCode::Unavailable, "the plugin has ended"))
+    }
+
+    /// Makes a catalog while the plugin serves. When its tools are others than before, every session is
+    /// told.
+    fn rebuild(&self) {
+        let generation = self.host.contribution_generation();
+        let last = self.last.borrow().catalog.clone();
+        if !self.serves() {
+            // The last calls of an instance that was replaced find what it had.
+            self.last.send_replace(Looked { generation, catalog: last });
+            return;
+        }
+        let refused = last.as_ref().map(|it| it.refused.as_slice()).unwrap_or_default();
+        // Plugins are asked here, so no lock is held.
+        let built = Builder::new(&self.host, &self.approvals, refused).build(&self.own);
+        let catalog = Arc::new(built);
+        self.last.send_replace(Looked { generation, catalog: Some(Arc::clone(&catalog)) });
+        match last {
+            Some(last) if !last.has_same_tools(&catalog) => self.tell(),
+            Some(_) => {}
+            None => self.first(&catalog),
         }
     }
 
-    /// Stores a catalog where the last one still is; false when another thread was faster.
-    fn replace(&self, last: Option<&Arc<Catalog>>, new: &Arc<Catalog>, is_forced: bool) -> bool {
-        let mut stored = self.lock();
-        let is_same = match (stored.as_ref(), last) {
-            (Some(stored), Some(last)) => Arc::ptr_eq(stored, last),
-            (stored, last) => stored.is_none() && last.is_none(),
-        };
-        if is_same || is_forced {
-            *stored = Some(Arc::clone(new));
-        }
-        is_same || is_forced
+    /// Whether this instance is the one that takes the plugin's calls.
+    fn serves(&self) -> bool {
+        let marks = self.host.contributions::<Collector>();
+        marks.iter().any(|mark| Arc::ptr_eq(&mark.item, &self.mark))
+            && self.host.plugins_of("tools").contains(self.host.plugin())
     }
 
     fn first(&self, catalog: &Catalog) {
@@ -178,10 +194,6 @@ impl Catalogs {
     fn tell(&self) {
         let generation = self.host.contribution_generation();
         self.host.push_users("tool/changed/push", &Changed { generation });
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Catalog>>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,5 @@
 //! Definitions of tools are served as they were approved (R39), and changes are told.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use a2e_core::config::{HostConfig, PluginConfig};
@@ -24,7 +23,7 @@ struct ChameleonConfig {
 
 struct Colours {
     tools: Mutex<Vec<(String, String)>>,
-    generation: AtomicU64,
+    host: Host,
 }
 
 impl Plugin for Chameleon {
@@ -42,9 +41,9 @@ register_plugin!(
     cls = "test.Chameleon",
     capability = "test",
     config = ChameleonConfig,
-    build = |config: ChameleonConfig, _: &Host| {
+    build = |config: ChameleonConfig, host: &Host| {
         let tools = Mutex::new(config.tools);
-        Ok(Chameleon(Arc::new(Colours { tools, generation: AtomicU64::new(0) })))
+        Ok(Chameleon(Arc::new(Colours { tools, host: host.clone() })))
     },
 );
 
@@ -52,10 +51,6 @@ impl ToolProvider for Colours {
     fn tools(&self) -> Vec<ToolDefinition> {
         let tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
         tools.iter().map(|(name, about)| ToolDefinition::new(name, about)).collect()
-    }
-
-    fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Relaxed)
     }
 
     fn call(&self, call: ToolCall) -> Result<ToolOutput> {
@@ -67,7 +62,7 @@ impl ToolProvider for Colours {
         let Arguments { tools } = call.decode()?;
         if let Some(tools) = tools {
             *self.tools.lock().unwrap_or_else(PoisonError::into_inner) = tools;
-            self.generation.fetch_add(1, Ordering::Relaxed);
+            self.host.contribution_changed();
         }
         ToolOutput::of(call.tool())
     }

@@ -1,7 +1,7 @@
 //! Tools that other plugins contribute: the plugin that collects them, names, panics, changes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use a2e_core::config::{HostConfig, PluginConfig};
@@ -30,7 +30,8 @@ impl Plugin for Toolbox {
     fn handlers(_on: &mut Handlers<Self>) {}
 
     fn start(&self, host: &Host) -> Result<()> {
-        let provider = Provider { names: self.names.clone(), generation: AtomicU64::new(0) };
+        let (names, host_of) = (self.names.clone(), host.clone());
+        let provider = Provider { names, has_grown: AtomicBool::new(false), host: host_of };
         host.contribute::<dyn ToolProvider>(host.plugin().as_str(), Arc::new(provider))?.keep();
         Ok(())
     }
@@ -46,7 +47,8 @@ register_plugin!(
 
 struct Provider {
     names: Vec<String>,
-    generation: AtomicU64,
+    has_grown: AtomicBool,
+    host: Host,
 }
 
 impl ToolProvider for Provider {
@@ -55,14 +57,10 @@ impl ToolProvider for Provider {
         let number = ToolParameter::optional("n", "integer", "");
         let define = |name: &String| ToolDefinition::new(name, "").input(number.clone());
         let mut tools: Vec<_> = self.names.iter().map(define).collect();
-        if self.generation.load(Ordering::Relaxed) > 0 {
+        if self.has_grown.load(Ordering::Relaxed) {
             tools.push(ToolDefinition::new("grown", ""));
         }
         tools
-    }
-
-    fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Relaxed)
     }
 
     fn run(&self, tool: &str) -> Run {
@@ -89,7 +87,8 @@ impl ToolProvider for Provider {
                 Err(Error::runtime("cancelled"))
             }
             "grow" => {
-                self.generation.fetch_add(1, Ordering::Relaxed);
+                self.has_grown.store(true, Ordering::Relaxed);
+                self.host.contribution_changed();
                 ToolOutput::of("done")
             }
             other => ToolOutput::of(other),
