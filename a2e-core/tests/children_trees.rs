@@ -142,13 +142,13 @@ async fn r35_a_lost_guard_is_noticed_and_its_tree_is_killed_and_reaped() {
 #[tokio::test]
 async fn r35_a_guard_that_is_lost_while_it_ends_its_tree_leaves_nothing_either() {
     let supervisor = supervisor();
-    for _ in 0..10 {
+    for _ in 0..3 {
         let token = token();
         let script = format!(
-            "i=0; while [ $i -lt 40 ]; do setsid sleep {token} & i=$((i+1)); done; read line; exit 6"
+            "i=0; while [ $i -lt 20 ]; do setsid sleep {token} & i=$((i+1)); done; read line; exit 6"
         );
         let mut child = supervisor.spawn(sh(&script)).await.unwrap();
-        until(10 * SECOND, "all sleep", || sleepers(&token).len() == 40).await;
+        until(10 * SECOND, "all sleep", || sleepers(&token).len() == 20).await;
         let guard = guard_of(&child);
         let sleepers = sleepers(&token);
         drop(child.stdin.take());

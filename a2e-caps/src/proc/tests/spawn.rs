@@ -138,11 +138,13 @@ async fn r36_a_process_gets_its_folder_and_no_more_of_the_environment_than_is_na
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r36_a_path_in_the_message_does_not_choose_the_program() {
-    use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let fake = folder.path().join("ls");
-    std::fs::write(&fake, "#!/bin/sh\necho fake\n").unwrap();
-    std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // A shell writes it: a descriptor of this process would be in the hands of what another test is
+    // forking meanwhile, and no file that is open for writing can be run.
+    let script = "printf '#!/bin/sh\\necho fake\\n' > \"$0\" && chmod 755 \"$0\"";
+    let written = std::process::Command::new("sh").args(["-c", script]).arg(&fake).status();
+    assert!(written.unwrap().success());
     let host = host().await;
     let mut session = host.session();
     let env = json!({ "PATH": folder.path() });
