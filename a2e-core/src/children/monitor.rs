@@ -219,12 +219,11 @@ impl Monitor {
         let process = &mut self.forked.process;
         let end = Instant::now() + KILL_BOUND;
         let end = course.deadline.map_or(end, |deadline| deadline.min(end));
-        let status = match timeout_at(end, process.wait()).await {
-            Ok(status) => status,
-            Err(_) => {
-                process.start_kill().ok();
-                process.wait().await
-            }
+        let status = if let Ok(status) = timeout_at(end, process.wait()).await {
+            status
+        } else {
+            process.start_kill().ok();
+            process.wait().await
         };
         status.map_or(true, |status| status.signal().is_some())
     }
