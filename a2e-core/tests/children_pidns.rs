@@ -3,12 +3,13 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::print_stderr,
+    clippy::expect_used,
     clippy::wildcard_imports,
     reason = "these are tests"
 )]
 
 mod guarded_host;
+mod skipped;
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -21,13 +22,14 @@ use a2e_core::children::{Command, Exit, Holding, Isolation, Supervisor, Supervis
 use guarded_host::*;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use skipped::skipped;
 use tokio::time::timeout;
 
 /// A supervisor, where this machine allows PID namespaces; else says why the test is skipped.
 fn able() -> Option<Arc<Supervisor>> {
     let supervisor = supervisor();
     if let Some(why) = supervisor.pidns_refusal() {
-        eprintln!("skipped: {why}");
+        skipped(&why.to_string());
         return None;
     }
     Some(supervisor)
@@ -228,7 +230,7 @@ async fn an_ordinary_user_has_namespaces_too() {
     };
     let probe = as_nobody(&["__guard", "0", "--probe"]).output().unwrap();
     if !probe.status.success() {
-        eprintln!("skipped: {}", String::from_utf8_lossy(&probe.stderr));
+        skipped(&String::from_utf8_lossy(&probe.stderr));
         return;
     }
     let token = token();

@@ -13,7 +13,7 @@ use crate::{at, folder, open, write};
 fn r53_a_full_device_is_counted_and_harms_nobody() {
     let path = Path::new("/dev/full");
     if !path.exists() {
-        println!("skipped: no /dev/full here");
+        crate::skipped::skipped("no /dev/full here");
         return;
     }
     let log = open(path);
@@ -109,7 +109,7 @@ fn r53_a_full_disk_leaves_whole_lines_and_a_gap_record() {
     command.env("A2E_AUDIT_BALLAST", folder.path().join("ballast"));
     let is_allowed = Command::new("unshare").args(["-m", "true"]).status();
     if !is_allowed.is_ok_and(|status| status.success()) {
-        println!("skipped: no mount namespace for this user");
+        crate::skipped::skipped("no mount namespace for this user");
         return;
     }
     let output = command.output().unwrap();

@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::expect_used,
     reason = "a test may panic; clippy's own exception does not reach the functions beside the tests"
 )]
 
@@ -13,6 +14,8 @@ mod faults;
 mod modes;
 mod rotation;
 mod seals;
+#[path = "../skipped/mod.rs"]
+mod skipped;
 mod steps;
 
 use std::fs;

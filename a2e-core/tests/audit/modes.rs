@@ -175,7 +175,7 @@ const COMMITS: usize = 20;
 fn traced(path: &Path, inject: &str) -> Option<(String, usize)> {
     let probe = Command::new("strace").args(["-qo", "/dev/null", "true"]).status();
     if !probe.is_ok_and(|status| status.success()) {
-        println!("skipped: no strace here");
+        crate::skipped::skipped("no strace here");
         return None;
     }
     let log = path.with_extension("calls");

@@ -52,7 +52,7 @@ fn run(path: &Path, call: &str, what: &str, number: u32) -> bool {
 fn each_step(what: &str) {
     let mut probe = Command::new("strace");
     if !probe.args(["-qo", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
-        println!("skipped: no strace here");
+        crate::skipped::skipped("no strace here");
         return;
     }
     let mut steps = 0;

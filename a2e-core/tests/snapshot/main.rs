@@ -5,11 +5,14 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::expect_used,
     reason = "a test may panic; clippy's own exception does not reach the functions beside the tests"
 )]
 
 mod archive;
 mod migration;
+#[path = "../skipped/mod.rs"]
+mod skipped;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod steps;

@@ -56,7 +56,7 @@ fn each_step(what: &str) {
         .status()
         .is_ok_and(|s| s.success())
     {
-        println!("skipped: no strace here");
+        crate::skipped::skipped("no strace here");
         return;
     }
     let mut steps = 0;

@@ -8,6 +8,8 @@ mod inline;
 mod nested;
 mod pool;
 mod reload;
+#[path = "../../../a2e-core/tests/skipped/mod.rs"]
+mod skipped;
 mod steps;
 mod threads;
 
@@ -18,6 +20,7 @@ use a2e_core::testing::{ManualClock, TestHost, TestSession};
 use serde_json::Value;
 
 use crate::support::PATIENCE;
+use skipped::skipped;
 
 /// How long a run may go on after its request has ended, before its thread counts as stuck.
 const GRACE: Duration = Duration::from_secs(1);
@@ -50,10 +53,4 @@ async fn advance_until(
     };
     let in_time = tokio::time::timeout(PATIENCE, wait).await.is_ok();
     assert!(in_time, "{what} was not reached: {:#?}", host.executor().status());
-}
-
-/// Says that a test cannot be run here, in the words that a run of all tests counts.
-#[allow(clippy::print_stdout, reason = "the output of a test")]
-fn skipped(why: &str) {
-    println!("skipped: {why}");
 }
