@@ -65,7 +65,7 @@ pub(crate) struct Gate {
     permits: Permits,
     max_queue: usize,
     shortage: Arc<Shortage>,
-    state: Mutex<Lanes>,
+    state: Mutex<GateState>,
     /// Runs that hang in this plugin, beyond its permits.
     stuck: AtomicUsize,
 }
@@ -85,7 +85,7 @@ pub(super) struct Seat {
 }
 
 #[derive(Debug)]
-struct Lanes {
+struct GateState {
     lanes: [Lane; LANES],
     /// The lane that was asked last.
     turn: usize,
@@ -173,7 +173,7 @@ enum Admitted {
     NoPlace,
 }
 
-impl Lanes {
+impl GateState {
     fn new(permits: Permits) -> Self {
         let lane = |permits| Lane { permits, ..Lane::default() };
         let lanes = [permits.pool, permits.blocking, permits.future].map(lane);
@@ -240,7 +240,7 @@ impl Gate {
             permits,
             max_queue,
             shortage: Arc::clone(shortage),
-            state: Mutex::new(Lanes::new(permits)),
+            state: Mutex::new(GateState::new(permits)),
             stuck: AtomicUsize::new(0),
         })
     }
@@ -250,7 +250,7 @@ impl Gate {
     }
 
     /// Guards counts and queue; no job runs under it.
-    fn lock(&self) -> MutexGuard<'_, Lanes> {
+    fn lock(&self) -> MutexGuard<'_, GateState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -17,7 +17,7 @@ pub(crate) use admission::{Admission, BreakerState, Entry, Panics, Probe, Remedy
 pub(crate) use contain::{catch, discard, text_of};
 pub(crate) use deadline::{NEVER, limit, micros};
 pub(crate) use gate::{Gate, Job, Permits};
-pub(crate) use permit::{Permit, StuckMark};
+pub(crate) use permit::{Permit, StuckMark, StuckThread};
 pub(crate) use place::{Place, Shortage};
 
 /// Where a handler runs.

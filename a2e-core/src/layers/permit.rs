@@ -75,10 +75,18 @@ impl Drop for Permit {
     }
 }
 
+/// A thread that a stuck run holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StuckThread {
+    /// One of the worker pool of this generation.
+    OfPool(usize),
+    /// One that is nobody's, or none: a future.
+    Other,
+}
+
 impl StuckMark {
-    /// Counts the run as stuck, unless it is gone. Returns whether it is stuck now, and the pool's
-    /// generation where its thread is one of the pool's.
-    pub(crate) fn mark_stuck(&self) -> Option<Option<usize>> {
+    /// Counts the run as stuck; `None` when it is gone.
+    pub(crate) fn mark_stuck(&self) -> Option<StuckThread> {
         let PermitState { gate, seat, place, state, pool } = &*self.0;
         // Counted first: the run may return at this very moment and count itself out.
         gate.note_stuck();
@@ -89,8 +97,10 @@ impl StuckMark {
         }
         place.leave();
         gate.leave(*seat);
-        let generation = pool.load(Ordering::SeqCst);
-        Some((generation != NOT_ON_POOL).then_some(generation))
+        Some(match pool.load(Ordering::SeqCst) {
+            NOT_ON_POOL => StuckThread::Other,
+            generation => StuckThread::OfPool(generation),
+        })
     }
 
     /// Whether the run still holds its seat.

@@ -70,7 +70,7 @@ impl Outbox {
                 Commit::Later(seq) => {
                     let this = Arc::clone(self);
                     self.runtime.spawn(async move {
-                        this.write_when_durable(turn, batch, sink, seq).await
+                        this.write_when_durable(turn, batch, sink, seq).await;
                     });
                     return;
                 }

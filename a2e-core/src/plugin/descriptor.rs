@@ -74,6 +74,7 @@ pub trait PluginClass: Send + Sync + std::fmt::Debug {
     /// The capability that it provides.
     fn capability(&self) -> &str;
     /// One line for people.
+    #[allow(clippy::unnecessary_literal_bound, reason = "others give what they own")]
     fn about(&self) -> &str {
         ""
     }

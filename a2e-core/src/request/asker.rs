@@ -79,15 +79,13 @@ impl Budget {
     /// `overloaded` when the root has as many nested requests as it may have at a time.
     pub(super) fn take(self: &Arc<Self>) -> Result<Share> {
         let more = |count: usize| (count < MOST_AT_A_TIME).then_some(count + 1);
-        match self.nested.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more) {
-            Ok(_) => Ok(Share(Arc::clone(self))),
-            Err(_) => {
-                let text = format!(
-                    "one request leads to more than {MOST_AT_A_TIME} others at a time; wait for some"
-                );
-                Err(Error::new(ErrorCode::Overloaded, text))
-            }
+        if self.nested.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok() {
+            return Ok(Share(Arc::clone(self)));
         }
+        let text = format!(
+            "one request leads to more than {MOST_AT_A_TIME} others at a time; wait for some"
+        );
+        Err(Error::new(ErrorCode::Overloaded, text))
     }
 }
 

@@ -111,17 +111,16 @@ impl Endpoint {
     pub(crate) fn entry(self: &Arc<Self>, clock: &dyn Clock) -> (Arc<Self>, Entry) {
         let mut endpoint = Arc::clone(self);
         loop {
-            match endpoint.label.admission.entry(clock) {
-                Entry::Moved => match endpoint.successor.get() {
-                    Some(successor) => endpoint = Arc::clone(successor),
-                    None => {
-                        let text = format!("plugin `{}` was removed", endpoint.label.name);
-                        let error = Error::new(ErrorCode::Unavailable, text);
-                        return (endpoint, Entry::Refused(error));
-                    }
-                },
-                entry => return (endpoint, entry),
+            let entry = endpoint.label.admission.entry(clock);
+            if !matches!(entry, Entry::Moved) {
+                return (endpoint, entry);
             }
+            let Some(successor) = endpoint.successor.get() else {
+                let text = format!("plugin `{}` was removed", endpoint.label.name);
+                let error = Error::new(ErrorCode::Unavailable, text);
+                return (endpoint, Entry::Refused(error));
+            };
+            endpoint = Arc::clone(successor);
         }
     }
 

@@ -6,7 +6,7 @@ use super::futures::FutureThreads;
 use super::pool::WorkerPool;
 use super::watchdog;
 use crate::counters::Count;
-use crate::layers::{Permit, StuckMark, catch};
+use crate::layers::{Permit, StuckMark, StuckThread, catch};
 use crate::request::Services;
 use crate::{Error, Result};
 
@@ -67,9 +67,9 @@ impl Runners {
 
     /// Counts a run as stuck that goes on although it was given up.
     pub(super) fn mark_stuck(self: &Arc<Self>, mark: &StuckMark) {
-        let Some(generation) = mark.mark_stuck() else { return };
+        let Some(thread) = mark.mark_stuck() else { return };
         self.services.counters.add(Count::StuckRun);
-        if let Some(generation) = generation {
+        if let StuckThread::OfPool(generation) = thread {
             let this = Arc::clone(self);
             // A new pool may have to be started; the watchdog does not wait for that.
             self.services.runtime.spawn(async move { this.pool.note_stuck(generation) });

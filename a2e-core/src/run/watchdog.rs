@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::runners::Runners;
 use crate::counters::Count;
-use crate::layers::{NEVER, catch, micros};
+use crate::layers::{NEVER, StuckMark, catch, micros};
 use crate::protocol::ErrorCode;
 use crate::request::{CancelReason, Request, Said, Session, SessionPhase, Watched};
 use crate::{Error, Result, Time};
@@ -60,7 +60,7 @@ fn look(runners: &Arc<Runners>) {
         above.sweep();
     }
     for (request, until) in lingering {
-        let Some(permit) = request.given_up().filter(|permit| permit.is_held()) else { continue };
+        let Some(permit) = request.given_up().filter(StuckMark::is_held) else { continue };
         if now.mono >= until {
             runners.mark_stuck(&permit);
         } else {

@@ -12,7 +12,7 @@ mod permit;
 mod place;
 
 pub(crate) use gate::{Gate, Job, Permits};
-pub(crate) use permit::{Permit, StuckMark};
+pub(crate) use permit::{Permit, StuckMark, StuckThread};
 pub(crate) use place::{Place, Shortage};
 
 /// As the kernel's.

@@ -34,7 +34,7 @@ impl InFlight {
     }
 
     pub(in crate::request) fn insert(&self, request: &Arc<Request>) {
-        self.bytes.fetch_add(request.input_bytes, Ordering::AcqRel);
+        self.bytes.fetch_add(request.input_bytes, Ordering::SeqCst);
         self.table().insert(request.id.clone(), Arc::clone(request));
     }
 
@@ -47,7 +47,7 @@ impl InFlight {
         }
         drop(table);
         if removed.is_some() {
-            self.bytes.fetch_sub(request.input_bytes, Ordering::AcqRel);
+            self.bytes.fetch_sub(request.input_bytes, Ordering::SeqCst);
             self.changed.notify_waiters();
         }
     }
@@ -78,6 +78,6 @@ impl InFlight {
 
     /// Bytes of their lines; no line is empty.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Acquire)
+        self.bytes.load(Ordering::SeqCst)
     }
 }
