@@ -51,6 +51,7 @@ impl PluginClass for Grown {
         &self.cls
     }
 
+    #[allow(clippy::unnecessary_literal_bound, reason = "as the trait says it")]
     fn capability(&self) -> &str {
         "tools"
     }
