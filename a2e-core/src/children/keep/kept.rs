@@ -234,6 +234,7 @@ impl Keeper {
 
     /// Watches a run to its end; `None` when it was ended for good.
     async fn follow(&mut self, mut child: Child) -> Option<Exit> {
+        // Waited for at the end: what is shown as ended has said its last words.
         let all_said = child.drain_stderr_into(&self.tail);
         let stdio = Stdio { stdin: child.stdin.take(), stdout: child.stdout.take() };
         let on_start = AssertUnwindSafe(|| (self.on_start)(child.pid, stdio));
@@ -245,7 +246,6 @@ impl Keeper {
         loop {
             tokio::select! {
                 exit = child.gone() => {
-                    // What is shown as its end comes with its last words.
                     all_said.await.ok();
                     return Some(exit);
                 }
@@ -253,6 +253,7 @@ impl Keeper {
                     Some(KeepOrder::Reset) => self.restarts.reset(),
                     Some(KeepOrder::Stop(grace)) => {
                         child.stop(grace).await;
+                        all_said.await.ok();
                         return None;
                     }
                     // The handle was dropped.
