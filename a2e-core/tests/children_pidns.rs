@@ -29,7 +29,7 @@ use tokio::time::timeout;
 fn able() -> Option<Arc<Supervisor>> {
     let supervisor = supervisor();
     if let Some(why) = supervisor.pidns_refusal() {
-        skipped(&why.to_string());
+        skipped(why);
         return None;
     }
     Some(supervisor)
