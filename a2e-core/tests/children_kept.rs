@@ -55,7 +55,7 @@ async fn r34_a_program_that_crashes_runs_again() {
     let kept = keep(&supervisor, sh(&script), patient());
     for round in 0..4 {
         let pid = running(&kept, round).await;
-        until(SECOND, "it sleeps", || sleepers(&token).len() == 1).await;
+        until(10 * SECOND, "it sleeps", || sleepers(&token).len() == 1).await;
         let told = || supervisor.status().first().is_some_and(|it| it.tail.len() == 1);
         until(10 * SECOND, "its words are read", told).await;
         let status = supervisor.status();
@@ -91,8 +91,9 @@ async fn r34_one_that_ends_too_often_is_left_until_an_operator_comes() {
     assert_eq!((kept.restarts(), supervisor.live()), (5, 0), "it is left alone");
     // Still broken: six more tries.
     kept.reset().await.unwrap();
-    until(5 * SECOND, "quarantine again", || kept.restarts() == 11).await;
-    kept.until(|state| matches!(state, KeepState::Quarantined { .. })).await.unwrap();
+    let is_again =
+        |state: &KeepState| kept.restarts() == 11 && matches!(state, KeepState::Quarantined { .. });
+    kept.until(is_again).await.unwrap();
     // Repaired.
     std::fs::write(&flag, "").unwrap();
     kept.reset().await.unwrap();

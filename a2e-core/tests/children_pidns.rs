@@ -64,7 +64,7 @@ async fn r37_a_child_lives_in_a_namespace_of_its_own() {
     let (own, parent) = line.trim().split_once(' ').unwrap();
     assert_eq!(parent, "1", "the guard is the first");
     assert!(own.parse::<u32>().unwrap() < 100, "its own numbers: {line}");
-    until(SECOND, "it sleeps", || sleepers(&token) == [number(child.pid).as_raw()]).await;
+    until(10 * SECOND, "it sleeps", || sleepers(&token) == [number(child.pid).as_raw()]).await;
     let own = std::fs::read_link("/proc/self/ns/pid").unwrap();
     let its = std::fs::read_link(format!("/proc/{}/ns/pid", child.pid)).unwrap();
     assert_ne!(own, its);

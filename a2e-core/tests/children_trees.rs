@@ -27,7 +27,7 @@ use tokio::time::timeout;
 async fn tree(supervisor: &Supervisor) -> (Child, String) {
     let token = token();
     let child = supervisor.spawn(sh(&tree_script(&token))).await.unwrap();
-    until(SECOND, "the tree is there", || sleepers(&token).len() == TREE_SIZE).await;
+    until(10 * SECOND, "the tree is there", || sleepers(&token).len() == TREE_SIZE).await;
     (child, token)
 }
 
