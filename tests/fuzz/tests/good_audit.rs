@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use a2e_core::audit::{AuditConfig, AuditLog, AuditRecord, Outcome};
+use a2e_core::audit::{AuditConfig, AuditLog, AuditRecord, RecordOutcome};
 use a2e_core::{Clock, SystemClock};
 
 #[test]
@@ -20,7 +20,7 @@ fn write_a_good_file() {
                 kind,
                 req_id: "r1",
                 session_id: "0123456789abcdef",
-                outcome: if kind == "ping" { Outcome::Refused } else { Outcome::Ok },
+                outcome: if kind == "ping" { RecordOutcome::Refused } else { RecordOutcome::Ok },
                 ..AuditRecord::at(clock.now())
             });
         }

@@ -71,7 +71,7 @@ macro_rules! requests {
         message!($name, $wire => Done, First);
     )*};
 }
-requests!(Crash = "fault/crash/req", Quick = "fault/quick/req", Work = "fault/work/req");
+requests!(Crash = "fault/crash/req", Quick = "fault/quick/req", Work = "fault/slow/req");
 
 #[derive(Debug, Serialize)]
 struct Done {}
@@ -135,16 +135,16 @@ async fn b12_a_probe_that_is_refused_is_free_at_once() {
     let switch = Switch::new();
     let mut session = host.session();
     // One runs and one waits: the plugin takes no more work.
-    let running = session.send("fault/work/req", json!({ "probe": switch.key() })).await;
+    let running = session.send("fault/slow/req", json!({ "probe": switch.key() })).await;
     switch.entered(1).await;
-    let waiting = session.send("fault/work/req", json!({ "probe": switch.key() })).await;
+    let waiting = session.send("fault/slow/req", json!({ "probe": switch.key() })).await;
     host.until("one that waits", |it| it.waiting == 1).await;
     for _ in 0..FAILURES {
         assert_eq!(code(&mut session, "fault/crash/req").await, "sandbox_crash");
     }
     assert_eq!(code(&mut session, "fault/quick/req").await, "unavailable");
     clock.advance(REST);
-    assert_eq!(code(&mut session, "fault/work/req").await, "overloaded");
+    assert_eq!(code(&mut session, "fault/slow/req").await, "overloaded");
     assert_eq!(code(&mut session, "fault/quick/req").await, "", "the next one may try");
     assert_eq!(of(&host.executor().status(), "f").breaker, "closed");
     switch.open();

@@ -71,7 +71,7 @@ impl Collector {
         messages(&self.lock().bytes)
     }
 
-    /// Waits until so many whole lines have come.
+    /// Waits until this number of whole lines has come.
     pub(super) async fn took(&self, count: usize) -> Vec<Value> {
         self.until(|| self.messages().len() >= count, "lines").await;
         self.messages()

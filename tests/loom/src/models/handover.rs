@@ -9,7 +9,7 @@ use std::sync::Arc;
 use checker::thread;
 
 use super::{Notes, explore};
-use crate::handover::{Begin, Handover, Turn};
+use crate::handover::{Begun, Handover, Turn};
 use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Where lines go, and whether a thread is writing there.
@@ -95,7 +95,7 @@ impl Outbox {
                 let sink = lines.sink.clone().filter(|_| !lines.pending.is_empty())?;
                 Some((std::mem::take(&mut lines.pending), sink))
             });
-            let Begin::Mine(turn, (batch, sink)) = taken else { return };
+            let Begun::Mine(turn, (batch, sink)) = taken else { return };
             if self.is_slow {
                 let this = Arc::clone(self);
                 self.tasks.push(thread::spawn(move || this.write_rest(turn, &batch, &sink)));

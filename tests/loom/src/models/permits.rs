@@ -6,7 +6,7 @@ use std::sync::Arc;
 use checker::thread;
 
 use super::{Notes, explore};
-use crate::layers::{Gate, Job, Permit, Permits, Place, Run, Shortage};
+use crate::layers::{Gate, Job, Permit, Permits, Place, Run, Shortage, StuckThread};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
