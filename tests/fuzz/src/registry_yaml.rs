@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use a2e_core::config::{ConfigErrors, HostConfig, Loaded, Problem, settings_problems};
+use a2e_core::config::{ConfigErrors, HostConfig, LoadedConfig, Problem, settings_problems};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
@@ -43,7 +43,7 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
-fn good(loaded: &Loaded, text: &str) {
+fn good(loaded: &LoadedConfig, text: &str) {
     for problem in &loaded.warnings {
         assert!(!problem.is_error());
         check(problem, text);
@@ -72,7 +72,7 @@ fn check(problem: &Problem, text: &str) {
     assert!(problem.column as usize <= text.chars().count() + 2, "{shown}");
 }
 
-fn shown(outcome: &Result<Loaded, ConfigErrors>) -> String {
+fn shown(outcome: &Result<LoadedConfig, ConfigErrors>) -> String {
     match outcome {
         Ok(loaded) => {
             let mut config = loaded.config.clone();
