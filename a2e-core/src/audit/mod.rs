@@ -38,7 +38,7 @@
 //! noted elsewhere.
 //!
 //! ```
-//! use a2e_core::audit::{AuditConfig, AuditLog, AuditRecord, Outcome};
+//! use a2e_core::audit::{AuditConfig, AuditLog, AuditRecord, RecordOutcome};
 //! use a2e_core::{Clock, SystemClock};
 //!
 //! # let folder = tempfile::tempdir()?;
@@ -47,7 +47,7 @@
 //! log.append(&AuditRecord {
 //!     kind: "tool/call/req",
 //!     req_id: "1",
-//!     outcome: Outcome::Ok,
+//!     outcome: RecordOutcome::Ok,
 //!     ..AuditRecord::at(now)
 //! });
 //! assert!(log.commit(), "in the file before the reply");

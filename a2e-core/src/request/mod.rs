@@ -1,8 +1,8 @@
 //! A request and its one state, the session it belongs to, and what its handler sees of both.
 //!
-//! [`Request`] says what was asked and never changes; [`State`] says where it stands. Everything
+//! `Request` says what was asked and never changes; `State` says where it stands. Everything
 //! that ends, cancels, times out or abandons a request is a transition of that state, and
-//! [`Request::end`] is the one place where an answer is given.
+//! `Request::end` is the one place where an answer is given.
 
 mod asker;
 mod call;
