@@ -76,7 +76,7 @@ impl AuditLog {
     ///
     /// The caller may hold locks. When it was told that a commit is due, it lets go of them and then calls
     /// [`write_due`](Self::write_due) or a commit. Only where the buffer fills up all the same does `append`
-    /// itself write the file.
+    /// itself write the file; in mode `buffered` it counts the record as lost.
     ///
     /// ```
     /// # use a2e_core::audit::{AuditLog, AuditRecord};
