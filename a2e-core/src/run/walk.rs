@@ -136,7 +136,7 @@ impl Walk {
         match result {
             Ok(Ok(Ended::Reply(wire_type))) if self.route.handlers.len() == 1 => {
                 let by = Some(Arc::clone(label));
-                self.request.end(&Verdict::Reply { wire_type, fields: out, by });
+                self.end(&Verdict::Reply { wire_type, fields: out, by });
                 None
             }
             Ok(Ok(Ended::Later(work))) => self.leave(Task::Later(work), endpoint, None, line),
@@ -232,7 +232,16 @@ impl Walk {
     /// Every handler was asked that is to be.
     fn conclude(mut self) {
         let verdict = self.chain.conclude(self.route.spec.fold, self.route.spec.is_one_way);
-        self.request.end(&verdict);
+        self.end(&verdict);
+    }
+
+    /// Ends the request. A session whose calls end on its reader is then held back until the audit has
+    /// room: faster than the disk takes records, it would lose them.
+    fn end(&self, verdict: &Verdict) {
+        self.request.end(verdict);
+        if self.is_on_reader {
+            self.runners.services.audit.wait_for_room();
+        }
     }
 }
 

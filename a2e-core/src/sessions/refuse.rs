@@ -45,6 +45,8 @@ impl Served {
         } else {
             session.outbox.flush();
         }
+        // As after each call that ends on the reader.
+        services.audit.wait_for_room();
     }
 }
 

@@ -220,3 +220,30 @@ async fn b16_a_session_is_served_while_its_audit_records_wait_for_the_disk() {
     session.finish().await;
     end(host).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn r52_inline_calls_wait_for_a_stalled_disk_and_lose_no_record() {
+    let Some(disk) = Disk::stalled() else { return };
+    let config = with([plugin("echo", "Echo")]);
+    let (host, _clock) = clocked(with_audit(AuditMode::Buffered, &disk, config)).await;
+    let mut session = host.session();
+    let mut waiting = None;
+    // More records than the audit keeps in memory.
+    for _ in 0..20_000 {
+        let id = session.send("echo/inline/req", json!({})).await;
+        let reply = tokio::time::timeout(Duration::from_secs(1), session.reply_to(&id)).await;
+        if reply.is_err() {
+            waiting = Some(id);
+            break;
+        }
+    }
+    assert_eq!(host.executor().status().audit_lost, 0, "the session is held back before that");
+    let waiting = waiting.expect("the disk stalls");
+    disk.go_on();
+    let reply = reply_of(&mut session, &waiting, "what waited for the disk").await;
+    assert_eq!(reply["type"], "echo/resp", "{reply}");
+    settled(&host).await;
+    assert_eq!(host.executor().status().audit_lost, 0);
+    session.finish().await;
+    end(host).await;
+}
