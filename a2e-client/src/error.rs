@@ -1,6 +1,7 @@
 //! The errors of calls and connections.
 
 use std::io;
+use std::ops::Deref;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +10,39 @@ use a2e_core::Error;
 use a2e_core::codec::EncodeError;
 use a2e_core::protocol::{ErrorBody, ErrorCode};
 
+/// An error of the host: its fields, and the line as it came.
+#[derive(Clone, Debug)]
+pub struct HostError {
+    body: ErrorBody,
+    line: Box<str>,
+}
+
+impl HostError {
+    pub(crate) fn new(body: ErrorBody, line: &str) -> Self {
+        Self { body, line: line.into() }
+    }
+
+    /// The whole message, one JSON object.
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+}
+
+impl Deref for HostError {
+    type Target = ErrorBody;
+
+    fn deref(&self) -> &ErrorBody {
+        &self.body
+    }
+}
+
 /// Why a call or a connection failed. Cheap to clone: one loss fails many calls.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
     /// The host answered with an error.
     #[error("{}: {}", .0.code, .0.message)]
-    Remote(Arc<ErrorBody>),
+    Remote(Arc<HostError>),
     /// No answer came in time; a `cancel` was sent. A late answer is counted and dropped.
     #[error("no answer to `{wire_type}` within {after:?}")]
     Timeout {
@@ -97,9 +124,9 @@ impl ClientError {
     }
 
     /// The error of the host, where it is one.
-    pub fn remote(&self) -> Option<&ErrorBody> {
+    pub fn remote(&self) -> Option<&HostError> {
         match self {
-            Self::Remote(body) => Some(body),
+            Self::Remote(error) => Some(error),
             _ => None,
         }
     }
@@ -127,7 +154,7 @@ impl ClientError {
 impl From<ClientError> for Error {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Remote(body) => Arc::unwrap_or_clone(body).into(),
+            ClientError::Remote(error) => Arc::unwrap_or_clone(error).body.into(),
             ClientError::Timeout { .. } => Self::new(ErrorCode::Timeout, error.to_string()),
             ClientError::Closed(_)
             | ClientError::Connect { .. }

@@ -1,7 +1,8 @@
 //! The handshake: the client introduces itself, the host answers.
 
-use a2e_core::protocol::HandshakeResponse;
+use a2e_core::protocol::approval::APPROVALS;
 use a2e_core::protocol::id::random_hex;
+use a2e_core::protocol::{EARLY_EVENTS, HandshakeResponse};
 use serde::Serialize;
 
 use crate::calling::read_typed;
@@ -18,6 +19,7 @@ pub(crate) struct Greeting<'a> {
     auth_token: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     resume: Option<Resume>,
+    client_features: &'static [&'static str],
 }
 
 impl<'a> Greeting<'a> {
@@ -27,6 +29,11 @@ impl<'a> Greeting<'a> {
             agent_caps: &options.capabilities,
             auth_token: &options.auth_token,
             resume,
+            client_features: if options.is_approver {
+                &[EARLY_EVENTS, APPROVALS]
+            } else {
+                &[EARLY_EVENTS]
+            },
         }
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! # let runtime = tokio::runtime::Runtime::new().unwrap();
 //! # runtime.block_on(async {
-//! let host = Executor::builder(HostConfig::new()).start().await.unwrap();
+//! let host = Executor::builder(HostConfig::new()).lenient().start().await.unwrap(); // no plugin
 //! let client = Client::connect(host.connect(), Options::new("doc")).await?;
 //!
 //! let pong = client.rpc(&Ping {}).await?;                       // a typed call
@@ -49,7 +49,7 @@ mod transport;
 pub use builder::ClientBuilder;
 pub use calling::Calling;
 pub use client::Client;
-pub use error::{ClientError, Closed};
+pub use error::{ClientError, Closed, HostError};
 pub use link::stats::Stats;
 pub use message::{EventMessage, Received};
 pub use options::{Bound, CallOptions, Options};

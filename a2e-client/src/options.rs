@@ -38,6 +38,7 @@ pub struct Options {
     pub(crate) capabilities: Vec<String>,
     pub(crate) auth_token: String,
     pub(crate) handshake: bool,
+    pub(crate) is_approver: bool,
     pub(crate) handshake_timeout: Duration,
     pub(crate) call_timeout: Duration,
     pub(crate) max_line_bytes: usize,
@@ -56,6 +57,7 @@ impl Default for Options {
             capabilities: CapabilityName::all().map(str::to_owned).collect(),
             auth_token: String::new(),
             handshake: true,
+            is_approver: false,
             handshake_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_mins(5),
             max_line_bytes: 64 << 20,
@@ -92,6 +94,14 @@ impl Options {
     #[must_use]
     pub fn without_handshake(mut self) -> Self {
         self.handshake = false;
+        self
+    }
+
+    /// Says in the handshake that a person is there to answer `approval/ask/push`: for a principal with the
+    /// right `approve`.
+    #[must_use]
+    pub fn approver(mut self) -> Self {
+        self.is_approver = true;
         self
     }
 

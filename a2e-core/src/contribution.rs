@@ -3,11 +3,12 @@
 use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use tokio::sync::watch;
 
 use crate::protocol::{ErrorCode, PluginName};
+use crate::sync::Mutex;
 use crate::{Error, Result};
 
 /// Something that one plugin offers to others.
@@ -18,10 +19,6 @@ pub struct Contribution<T: ?Sized> {
     pub owner: PluginName,
     /// The thing itself.
     pub item: Arc<T>,
-    /// The instance of the owner that gave it.
-    epoch: u64,
-    /// Tells it from every other contribution of the host.
-    number: u64,
 }
 
 /// Keeps a contribution in the table; it is withdrawn when this is dropped.
@@ -43,16 +40,12 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(table) = self.table.upgrade() {
-            table.withdraw_one(self.key, self.number);
+            table.remove(|key, it| key == self.key && it.number == self.number);
         }
     }
 }
 
-impl fmt::Debug for Registration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registration").field("number", &self.number).finish_non_exhaustive()
-    }
-}
+show!(Registration, number: |it| it.number);
 
 /// One instance of a plugin, as the table tells it from an earlier one of the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,19 +62,14 @@ impl<T: ?Sized> fmt::Debug for Contribution<T> {
 
 impl<T: ?Sized> Clone for Contribution<T> {
     fn clone(&self) -> Self {
-        Self {
-            name: self.name.clone(),
-            owner: self.owner.clone(),
-            item: Arc::clone(&self.item),
-            epoch: self.epoch,
-            number: self.number,
-        }
+        Self { name: self.name.clone(), owner: self.owner.clone(), item: Arc::clone(&self.item) }
     }
 }
 
 /// All contributions of a host, by type.
 #[derive(Default)]
 pub struct Contributions {
+    /// Guards the lists; held for a look-up or an insertion, never while a plugin runs.
     inner: Mutex<Inner>,
     /// The generation, for consumers that wait for a change.
     changed: watch::Sender<u64>,
@@ -94,79 +82,60 @@ struct Inner {
     last: u64,
     /// Instances that are being started by a reload: what they give is seen once they serve.
     staged: HashSet<u64>,
-    /// Each list is a `Vec<Contribution<T>>` for the key's `T`.
-    lists: HashMap<TypeId, Box<dyn List>>,
+    lists: HashMap<TypeId, Vec<Entry>>,
 }
 
-trait List: Any + Send {
-    fn as_any(&self) -> &dyn Any;
-    fn as_any_mut(&mut self) -> &mut dyn Any;
-    /// Drops what an instance gave; true if there was something.
-    fn withdraw(&mut self, epoch: u64) -> bool;
-    /// Drops one; true if it was there.
-    fn withdraw_one(&mut self, number: u64) -> bool;
+/// A contribution in the list of its type.
+struct Entry {
+    name: String,
+    owner: Owner,
+    /// Tells it from every other contribution of the host.
+    number: u64,
+    /// An `Arc<T>` for the `T` of the list.
+    item: Box<dyn Any + Send + Sync>,
 }
 
-impl<T: ?Sized + Send + Sync + 'static> List for Vec<Contribution<T>> {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn withdraw(&mut self, epoch: u64) -> bool {
-        let before = self.len();
-        self.retain(|it| it.epoch != epoch);
-        self.len() != before
-    }
-
-    fn withdraw_one(&mut self, number: u64) -> bool {
-        let before = self.len();
-        self.retain(|it| it.number != number);
-        self.len() != before
+impl Inner {
+    /// The items of this type whose instance is seen.
+    fn items<T: ?Sized + Send + Sync + 'static>(
+        &self,
+        is_seen: impl Fn(u64) -> bool,
+    ) -> impl DoubleEndedIterator<Item = Contribution<T>> {
+        let list = self.lists.get(&TypeId::of::<T>()).into_iter().flatten();
+        list.filter(move |it| is_seen(it.owner.epoch)).filter_map(|it| {
+            let item = Arc::clone(it.item.downcast_ref::<Arc<T>>()?);
+            Some(Contribution { name: it.name.clone(), owner: it.owner.name.clone(), item })
+        })
     }
 }
 
-impl fmt::Debug for Contributions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Contributions").field("generation", &self.generation()).finish()
-    }
-}
+show!(Contributions, generation: |it| it.generation());
 
 impl Contributions {
     /// Adds an item under a name. What a staged instance adds is seen once it serves; it may take the
     /// names of the instance that it replaces.
-    ///
-    /// # Errors
-    /// When the name is taken by another item of the same type; nothing is ever shadowed.
+    /// Errors: When the name is taken by another item of the same type; nothing is ever shadowed.
     pub(crate) fn add<T: ?Sized + Send + Sync + 'static>(
         self: &Arc<Self>,
         owner: &Owner,
         name: &str,
         item: Arc<T>,
     ) -> Result<Registration> {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let is_staged = inner.staged.contains(&owner.epoch);
         inner.last += 1;
         let number = inner.last;
-        let list = inner
-            .lists
-            .entry(TypeId::of::<T>())
-            .or_insert_with(|| Box::new(Vec::<Contribution<T>>::new()));
-        let Some(list) = list.as_any_mut().downcast_mut::<Vec<Contribution<T>>>() else {
-            return Err(Error::internal("contribution list of another type"));
-        };
-        let is_taken = |it: &&Contribution<T>| {
-            it.name == name && !(is_staged && it.owner == owner.name && it.epoch != owner.epoch)
+        let list = inner.lists.entry(TypeId::of::<T>()).or_default();
+        let is_taken = |it: &&Entry| {
+            let is_replaced = it.owner.name == owner.name && it.owner.epoch != owner.epoch;
+            it.name == name && !(is_staged && is_replaced)
         };
         if let Some(taken) = list.iter().find(is_taken) {
-            let text = format!("`{name}` is already contributed by `{}`", taken.owner);
+            let text = format!("`{name}` is already contributed by `{}`", taken.owner.name);
             return Err(Error::new(ErrorCode::RuntimeError, text));
         }
-        let (name, by, epoch) = (name.to_owned(), owner.name.clone(), owner.epoch);
-        list.push(Contribution { name, owner: by, item, epoch, number });
+        let (name, owner) = (name.to_owned(), owner.clone());
+        list.push(Entry { name, owner, number, item: Box::new(item) });
         if !is_staged {
             self.note_change(&mut inner);
         }
@@ -175,7 +144,7 @@ impl Contributions {
 
     /// Says that a contribution offers something else than before, so that consumers look again.
     pub(crate) fn touch(&self) {
-        self.note_change(&mut self.lock());
+        self.note_change(&mut self.inner.lock());
     }
 
     fn note_change(&self, inner: &mut Inner) {
@@ -188,20 +157,9 @@ impl Contributions {
         self.changed.subscribe()
     }
 
-    fn withdraw_one(&self, key: TypeId, number: u64) {
-        let mut inner = self.lock();
-        if inner.lists.get_mut(&key).is_some_and(|list| list.withdraw_one(number)) {
-            self.note_change(&mut inner);
-        }
-    }
-
     /// Every item of this type, in the order in which they were added.
     pub fn all<T: ?Sized + Send + Sync + 'static>(&self) -> Vec<Contribution<T>> {
-        let inner = self.lock();
-        let list = inner.lists.get(&TypeId::of::<T>());
-        let list = list.and_then(|list| list.as_any().downcast_ref::<Vec<Contribution<T>>>());
-        let seen = list.into_iter().flatten().filter(|it| !inner.staged.contains(&it.epoch));
-        seen.cloned().collect()
+        self.all_after(&[], &[])
     }
 
     /// As [`all`](Self::all), as if these staged instances served and those others were gone.
@@ -210,71 +168,64 @@ impl Contributions {
         arriving: &[u64],
         leaving: &[u64],
     ) -> Vec<Contribution<T>> {
-        let inner = self.lock();
-        let list = inner.lists.get(&TypeId::of::<T>());
-        let list = list.and_then(|list| list.as_any().downcast_ref::<Vec<Contribution<T>>>());
-        let is_seen = |it: &&Contribution<T>| {
-            (!inner.staged.contains(&it.epoch) || arriving.contains(&it.epoch))
-                && !leaving.contains(&it.epoch)
+        let inner = self.inner.lock();
+        let is_seen = |epoch| {
+            (!inner.staged.contains(&epoch) || arriving.contains(&epoch))
+                && !leaving.contains(&epoch)
         };
-        list.into_iter().flatten().filter(is_seen).cloned().collect()
+        inner.items(is_seen).collect()
     }
 
     /// The item of this type that was added last.
     pub fn last<T: ?Sized + Send + Sync + 'static>(&self) -> Option<Contribution<T>> {
-        let inner = self.lock();
-        let list = inner.lists.get(&TypeId::of::<T>())?;
-        let list = list.as_any().downcast_ref::<Vec<Contribution<T>>>()?;
-        list.iter().rfind(|it| !inner.staged.contains(&it.epoch)).cloned()
+        let inner = self.inner.lock();
+        inner.items(|epoch| !inner.staged.contains(&epoch)).next_back()
     }
 
     /// Removes what an instance gave of one type.
     pub(crate) fn withdraw_type<T: ?Sized + Send + Sync + 'static>(&self, epoch: u64) {
-        let mut inner = self.lock();
-        let list = inner.lists.get_mut(&TypeId::of::<T>());
-        if list.is_some_and(|list| list.withdraw(epoch)) {
+        self.remove(|key, it| key == TypeId::of::<T>() && it.owner.epoch == epoch);
+    }
+
+    fn remove(&self, is_it: impl Fn(TypeId, &Entry) -> bool) {
+        let mut inner = self.inner.lock();
+        let mut has_changed = false;
+        for (key, list) in &mut inner.lists {
+            let before = list.len();
+            list.retain(|it| !is_it(*key, it));
+            has_changed |= list.len() != before;
+        }
+        if has_changed {
             self.note_change(&mut inner);
         }
     }
 
     /// Rises with each change; equal numbers mean an equal table.
     pub fn generation(&self) -> u64 {
-        self.lock().generation
+        self.inner.lock().generation
     }
 
     /// What this instance adds is not seen until [`exchange`](Self::exchange).
     pub(crate) fn stage(&self, epoch: u64) {
-        self.lock().staged.insert(epoch);
+        self.inner.lock().staged.insert(epoch);
     }
 
     /// In one step: shows what the arriving instances gave, removes what the leaving ones gave.
     pub(crate) fn exchange(&self, arriving: &[u64], leaving: &[u64]) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         for epoch in arriving {
             inner.staged.remove(epoch);
         }
         for list in inner.lists.values_mut() {
-            for epoch in leaving {
-                list.withdraw(*epoch);
-            }
+            list.retain(|it| !leaving.contains(&it.owner.epoch));
         }
         self.note_change(&mut inner);
     }
 
     /// Removes everything that an instance gave.
     pub(crate) fn withdraw(&self, epoch: u64) {
-        let mut inner = self.lock();
-        inner.staged.remove(&epoch);
-        let changed: usize =
-            inner.lists.values_mut().map(|list| usize::from(list.withdraw(epoch))).sum();
-        if changed > 0 {
-            self.note_change(&mut inner);
-        }
-    }
-
-    /// Guards the lists; held for a look-up or an insertion, never while a plugin runs.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().staged.remove(&epoch);
+        self.remove(|_, it| it.owner.epoch == epoch);
     }
 }
 

@@ -33,6 +33,20 @@ macro_rules! counts {
 counts! {
     /// A line was answered with an error instead of being accepted.
     Refused = "refused",
+    /// A principal asked for what it may not use.
+    Forbidden = "forbidden",
+    /// A call began to wait for a person.
+    ApprovalAsked = "approvals_asked",
+    /// A person let a call go on.
+    ApprovalGranted = "approvals_granted",
+    /// A person refused a call.
+    ApprovalDenied = "approvals_denied",
+    /// Nobody answered in time.
+    ApprovalExpired = "approvals_expired",
+    /// Nobody was there to ask.
+    ApprovalUnavailable = "approvals_unavailable",
+    /// An answer named no call that waits, or another one than it was shown.
+    ApprovalRefused = "approval_answers_refused",
     /// A request found a full queue.
     Overloaded = "overloaded",
     /// A request in flight was repeated byte by byte.
@@ -61,6 +75,8 @@ counts! {
     RefusedSession = "refused_sessions",
     /// A message came faster than its session may send.
     RateLimited = "rate_limited",
+    /// A `traceparent` or `tracestate` was malformed, and ignored.
+    TraceMalformed = "traces_malformed",
     /// A session was resumed.
     Resume = "resumes",
     /// A resume was refused.

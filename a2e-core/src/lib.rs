@@ -5,10 +5,14 @@
 //! Without the feature `host` the crate holds only what a client needs: [`protocol`], [`codec`],
 //! [`transport`].
 
+#[macro_use]
+mod show;
+
 pub mod clock;
 pub mod codec;
 pub mod error;
 pub mod protocol;
+mod sync;
 pub mod transport;
 
 #[cfg(feature = "host")]
@@ -28,9 +32,13 @@ mod layers;
 #[cfg(feature = "host")]
 mod lifecycle;
 #[cfg(feature = "host")]
+mod meters;
+#[cfg(feature = "host")]
 mod out;
 #[cfg(feature = "host")]
 pub mod plugin;
+#[cfg(feature = "host")]
+mod redact;
 #[cfg(feature = "host")]
 pub mod request;
 #[cfg(feature = "host")]

@@ -9,13 +9,13 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::ffi;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::protocol::ErrorCode;
+use crate::sync::Mutex;
 use crate::{Error, Result};
 
 /// How long a call waits for another host's write. Longer than any single one takes.
@@ -71,29 +71,18 @@ pub fn writing(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>>
 /// The code is `out_of_memory` when the disk is full, else `runtime_error`; `detail` has `path` and
 /// SQLite's extended result code as `sqlite_code`. Only a lock is worth a repeat.
 pub fn failure(schema: &Schema, done: &str, path: &Path, error: &rusqlite::Error) -> Error {
-    let what = schema.what;
-    let shown = path.display();
-    let text = match error.sqlite_error_code() {
+    let (what, shown) = (schema.what, path.display());
+    let why = match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
-            format!(
-                "{what} {shown} cannot be {done}: another program has it locked for {} s",
-                PATIENCE.as_secs()
-            )
+            format!("another program has it locked for {} s", PATIENCE.as_secs())
         }
-        Some(rusqlite::ErrorCode::NotADatabase) => {
-            format!("{what} {shown} cannot be {done}: it is not an SQLite database")
-        }
-        Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
-            format!("{what} {shown} cannot be {done}: the file is damaged ({error})")
-        }
-        Some(rusqlite::ErrorCode::DiskFull) => {
-            format!("{what} {shown} cannot be {done}: the disk is full")
-        }
-        Some(rusqlite::ErrorCode::ReadOnly) => {
-            format!("{what} {shown} cannot be {done}: this process may not write it")
-        }
-        _ => format!("{what} {shown} cannot be {done}: {error}"),
+        Some(rusqlite::ErrorCode::NotADatabase) => "it is not an SQLite database".to_owned(),
+        Some(rusqlite::ErrorCode::DatabaseCorrupt) => format!("the file is damaged ({error})"),
+        Some(rusqlite::ErrorCode::DiskFull) => "the disk is full".to_owned(),
+        Some(rusqlite::ErrorCode::ReadOnly) => "this process may not write it".to_owned(),
+        _ => error.to_string(),
     };
+    let text = format!("{what} {shown} cannot be {done}: {why}");
     let code = if is_full(error) { ErrorCode::OutOfMemory } else { ErrorCode::RuntimeError };
     let mut made = Error::new(code, text)
         .with_detail("path", shown.to_string())
@@ -138,7 +127,7 @@ impl From<rusqlite::Error> for Trouble {
 fn create(path: &Path) -> io::Result<()> {
     /// One thread at a time, so that no thread has a file open that another one closes here.
     static CREATING: Mutex<()> = Mutex::new(());
-    let _turn = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = CREATING.lock();
     if let Some(folder) = path.parent().filter(|it| !it.as_os_str().is_empty() && !it.is_dir()) {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }

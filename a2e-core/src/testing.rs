@@ -43,7 +43,7 @@
     reason = "a test kit fails by panicking"
 )]
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -54,6 +54,7 @@ use crate::clock::{Clock, Time};
 use crate::codec::{LineBuffer, LineItem};
 use crate::config::HostConfig;
 use crate::executor::{Builder, Executor, StartError};
+use crate::sync::Mutex;
 use crate::transport::{Connection, Identity};
 
 /// How long a test waits for something that must come.
@@ -71,20 +72,20 @@ impl ManualClock {
 
     /// Moves both scales forward.
     pub fn advance(&self, by: Duration) {
-        let mut time = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut time = self.0.lock();
         time.mono += by;
         time.wall += by;
     }
 
     /// Moves the wall clock alone, as an operator or a time server would.
     pub fn set_wall(&self, wall: Duration) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).wall = wall;
+        self.0.lock().wall = wall;
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Time {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 }
 
@@ -98,6 +99,12 @@ impl TestHost {
     /// Starts a host with this configuration and every plugin class that is linked.
     pub async fn start(config: HostConfig) -> Self {
         Self::build(Executor::builder(config)).await.expect("the host starts")
+    }
+
+    /// As [`start`](Self::start), with what there is: also without any plugin, and with settings that do
+    /// not hold.
+    pub async fn lenient(config: HostConfig) -> Self {
+        Self::build(Executor::builder(config).lenient()).await.expect("the host starts")
     }
 
     /// Starts a host that was configured further.
@@ -149,11 +156,7 @@ pub struct TestSession {
     others: Vec<Value>,
 }
 
-impl std::fmt::Debug for TestSession {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TestSession").field("others", &self.others).finish_non_exhaustive()
-    }
-}
+show!(TestSession, others: |it| it.others);
 
 impl TestSession {
     /// Speaks over any connection.

@@ -3,6 +3,7 @@
 #![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
@@ -21,7 +22,10 @@ struct Split {}
 #[derive(Deserialize)]
 struct Load {}
 #[derive(Serialize)]
-struct Done {}
+struct Done {
+    /// How many of the others had run when this one ended.
+    others: usize,
+}
 
 message!(Done, "split/resp");
 message!(Split, "split/req" => Done, First);
@@ -35,7 +39,13 @@ enum Scene {
     IsSplit,
     /// The thread that waits for this half works on something else.
     IsLoaded,
+    /// All that was to come later has come.
+    IsQueued,
+    /// The other half is done: from here on others hold up the split request.
+    HalfIsDone,
 }
+
+static OTHERS: AtomicUsize = AtomicUsize::new(0);
 
 static SCENE: Mutex<Scene> = Mutex::new(Scene::Begins);
 static CHANGED: Condvar = Condvar::new();
@@ -67,16 +77,18 @@ impl Splitter {
         let one = || wait_for(Scene::IsSplit);
         let other = || {
             advance(Scene::IsSplit);
-            wait_for(Scene::IsLoaded);
+            wait_for(Scene::IsQueued);
+            advance(Scene::HalfIsDone);
         };
         rayon::join(one, other);
-        Ok(Done {}.into())
+        Ok(Done { others: OTHERS.load(Ordering::SeqCst) }.into())
     }
 
     fn load(&self, _: Load, _: &Call) -> Answer<Done> {
         advance(Scene::IsLoaded);
+        wait_for(Scene::HalfIsDone);
         std::thread::sleep(Duration::from_millis(1));
-        Ok(Done {}.into())
+        Ok(Done { others: OTHERS.fetch_add(1, Ordering::SeqCst) }.into())
     }
 }
 
@@ -110,11 +122,13 @@ async fn b02_a_handler_that_splits_its_work_is_not_swallowed_by_others() {
     for _ in 0..LOAD {
         load.push(crowd.send("split/load/req", json!({})).await);
     }
+    tokio::task::spawn_blocking(|| wait_for(Scene::IsLoaded)).await.unwrap();
+    advance(Scene::IsQueued);
     // The split request can end as soon as the first of the others has run.
     let reply = session.reply_to(&split).await;
     assert_eq!(reply["type"], "split/resp", "{reply}");
-    let left = host.executor().status().in_flight;
-    assert!(left > 0, "it was answered after all others, which came later");
+    let others = reply["others"].as_u64().unwrap();
+    assert!(others < LOAD as u64, "it ended after all others, which came later");
     for id in load {
         assert_eq!(crowd.reply_to(&id).await["type"], "split/resp");
     }

@@ -9,13 +9,20 @@
 //! # mod my_plugins {}
 //! ```
 //!
-//! `examples/hello_plugin.rs` is such a program with its plugin in the same file.
+//! `examples/hello_plugin.rs` is such a program with its plugin in the same file, `examples/tally.rs` one whose plugin keeps state.
 
+mod address;
 mod args;
+#[cfg(any(feature = "http", feature = "tls"))]
+mod batch_sink;
 mod commands;
 mod defaults;
 mod failure;
+#[cfg(feature = "http")]
+mod http;
 mod serve;
+#[cfg(feature = "otlp")]
+mod spans;
 mod stdout;
 mod telemetry;
 
@@ -42,8 +49,9 @@ pub fn cli(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if args.get(1).is_some_and(|arg| arg == commands::bench::ECHO) {
         // Not a command of the command line: it would stand in completions.
         return commands::bench::echo()
-            .map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
+            .map_or_else(|failure| failure.report(false), |()| ExitCode::SUCCESS);
     }
+    let is_json = args.iter().any(|arg| arg == "--json");
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -55,19 +63,31 @@ pub fn cli(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.command {
         Command::Serve(args) => serve::run(&args),
-        Command::Call(args) => commands::call::run(&args),
+        Command::Call(args) => commands::call::run(args),
+        Command::Connect(args) => commands::connect::run(&args),
+        Command::Status(args) => commands::operate::status::run(&args),
+        #[cfg(feature = "top")]
+        Command::Top(args) => commands::top::run(&args),
+        Command::Approve(args) => commands::operate::approve::run(&args),
+        Command::Reload(args) => commands::operate::reload::run(&args),
+        Command::Stop(args) => commands::operate::stop::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Plugins(args) => commands::plugins::run(&args),
         Command::Snapshot(args) => commands::snapshot::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
+        #[cfg(feature = "mcp")]
+        Command::Mcp(args) => commands::mcp::run(&args),
+        #[cfg(feature = "mcp")]
+        Command::Import(args) => commands::import::run(&args),
         Command::Schema(args) => commands::schema::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::Completions(args) => commands::manual::completions(&args),
         Command::Man(args) => commands::manual::man(&args),
         Command::Audit(args) => commands::audit::run(&args),
+        Command::Learn(args) => commands::learn::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(is_json),
     }
 }

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::Failure;
 
@@ -15,7 +17,7 @@ use crate::Failure;
 const QUEUE: usize = 1024;
 
 /// What is logged when `A2E_LOG` does not say.
-const DEFAULT_FILTER: &str = "info";
+const DEFAULT_FILTER: &str = "info,rmcp=off";
 
 /// Starts logging for the whole process. Call once.
 pub(crate) fn start(default_filter: Option<&str>) -> Result<(), Failure> {
@@ -24,18 +26,26 @@ pub(crate) fn start(default_filter: Option<&str>) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| Failure::usage(format_args!("A2E_LOG: {error}")))?;
     let stderr = Stderr::start()?;
-    let is_terminal = io::stderr().is_terminal();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
-    let started = if is_terminal {
-        logs.with_target(false).compact().try_init()
+    let lines = tracing_subscriber::fmt::layer().with_writer(stderr);
+    let lines = if io::stderr().is_terminal() {
+        lines.with_target(false).compact().with_filter(filter).boxed()
     } else {
-        logs.json().flatten_event(true).try_init()
+        lines.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed()
     };
+    let logs = tracing_subscriber::registry().with(lines);
+    #[cfg(feature = "otlp")]
+    let logs = logs.with(crate::spans::export()?.map(|export| {
+        let is_hop = |it: &tracing::Metadata<'_>| it.target() == crate::spans::TARGET;
+        export.with_filter(tracing_subscriber::filter::filter_fn(is_hop))
+    }));
+    let started = logs.try_init();
     started.map_err(|error| Failure::internal(format_args!("logging: {error}")))
 }
 
-/// Gives the last lines a moment to leave.
+/// Gives the last spans and lines a moment to leave.
 pub(crate) fn finish() {
+    #[cfg(feature = "otlp")]
+    crate::spans::finish();
     if let Some(stderr) = STDERR.get() {
         let (done, written) = sync_channel(1);
         if stderr.lines.try_send(Line::Flush(done)).is_ok() {

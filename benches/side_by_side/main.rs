@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), String> {
     let scratch = tempfile::tempdir().map_err(|error| format!("a temporary folder: {error}"))?;
-    let programs = Programs::find(scratch.path(), options)?;
+    let programs = Programs::find(options)?;
     let cores = Cores::pick(options.server_cores)?;
     cores.bind_driver()?;
     let files = cores::raise_open_files();

@@ -8,9 +8,12 @@
     reason = "a test fails by panicking, and its batches of lines are small"
 )]
 
+mod caps;
 mod faults;
 mod flow;
 mod host;
+mod network;
+mod newcomer;
 mod operate;
 mod plugins;
 mod probe;
@@ -19,4 +22,5 @@ mod registry;
 mod seams;
 mod support;
 mod tidy;
+mod upstream;
 mod wire;

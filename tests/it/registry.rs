@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 
 /// Class, capability, whether it is loaded without a configuration, further names.
 const LINKED: &[(&str, &str, bool, &[&str])] = &[
+    ("a2e.caps.chains.plugin.ChainPlugin", "chains", true, &[]),
     ("a2e.caps.demo.plugin.DemoToolPlugin", "tools", true, &[]),
+    ("a2e.caps.env.plugin.EnvPlugin", "env", true, &[]),
+    ("a2e.caps.learn.plugin.LearnPlugin", "learning", true, &[]),
+    ("a2e.caps.mcp.plugin.MCPPlugin", "mcp", false, &[]),
     (
         "a2e.caps.memory.plugin.MemoryPlugin",
         "memory",
@@ -19,7 +23,16 @@ const LINKED: &[(&str, &str, bool, &[&str])] = &[
             "memory.inmemory.InMemoryPlugin",
         ],
     ),
+    (
+        "a2e.caps.planning.plugin.PlanningPlugin",
+        "planning",
+        false,
+        &["a2e.caps.planning.plugin.HermesPlanningPlugin"],
+    ),
     ("a2e.caps.proc.plugin.ProcPlugin", "proc", false, &[]),
+    ("a2e.caps.skills.plugin.SkillPlugin", "skill", false, &[]),
+    ("a2e.caps.subagents.plugin.SubagentPlugin", "multi_agent", false, &[]),
+    ("a2e.caps.toolkits.plugin.ToolkitPlugin", "toolkits", false, &[]),
     ("a2e.caps.tools.plugin.ToolPlugin", "tools", true, &[]),
 ];
 

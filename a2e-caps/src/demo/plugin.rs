@@ -6,7 +6,7 @@ use a2e_core::codec::RawJson;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin, Run};
 use a2e_core::protocol::ErrorCode;
 use a2e_core::request::Call;
-use a2e_core::{Clock, Error, Time, register_plugin};
+use a2e_core::{Clock, Error, Result, Time, register_plugin};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -48,14 +48,14 @@ pub struct DemoToolPlugin {
 }
 
 impl DemoToolPlugin {
-    fn new(config: &DemoConfig, host: &Host) -> Self {
+    fn new(config: &DemoConfig, host: &Host) -> Result<Self> {
         let run = match config.run {
             EchoRun::Inline => Run::Inline,
             EchoRun::Pool => Run::Pool,
             EchoRun::Blocking => Run::Blocking,
             EchoRun::Future => Run::Future,
         };
-        Self { run, clock: Arc::clone(host.clock()), definitions: tools::definitions() }
+        Ok(Self { run, clock: Arc::clone(host.clock()), definitions: tools::definitions()? })
     }
 
     #[allow(clippy::unnecessary_wraps, reason = "the shape of a handler")]
@@ -92,7 +92,7 @@ impl DemoToolPlugin {
                     Ok(reply(tool, data, started, clock.now()).into())
                 }))
             }
-            Tool::Hidden => Ok(reply(tool, tools::hidden()?, started, started).into()),
+            Tool::Hidden => Ok(reply(tool, tools::hidden(&arguments)?, started, started).into()),
         }
     }
 
@@ -133,7 +133,7 @@ register_plugin!(
     cls = "a2e.caps.demo.plugin.DemoToolPlugin",
     capability = "tools",
     config = DemoConfig,
-    build = |config: DemoConfig, host: &Host| Ok(DemoToolPlugin::new(&config, host)),
+    build = |config: DemoConfig, host: &Host| DemoToolPlugin::new(&config, host),
     default_settings = Some("{}"),
     about = "tools that need nothing: echo, sleep, fail, stream"
 );

@@ -126,7 +126,7 @@ async fn r32_sleep_ends_at_its_timeout_and_when_it_is_cancelled() {
 
 #[tokio::test]
 async fn a_wrong_setting_is_the_plugins_own_failure() {
-    let host = TestHost::start(demo(Some("sideways"))).await;
+    let host = TestHost::lenient(demo(Some("sideways"))).await;
     let mut session = host.session();
     assert_eq!(session.call_error("tool/list/req", json!({})).await, "unknown_type");
     host.stop().await;

@@ -48,6 +48,8 @@ impl Tool {
             Self::Echo => ToolDefinition {
                 idempotent: true,
                 ..of("Gives its arguments back as the result's data.")
+                    .with_input_schema(&json!({ "type": "object" }))
+                    .with_output_schema(&json!({ "type": "object" }))
             },
             Self::Sleep => of("Waits, and ends at once when the call is cancelled.")
                 .input(ToolParameter::required("ms", "integer", "How long, in milliseconds."))
@@ -71,33 +73,44 @@ impl Tool {
             Self::Hidden => ToolDefinition {
                 defer_loading: true,
                 ..of("Is listed only when deferred tools are asked for.")
+                    .output(ToolParameter::required("value", "string", "Always `found`."))
             },
         }
     }
 }
 
 /// Their definitions for agents.
-pub(super) fn definitions() -> Vec<ToolDefinition> {
-    Tool::ALL.into_iter().map(Tool::definition).collect()
+///
+/// # Errors
+/// When one is not complete in itself.
+pub(super) fn definitions() -> Result<Vec<ToolDefinition>> {
+    Tool::ALL.into_iter().map(|tool| tool.definition().completed()).collect()
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SleepArguments {
     #[serde(deserialize_with = "integer")]
     ms: u64,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct FailArguments {
     #[serde(default = "asked_to")]
     message: String,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct StreamArguments {
     #[serde(deserialize_with = "integer")]
     n: u32,
 }
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HiddenArguments {}
 
 fn asked_to() -> String {
     "failed, as it was asked to".to_owned()
@@ -141,7 +154,8 @@ pub(super) async fn stream(arguments: RawJson, call: &Call) -> Result<RawJson> {
     raw(&json!({ "sent": sent, "dropped": dropped }))
 }
 
-pub(super) fn hidden() -> Result<RawJson> {
+pub(super) fn hidden(arguments: &RawJson) -> Result<RawJson> {
+    let HiddenArguments {} = decode_field(arguments, "arguments")?;
     raw(&json!({ "value": "found" }))
 }
 

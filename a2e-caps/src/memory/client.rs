@@ -7,11 +7,11 @@ use a2e_core::codec::RawJson;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::json::JsonObject;
 use super::protocol::{
     MemoryEntry, MemoryForgetRequest, MemoryInitRequest, MemoryRetrieveRequest,
     MemoryRetrieveResponse, MemoryStoreRequest, MemoryStoreResponse, MemoryTier,
 };
+use crate::json::JsonObject;
 
 /// A memory that was opened on a host. It ends with the connection; opening it again finds what
 /// outlives sessions.

@@ -6,6 +6,8 @@ use a2e_core::{Error, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::protocol::MemoryLimits;
+
 /// The host keeps no larger snapshot than 64 MiB; the rest is for lengths and names.
 const MOST_BYTES: usize = 60 << 20;
 
@@ -56,6 +58,18 @@ pub enum Backend {
 }
 
 impl MemoryConfig {
+    /// What agents are told of them.
+    pub(super) fn limits(&self) -> MemoryLimits {
+        MemoryLimits {
+            working: self.working_limit.get(),
+            episodic: self.episodic_limit.get(),
+            semantic: self.semantic_limit.get(),
+            max_entry_bytes: self.max_entry_bytes.get(),
+            max_bytes: self.max_bytes.get(),
+            max_memories: self.max_memories.get(),
+        }
+    }
+
     /// What the types of the fields cannot say.
     ///
     /// # Errors

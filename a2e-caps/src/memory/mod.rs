@@ -29,13 +29,16 @@
 //! The backend `memory` keeps entries in RAM and in the host's snapshots; `sqlite` keeps them in the file
 //! `path`, where each request is on the disk when it is answered, and which several hosts may use at
 //! once: `semantic` is then what every session of all of them sees, and an agent finds its episodic
-//! entries at each. A query finds the same with both. Of one score, RAM answers in the order of tiers and
-//! insertion, `sqlite` by relevance first (BM25 over what the session may see). A file that another
+//! entries at each. A query finds the same with both, in the same order. A file that another
 //! program has locked is waited for up to 10 s. When the backend changes from `memory` to `sqlite`, a
 //! file that is new takes over what the last snapshot holds.
 //!
-//! Nothing grows without a bound, see [`MemoryConfig`]. A full tier drops its oldest entry, a full host
-//! the episodic entries of the agent that has been away for the longest; what still finds no room is
+//! A query finds every entry that has one of its words; those with all of them come first, then those with
+//! most, and among equals the more relevant (BM25 over what the session may see). Upper and lower case are
+//! one, and so are composed and decomposed letters, in queries, tags and keys.
+//!
+//! Nothing grows without a bound, see [`MemoryConfig`]; `memory/init/resp` says which. A full tier drops its
+//! oldest entry, which the reply of the store names (`evicted`), a full host the episodic entries of the agent that has been away for the longest; what still finds no room is
 //! refused with `memory_full`.
 //!
 //! ```text
@@ -51,7 +54,6 @@
 #[cfg(feature = "client")]
 mod client;
 mod config;
-mod json;
 mod plugin;
 mod protocol;
 #[cfg(feature = "sqlite")]
@@ -61,12 +63,12 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use crate::json::JsonObject;
 #[cfg(feature = "client")]
 pub use client::{Memory, MemoryError};
 pub use config::{Backend, MemoryConfig};
-pub use json::JsonObject;
 pub use protocol::{
     MemoryEntry, MemoryForgetRequest, MemoryForgetResponse, MemoryInitRequest, MemoryInitResponse,
-    MemoryRetrieveRequest, MemoryRetrieveResponse, MemoryStoreRequest, MemoryStoreResponse,
-    MemoryTier,
+    MemoryLimits, MemoryRetrieveRequest, MemoryRetrieveResponse, MemoryStoreRequest,
+    MemoryStoreResponse, MemoryTier,
 };

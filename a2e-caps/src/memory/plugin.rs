@@ -1,5 +1,6 @@
 //! Answers `memory/*`: checks and decodes, asks the store, ranks on copies outside its lock.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use a2e_core::codec::decode_field;
@@ -12,20 +13,21 @@ use a2e_core::{Clock, Error, Result, register_plugin};
 #[cfg(feature = "sqlite")]
 use super::config::Backend;
 use super::config::MemoryConfig;
-use super::json::JsonObject;
 use super::protocol::{
     MemoryEntry, MemoryForgetRequest, MemoryForgetResponse, MemoryInitRequest, MemoryInitResponse,
-    MemoryRetrieveRequest, MemoryRetrieveResponse, MemoryStoreRequest, MemoryStoreResponse,
+    MemoryLimits, MemoryRetrieveRequest, MemoryRetrieveResponse, MemoryStoreRequest,
+    MemoryStoreResponse,
 };
 #[cfg(feature = "sqlite")]
 use super::sqlite::SqliteStore;
-use super::store::Store;
 use super::store::key::canonical;
 use super::store::rank::{Cut, Search, Wanted};
 use super::store::saved;
 use super::store::shelves::{Owner, Partition};
-use super::store::text::Words;
+use super::store::text::{Words, composed};
 use super::store::tier::{Doomed, Entry};
+use super::store::{Put, Store};
+use crate::json::JsonObject;
 
 /// Longest query, in bytes: each of its words is looked for in each entry.
 const MAX_QUERY: usize = 1024;
@@ -47,6 +49,7 @@ struct MemoryPlugin(Arc<Shared>);
 struct Shared {
     keep: Keep,
     clock: Arc<dyn Clock>,
+    limits: MemoryLimits,
     /// Most bytes of entries in a reply.
     max_reply: usize,
 }
@@ -130,8 +133,9 @@ impl MemoryPlugin {
         config.check()?;
         // Text beyond ASCII grows to three times its bytes when it is written.
         let max_reply = host.config().limits.max_line_bytes / 3;
+        let limits = config.limits();
         let keep = keep(config, host)?;
-        Ok(Self(Arc::new(Shared { keep, clock: Arc::clone(host.clock()), max_reply })))
+        Ok(Self(Arc::new(Shared { keep, clock: Arc::clone(host.clock()), limits, max_reply })))
     }
 
     fn init(&self, request: MemoryInitRequest, call: &Call) -> Answer<MemoryInitResponse> {
@@ -157,10 +161,25 @@ impl MemoryPlugin {
             #[cfg(feature = "sqlite")]
             Keep::Sqlite(store) => store.open(call.session_id(), &memory_id, partition)?,
         }
-        Ok(MemoryInitResponse { memory_id, namespace, success: true }.into())
+        let limits = Some(self.0.limits);
+        let (success, code) = (true, None);
+        Ok(MemoryInitResponse { memory_id, namespace, success, code, limits }.into())
+    }
+
+    /// Tells the audit which memory a request is about: its id says nothing once the session is gone.
+    fn note(&self, call: &Call, id: &str) {
+        call.note_subject("namespace", || {
+            let namespace = match &self.0.keep {
+                Keep::Ram(store) => lock(store).namespace(call.session_id(), id),
+                #[cfg(feature = "sqlite")]
+                Keep::Sqlite(store) => store.namespace(call.session_id(), id),
+            };
+            namespace.unwrap_or_default()
+        });
     }
 
     fn store(&self, request: MemoryStoreRequest, call: &Call) -> Answer<MemoryStoreResponse> {
+        self.note(call, &request.memory_id);
         match &self.0.keep {
             Keep::Ram(store) => {
                 lock(store).weigh(call.session_id(), &request.memory_id, None)?;
@@ -181,6 +200,7 @@ impl MemoryPlugin {
         request: MemoryRetrieveRequest,
         call: &Call,
     ) -> Answer<MemoryRetrieveResponse> {
+        self.note(call, &request.memory_id);
         if request.query.len() > MAX_QUERY {
             let text = format!("{} bytes; at most {MAX_QUERY}", request.query.len());
             return Err(Error::schema("query", text));
@@ -211,6 +231,7 @@ impl MemoryPlugin {
     }
 
     fn forget(&self, request: MemoryForgetRequest, call: &Call) -> Answer<MemoryForgetResponse> {
+        self.note(call, &request.memory_id);
         match &self.0.keep {
             Keep::Ram(store) => {
                 let weight =
@@ -252,7 +273,7 @@ impl MemoryPlugin {
 /// Makes or opens what the settings name.
 fn keep(config: MemoryConfig, host: &Host) -> Result<Keep> {
     #[cfg(feature = "sqlite")]
-    if config.backend == Backend::Sqlite {
+    if config.backend == Backend::Sqlite && !host.is_trial() {
         let path = config.path.clone().unwrap_or_default();
         let store = SqliteStore::open_file(path.as_ref(), config, host.now())?;
         return Ok(Keep::Sqlite(store));
@@ -284,7 +305,7 @@ impl Shared {
             entries.push(entry);
         }
         let (session, memory) = (call.session_id(), &request.memory_id);
-        let put: Vec<Result<JsonObject, String>> = match &self.keep {
+        let put: Vec<Result<Put, String>> = match &self.keep {
             Keep::Ram(store) => {
                 let mut store = lock(store);
                 stop_if_cancelled(call)?;
@@ -292,7 +313,10 @@ impl Shared {
                     let entry = entry?;
                     let key = entry.wire.key.clone();
                     let put = store.put(session, memory, entry, now.mono);
-                    put.map(|()| key).map_err(|error| format!("entries[{place}]: {error}"))
+                    let evicted =
+                        |list: Vec<Arc<Entry>>| list.iter().map(|it| it.wire.key.clone()).collect();
+                    put.map(|list| Put { key, evicted: evicted(list) })
+                        .map_err(|error| format!("entries[{place}]: {error}"))
                 };
                 entries.into_iter().enumerate().map(&mut put).collect()
             }
@@ -304,7 +328,10 @@ impl Shared {
         let mut reply = MemoryStoreResponse::default();
         for put in put {
             match put {
-                Ok(key) => reply.stored.push(key),
+                Ok(Put { key, evicted }) => {
+                    reply.stored.push(key);
+                    reply.evicted.extend(evicted);
+                }
                 Err(error) => reply.errors.push(error),
             }
         }
@@ -350,8 +377,7 @@ impl Shared {
     }
 
     fn forget(&self, request: MemoryForgetRequest, call: &Call) -> Result<MemoryForgetResponse> {
-        let doomed =
-            Doomed { ids: ids_of(&request.keys)?, tags: request.tags.into_iter().collect() };
+        let doomed = Doomed { ids: ids_of(&request.keys)?, tags: tags_of(&request.tags) };
         let now = self.clock.now().mono;
         let (session, memory, tier) = (call.session_id(), &request.memory_id, request.tier);
         let deleted = match &self.keep {
@@ -375,7 +401,7 @@ fn wanted(request: MemoryRetrieveRequest, by_key: bool) -> Wanted {
     Wanted {
         by_key,
         by_tier: request.tier.is_some(),
-        tags: request.tags.into_iter().collect(),
+        tags: tags_of(&request.tags),
         words: Words::of(&request.query),
         min_score: request.min_score,
     }
@@ -411,6 +437,10 @@ fn ids_of(keys: &[JsonObject]) -> Result<Vec<Arc<str>>> {
         canonical(key).map_err(refused)
     };
     keys.iter().enumerate().map(id).collect()
+}
+
+fn tags_of(tags: &[String]) -> BTreeSet<String> {
+    tags.iter().map(|tag| composed(tag).into_owned()).collect()
 }
 
 /// A cancelled call has no effect.

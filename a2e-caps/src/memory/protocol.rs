@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use a2e_core::codec::RawJson;
 use a2e_core::message;
-use a2e_core::protocol::number;
+use a2e_core::protocol::{ErrorCode, number};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::json::{JsonObject, limited_list, number_or_absent};
+use crate::json::{JsonObject, limited_list, number_or_absent};
 
 /// Opens a memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,14 +42,37 @@ pub struct MemoryInitResponse {
     /// Always true; what fails is answered with an error.
     #[serde(default = "yes")]
     pub success: bool,
+    /// Never there, since `success` is always true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<ErrorCode>,
+    /// How much it holds; absent from other implementations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<MemoryLimits>,
+}
+
+/// How much a memory holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MemoryLimits {
+    /// Most working entries; one more, and the oldest is evicted.
+    pub working: usize,
+    /// Most episodic entries, as `working`.
+    pub episodic: usize,
+    /// Most semantic entries, as `working`; those of every session count.
+    pub semantic: usize,
+    /// Most bytes of one entry: content, source, tags and key, and 256 for the entry.
+    pub max_entry_bytes: usize,
+    /// Most bytes of all entries of the host.
+    pub max_bytes: usize,
+    /// Most memories that a session may open.
+    pub max_memories: usize,
 }
 
 /// Writes entries.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryStoreRequest {
-    /// From [`MemoryInitResponse`].
+    /// As `memory/init/resp` gave it.
     pub memory_id: String,
-    /// Each a [`MemoryEntry`]; read one by one, so that a bad one does not spoil the others.
+    /// The entries; read one by one, so that a bad one does not spoil the others.
     #[serde(default, deserialize_with = "limited_list")]
     pub entries: Vec<JsonObject>,
 }
@@ -63,33 +86,39 @@ pub struct MemoryStoreResponse {
     /// One text for each entry that was not stored, such as ``entries[2]: missing field `key` ``.
     #[serde(default)]
     pub errors: Vec<String>,
+    /// The keys of the entries that had to leave for them, the oldest of a full tier; absent where none
+    /// had to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evicted: Vec<JsonObject>,
 }
 
 /// Asks for the entries that meet every condition that is given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryRetrieveRequest {
-    /// From [`MemoryInitResponse`].
+    /// As `memory/init/resp` gave it.
     pub memory_id: String,
     /// The key is one of these.
     #[serde(default, deserialize_with = "limited_list")]
     pub keys: Vec<JsonObject>,
-    /// Each word of it occurs in key, content or tags, in upper or lower case. At most
-    /// 1,024 bytes.
+    /// One of its words at least occurs in key, content or tags, in upper or lower case; composed and
+    /// decomposed letters are one. At most 1,024 bytes.
     #[serde(default)]
     pub query: String,
     /// The entry has one of these.
     #[serde(default, deserialize_with = "limited_list")]
     pub tags: Vec<String>,
-    /// The entry is in this tier; `None` (on the wire `""`) is all.
+    /// The entry is in this tier; empty is all.
     #[serde(default, with = "tier_or_all")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "tier_or_all::schema")]
     pub tier: Option<MemoryTier>,
     /// Most entries in the reply. A reply may hold fewer when they are large, see
-    /// [`MemoryRetrieveResponse::total`].
+    /// `total`.
     #[serde(default = "default_limit", deserialize_with = "number::integer")]
     pub limit: usize,
-    /// Least score of an entry: 0.25 for a tier that was asked for, 1 for a key that was, and the
-    /// share of the tags that were and that it has.
+    /// Least score of an entry: 0.25 for a tier that was asked for, 1 for a key that was, the share of
+    /// the tags that were and that it has, and the share of the query's words that it has. How relevant
+    /// the words are in it counts for less than one word more: with a query alone, 1 and more is an
+    /// entry that has all words.
     #[serde(default)]
     pub min_score: f64,
 }
@@ -113,7 +142,6 @@ impl Default for MemoryRetrieveRequest {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryRetrieveResponse {
     /// Best first; equal scores by tier (working, episodic, semantic), then in the order of insertion.
-    /// With the backend `sqlite`, those of a query come by relevance before that.
     /// `score` is that of this search.
     #[serde(default)]
     pub entries: Vec<MemoryEntry>,
@@ -126,7 +154,7 @@ pub struct MemoryRetrieveResponse {
 /// Removes the entries that have one of the keys or one of the tags; none of both: nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryForgetRequest {
-    /// From [`MemoryInitResponse`].
+    /// As `memory/init/resp` gave it.
     pub memory_id: String,
     /// Keys to remove.
     #[serde(default, deserialize_with = "limited_list")]
@@ -134,9 +162,9 @@ pub struct MemoryForgetRequest {
     /// Tags to remove.
     #[serde(default, deserialize_with = "limited_list")]
     pub tags: Vec<String>,
-    /// Where; `None` (on the wire `""`) is everywhere.
+    /// Where; empty is everywhere.
     #[serde(default = "episodic", with = "tier_or_all")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "tier_or_all::schema")]
     pub tier: Option<MemoryTier>,
 }
 
@@ -159,7 +187,7 @@ message!(MemoryInitResponse, "memory/init/resp");
 message!(MemoryStoreResponse, "memory/store/resp");
 message!(MemoryRetrieveResponse, "memory/retrieve/resp");
 message!(MemoryForgetResponse, "memory/forget/resp");
-message!(MemoryInitRequest, "memory/init/req" => MemoryInitResponse, First);
+message!(MemoryInitRequest, "memory/init/req" => MemoryInitResponse, First; subject "namespace");
 message!(MemoryStoreRequest, "memory/store/req" => MemoryStoreResponse, First);
 message!(MemoryRetrieveRequest, "memory/retrieve/req" => MemoryRetrieveResponse, First);
 message!(MemoryForgetRequest, "memory/forget/req" => MemoryForgetResponse, First);
@@ -186,7 +214,7 @@ pub struct MemoryEntry {
     /// Seconds until it is forgotten, counted from the store; 0 is never.
     #[serde(default, deserialize_with = "number::integer")]
     pub ttl: u64,
-    /// Seconds since the Unix epoch; `None` lets the host set the time of the store.
+    /// Seconds since the Unix epoch; absent or null lets the host set the time of the store.
     #[serde(
         default,
         deserialize_with = "number_or_absent",
@@ -243,13 +271,10 @@ impl MemoryTier {
         }
     }
 
-    /// Reads a tier; an unknown one is episodic, in entries and conditions alike.
-    pub fn parse(text: &str) -> Self {
-        match text {
-            "working" => Self::Working,
-            "semantic" => Self::Semantic,
-            _ => Self::Episodic,
-        }
+    fn read<E: de::Error>(text: &str) -> Result<Self, E> {
+        const NAMES: &[&str] = &["working", "episodic", "semantic"];
+        let found = Self::ALL.into_iter().find(|it| it.as_str() == text);
+        found.ok_or_else(|| E::unknown_variant(text, NAMES))
     }
 }
 
@@ -261,7 +286,7 @@ impl Serialize for MemoryTier {
 
 impl<'de> Deserialize<'de> for MemoryTier {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Cow::<'de, str>::deserialize(deserializer).map(|text| Self::parse(&text))
+        Cow::<'de, str>::deserialize(deserializer).and_then(|text| Self::read(&text))
     }
 }
 
@@ -275,8 +300,7 @@ impl JsonSchema for MemoryTier {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        // Any other text is read as `episodic`.
-        schemars::json_schema!({ "type": "string", "examples": Self::ALL.map(Self::as_str) })
+        schemars::json_schema!({ "type": "string", "enum": Self::ALL.map(Self::as_str) })
     }
 }
 
@@ -296,7 +320,12 @@ mod tier_or_all {
         deserializer: D,
     ) -> Result<Option<MemoryTier>, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
-        Ok((!text.is_empty()).then(|| MemoryTier::parse(&text)))
+        if text.is_empty() { Ok(None) } else { MemoryTier::read(&text).map(Some) }
+    }
+
+    pub(super) fn schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let [working, episodic, semantic] = MemoryTier::ALL.map(MemoryTier::as_str);
+        schemars::json_schema!({ "type": "string", "enum": ["", working, episodic, semantic] })
     }
 }
 

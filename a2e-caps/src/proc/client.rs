@@ -157,7 +157,7 @@ impl Process {
         self.pid
     }
 
-    /// The next line, or the end of the process; `None` after the end, and when the connection is
+    /// The next line (without a newline, the part of one that has come), or the end of the process; `None` after the end, and when the connection is
     /// lost. May be dropped and called again.
     ///
     /// Lines wait here up to the bound of [`ProcClient::with_buffer`]; more are dropped and

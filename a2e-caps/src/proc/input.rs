@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use a2e_core::protocol::ErrorCode;
+use a2e_core::{Error, Result};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::oneshot;
@@ -49,19 +51,26 @@ impl Input {
         Turn { before: last.replace(ended), _end: end }
     }
 
-    /// Writes all of `data`, then ends the input if `eof`. On failure: why, for people.
+    /// Writes all of `data`, then ends the input if `eof`.
+    ///
+    /// # Errors
+    /// `timeout` when the process does not read, `proc_dead` when it has no input any more.
     pub(super) async fn write(
         &self,
         mut turn: Turn,
         data: &str,
         eof: bool,
         limit: Duration,
-    ) -> Result<(), String> {
+    ) -> Result<()> {
         let until = Instant::now() + limit;
         let late = |written: usize| {
             let all = data.len();
-            format!("the process does not read: {written} of {all} bytes written in {limit:.0?}")
+            let text = format!(
+                "the process does not read: {written} of {all} bytes written in {limit:.0?}"
+            );
+            Error::new(ErrorCode::Timeout, text)
         };
+        let closed = |why: &str| Error::new(ErrorCode::ProcDead, why);
         if let Some(before) = turn.before.take() {
             // An error is how the end of the one before shows.
             timeout_at(until, before).await.map_err(|_| late(0))?.ok();
@@ -69,7 +78,7 @@ impl Input {
         let mut pipe = timeout_at(until, self.pipe.lock()).await.map_err(|_| late(0))?;
         let sender = match &mut *pipe {
             Pipe::Open(sender) => sender,
-            Pipe::Closed(why) => return Err((*why).to_owned()),
+            Pipe::Closed(why) => return Err(closed(why)),
         };
         let mut rest = data.as_bytes();
         while !rest.is_empty() {
@@ -78,7 +87,7 @@ impl Input {
                 Ok(_) => {
                     let why = "the process has closed its input";
                     *pipe = Pipe::Closed(why);
-                    return Err(why.to_owned());
+                    return Err(closed(why));
                 }
                 Err(_) => return Err(late(data.len() - rest.len())),
             }
@@ -104,19 +113,24 @@ mod tests {
         let input = Input::new(Some(sender));
         let data = "x".repeat(100_000);
         let error = input.write(input.turn(), &data, false, SOON).await.unwrap_err();
-        assert_eq!(error, "the process does not read: 65536 of 100000 bytes written in 50ms");
+        assert_eq!(error.code(), &ErrorCode::Timeout);
+        assert_eq!(
+            error.message(),
+            "the process does not read: 65536 of 100000 bytes written in 50ms"
+        );
         // A write that queues behind another one has a limit of its own.
         let (first, second) = (input.turn(), input.turn());
         let (first, second) = tokio::join!(
             input.write(first, "y", true, 4 * SOON),
             input.write(second, "z", false, SOON)
         );
-        assert!(first.unwrap_err().contains("0 of 1 bytes written in 200ms"));
-        assert!(second.unwrap_err().contains("0 of 1 bytes written in 50ms"));
+        assert!(first.unwrap_err().message().contains("0 of 1 bytes written in 200ms"));
+        assert!(second.unwrap_err().message().contains("0 of 1 bytes written in 50ms"));
         // Nothing was closed by any of that.
         drop(reader);
         let error = input.write(input.turn(), "x", false, SOON).await.unwrap_err();
-        assert_eq!(error, "the process has closed its input");
+        assert_eq!(error.message(), "the process has closed its input");
+        assert_eq!(error.code(), &ErrorCode::ProcDead);
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use a2e_core::Result;
 use a2e_core::children::{Command, StdinMode as ChildStdin};
 use a2e_core::plugin::{Answer, Host};
+use a2e_core::protocol::ErrorCode;
 use a2e_core::protocol::id::random_hex;
 use a2e_core::request::Call;
 use tokio::sync::OwnedSemaphorePermit;
@@ -18,8 +19,9 @@ use super::procs::Procs;
 use super::protocol::{SpawnRequest, SpawnResponse, StdinMode};
 use super::pump;
 
-/// How long after the spawn reply the first output is sent. The reference client takes a request off its
-/// list in another thread than the one that reads, and loses events of that request until it has.
+/// How long after the spawn reply the first output is sent, unless the client's handshake said that it
+/// needs no wait. The reference client takes a request off its list in another thread than the one that
+/// reads, and loses events of that request until it has.
 const FIRST_OUTPUT: Duration = Duration::from_millis(20);
 
 /// Where programs are looked for when the host has no `PATH`.
@@ -34,8 +36,8 @@ pub(super) struct Launcher {
 
 impl SpawnResponse {
     /// Nothing was started.
-    pub(super) fn refused(why: impl Into<String>) -> Self {
-        Self { error: why.into(), ..Self::default() }
+    pub(super) fn refused(code: ErrorCode, why: impl Into<String>) -> Self {
+        Self { error: why.into(), code: Some(code), ..Self::default() }
     }
 }
 
@@ -50,7 +52,7 @@ pub(super) async fn launch(
 ) -> Answer<SpawnResponse> {
     match started(&launcher, request, &call, procs, slot).await {
         Ok(response) => Ok(response.into()),
-        Err(error) => Ok(SpawnResponse::refused(error.message()).into()),
+        Err(error) => Ok(SpawnResponse::refused(error.code().clone(), error.message()).into()),
     }
 }
 
@@ -73,11 +75,13 @@ async fn started(
         ok: true,
         pid: process.pid(),
         error: String::new(),
+        code: None,
     };
+    call.note_subject("proc_id", || response.proc_id.clone());
     let session = call.session();
     // Without either the process is dropped here, which kills it.
     let Some(hold) = session.hold().filter(|_| procs.add(Arc::clone(&process))) else {
-        return Ok(SpawnResponse::refused("the session has ended"));
+        return Ok(SpawnResponse::refused(ErrorCode::ShuttingDown, "the session has ended"));
     };
     let task = pump::Task {
         process,
@@ -95,7 +99,9 @@ async fn started(
     call.after_reply(move |was_reply| {
         if was_reply {
             host.spawn(async move {
-                tokio::time::sleep(FIRST_OUTPUT).await;
+                if !task.session.takes_early_events() {
+                    tokio::time::sleep(FIRST_OUTPUT).await;
+                }
                 pump::run(task).await;
             });
         } else {

@@ -28,6 +28,18 @@ impl Lines {
         }
     }
 
+    /// Whether a line has begun that has not ended.
+    pub(super) fn is_amid(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
+    /// What there is of an unfinished line, but for a character that is not whole yet.
+    pub(super) fn unfinished(&mut self) -> Option<String> {
+        let after = self.rest.split_off(whole(&self.rest));
+        let rest = std::mem::replace(&mut self.rest, after);
+        (!rest.is_empty()).then(|| text(rest))
+    }
+
     /// At the end of the stream: what stands there without a newline.
     pub(super) fn finish(&mut self) -> Option<String> {
         let rest = std::mem::take(&mut self.rest);
@@ -41,6 +53,20 @@ fn cut(bytes: &[u8]) -> usize {
         |at: &usize| bytes.get(*at).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000);
     // A character has at most three bytes after its first; more of them are no text anyway.
     (MAX_LINE - 3..=MAX_LINE).rev().find(|at| !is_inside(at)).unwrap_or(MAX_LINE)
+}
+
+/// The bytes before a character at the end of which some are still to come.
+fn whole(bytes: &[u8]) -> usize {
+    let lead = bytes.iter().rev().take(3).position(|byte| byte & 0b1100_0000 != 0b1000_0000);
+    let Some(behind) = lead else { return bytes.len() };
+    let at = bytes.len() - behind - 1;
+    let needed = match bytes.get(at) {
+        Some(0xc2..=0xdf) => 2,
+        Some(0xe0..=0xef) => 3,
+        Some(0xf0..=0xf4) => 4,
+        _ => 1,
+    };
+    if needed > behind + 1 { at } else { bytes.len() }
 }
 
 fn text(bytes: Vec<u8>) -> String {
@@ -75,6 +101,27 @@ mod tests {
             for piece in [1, 2, 3, 1000] {
                 assert_eq!(lines(input, piece), expected, "{input:?} in pieces of {piece}");
             }
+        }
+    }
+
+    #[test]
+    fn an_unfinished_line_is_told_by_whole_characters() {
+        for (input, expected, kept) in [
+            (&b""[..], None, &b""[..]),
+            (b"done\n", None, b""),
+            (b"name: ", Some("name: "), b""),
+            ("größe: ä".as_bytes(), Some("größe: ä"), b""),
+            (b"cut \xc3", Some("cut "), b"\xc3"),
+            (b"cut \xe2\x82", Some("cut "), b"\xe2\x82"),
+            (b"cut \xf0\x9d\x84", Some("cut "), b"\xf0\x9d\x84"),
+            (b"\xf0\x9d", None, b"\xf0\x9d"),
+            (b"no text \xff", Some("no text \u{fffd}"), b""),
+            (b"\x80\x80\x80\x80", Some("\u{fffd}\u{fffd}\u{fffd}\u{fffd}"), b""),
+        ] {
+            let mut lines = Lines::default();
+            lines.feed(input, drop);
+            assert_eq!(lines.unfinished().as_deref(), expected, "{input:?}");
+            assert_eq!(lines.rest, kept, "{input:?}");
         }
     }
 

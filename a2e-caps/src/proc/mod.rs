@@ -6,10 +6,11 @@
 //! | `proc/write/req` | whether the process took the text |
 //! | `proc/kill/req` | when the process and all that it started are gone |
 //! | `proc/status/req` | `running`, `completed`, `failed`, `killed`, `timedout`, `not_found`; with an empty id the list of all |
-//! | `proc/read/event` | pushed: a line of output; last `{"code": n}`, or `killed` |
+//! | `proc/read/event` | pushed: a line of output, or the part of one that has come; last `{"code": n}`, or `killed` |
 //!
-//! - Output starts after the spawn reply, with the `req_id` of the spawn request. Each stream is in
-//!   order; `seq` counts the events of a process; the end is told once, after the last line.
+//! - Output starts after the spawn reply, with the `req_id` of the spawn request; 20 ms after it for
+//!   clients whose handshake does not say `early_events`. The beginning of a line whose end does not come
+//!   within 30 ms is told without it. Each stream is in order; `seq` counts the events of a process; the end is told once, after the last line.
 //! - A client that does not read holds the process back; nothing is cut.
 //! - A kill sends its signal, waits `kill_grace_s`, then kills the whole tree. What the process
 //!   still wrote comes before `killed`, which comes before the reply.

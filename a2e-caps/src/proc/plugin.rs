@@ -137,9 +137,9 @@ impl ProcPlugin {
 
     fn spawn(&self, request: SpawnRequest, call: &Call) -> Answer<SpawnResponse> {
         let Launcher { config, host } = &*self.launcher;
-        let refused = |why: String| Ok(SpawnResponse::refused(why).into());
+        let refused = |code, why: String| Ok(SpawnResponse::refused(code, why).into());
         let Some(program) = request.cmd.first().filter(|program| !program.is_empty()) else {
-            return refused("Empty command".to_owned());
+            return refused(ErrorCode::SchemaViolation, "Empty command".to_owned());
         };
         if !config.allowed_commands.contains(program) {
             let text = format!(
@@ -147,16 +147,18 @@ impl ProcPlugin {
                  (or `ALLOWED_COMMANDS`) of plugin `{}`",
                 host.plugin()
             );
-            return Ok(self.unless_another(SpawnResponse::refused(text)));
+            let refused = SpawnResponse::refused(ErrorCode::ToolDenied, text);
+            return Ok(self.unless_another(refused));
         }
         let procs = self.procs(call)?;
         let Some(slot) = procs.reserve() else {
-            return refused(format!(
+            let text = format!(
                 "Too many processes: {} run in this session, which is `metadata.max_procs` of \
                  plugin `{}`",
                 config.max_procs,
                 host.plugin()
-            ));
+            );
+            return refused(ErrorCode::ProcLimit, text);
         };
         let launcher = Arc::clone(&self.launcher);
         Ok(Outcome::on_future(launch(launcher, request, call.clone(), procs, slot)))
@@ -166,39 +168,45 @@ impl ProcPlugin {
         let WriteRequest { proc_id, data, eof } = request;
         let Some(process) = self.find(&proc_id, call) else {
             let error = NOT_FOUND.to_owned();
-            let response = WriteResponse { proc_id, error, ..WriteResponse::default() };
+            let code = Some(ErrorCode::UnknownProc);
+            let response = WriteResponse { proc_id, error, code, ..WriteResponse::default() };
             return Ok(self.unless_another(response));
         };
         let turn = process.input.turn();
         let limit = time_left(call).min(WRITE_LIMIT);
         Ok(Outcome::on_future(async move {
             let outcome = if process.has_ended() {
-                Err(format!("the process has ended: {}", process.status()))
+                let text = format!("the process has ended: {}", process.status());
+                Err(Error::new(ErrorCode::ProcDead, text))
             } else {
                 process.input.write(turn, &data, eof, limit).await
             };
             let (ok, pid) = (outcome.is_ok(), process.pid());
-            let error = outcome.err().unwrap_or_default();
-            Ok(WriteResponse { proc_id, ok, pid, error }.into())
+            let (code, error) = match outcome {
+                Ok(()) => (None, String::new()),
+                Err(error) => (Some(error.code().clone()), error.message().to_owned()),
+            };
+            Ok(WriteResponse { proc_id, ok, pid, error, code }.into())
         }))
     }
 
     fn kill(&self, request: KillRequest, call: &Call) -> Answer<KillResponse> {
         let Some(process) = self.find(&request.proc_id, call) else {
             let (state, error) = (Status::NotFound.to_string(), NOT_FOUND.to_owned());
-            return Ok(self.unless_another(KillResponse { ok: false, state, error }));
+            let code = Some(ErrorCode::UnknownProc);
+            return Ok(self.unless_another(KillResponse { ok: false, state, error, code }));
         };
         if !process.kill(request.signal) {
             let error = "the process has ended before".to_owned();
-            let state = process.status().to_string();
-            return Ok(KillResponse { ok: false, state, error }.into());
+            let (state, code) = (process.status().to_string(), Some(ErrorCode::ProcDead));
+            return Ok(KillResponse { ok: false, state, error, code }.into());
         }
         let limit = time_left(call);
         Ok(Outcome::on_future(async move {
             // With a longer grace than the call may last, the kill goes on without it.
             timeout(limit, process.killed()).await.ok();
             let state = process.status().to_string();
-            Ok(KillResponse { ok: true, state, error: String::new() }.into())
+            Ok(KillResponse { ok: true, state, ..KillResponse::default() }.into())
         }))
     }
 
@@ -214,7 +222,8 @@ impl ProcPlugin {
         }
         let (status, error) = (status.to_string(), error.to_owned());
         let is_unknown = !error.is_empty();
-        let response = StatusResponse { proc_id, status, error, procs };
+        let code = is_unknown.then_some(ErrorCode::UnknownProc);
+        let response = StatusResponse { proc_id, status, error, code, procs };
         Ok(if is_unknown { self.unless_another(response) } else { response.into() })
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use a2e_core::message;
+use a2e_core::protocol::ErrorCode;
 use a2e_core::protocol::number::integer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,9 @@ pub struct SpawnResponse {
     pub pid: u32,
     /// Why it was not started.
     pub error: String,
+    /// The same for programs; there when it was not started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<ErrorCode>,
 }
 
 /// `proc/write/req`: text for the standard input of a process.
@@ -78,6 +82,9 @@ pub struct WriteResponse {
     pub pid: u32,
     /// Why not, and how much of it.
     pub error: String,
+    /// The same for programs; there when `ok` is false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<ErrorCode>,
 }
 
 /// `proc/kill/req`: ends a process.
@@ -116,6 +123,9 @@ pub struct KillResponse {
     pub state: String,
     /// Why not.
     pub error: String,
+    /// The same for programs; there when `ok` is false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<ErrorCode>,
 }
 
 /// `proc/status/req`: asks for one process or, with an empty id, for all of the session.
@@ -131,10 +141,13 @@ pub struct StatusRequest {
 pub struct StatusResponse {
     /// As in the request.
     pub proc_id: String,
-    /// A [`Status`]; `not_found` also when all were asked for.
+    /// `running`, `completed`, `failed`, `killed`, `timedout`; `not_found` also when all were asked for.
     pub status: String,
     /// Why there is no status.
     pub error: String,
+    /// The same for programs; there when `error` says something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<ErrorCode>,
     /// All processes of the session that are remembered, in the order of their start; only when
     /// the request named none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,7 +161,7 @@ pub struct ProcessInfo {
     pub proc_id: String,
     /// Program and arguments, cut off with `…` after 1 KiB.
     pub cmd: Vec<String>,
-    /// A [`Status`].
+    /// As `status` says of one process.
     pub state: String,
     /// The system's number; it may be another's when the process has ended.
     #[serde(deserialize_with = "integer")]
@@ -196,7 +209,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// `proc/read/event`: one line of output, or the end. Its `req_id` is that of the spawn request.
+/// `proc/read/event`: one line of output, or a part of one, or the end. Its `req_id` is that of the spawn request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReadEvent {
     /// Always `status`.
@@ -216,12 +229,13 @@ pub struct ReadEvent {
     pub stream_type: StreamType,
 }
 
-/// The content of a [`ReadEvent`]: a line has `text`, the exit has `code`, the end by a kill nothing.
+/// What the output holds: a line has `text`, the exit has `code`, the end by a kill nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ReadData {
-    /// A line with its newline. It has none where the output ended without one, and where a line
-    /// longer than 64 KiB goes on in the next event. Bytes that are no UTF-8 are replaced.
+    /// A line with its newline. It has none where the output ended without one, and where a line goes
+    /// on in a later event: one longer than 64 KiB, or one whose end has not come within 30 ms, such as
+    /// a prompt or a progress bar. Bytes that are no UTF-8 are replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// What the process returned; minus the signal's number when it was ended by one.
@@ -243,11 +257,11 @@ pub enum StreamType {
 }
 
 message!(SpawnResponse, "proc/spawn/resp");
-message!(SpawnRequest, "proc/spawn/req" => SpawnResponse, First);
+message!(SpawnRequest, "proc/spawn/req" => SpawnResponse, First; subject "cmd");
 message!(WriteResponse, "proc/write/resp");
-message!(WriteRequest, "proc/write/req" => WriteResponse, First);
+message!(WriteRequest, "proc/write/req" => WriteResponse, First; subject "proc_id");
 message!(KillResponse, "proc/kill/resp");
-message!(KillRequest, "proc/kill/req" => KillResponse, First);
+message!(KillRequest, "proc/kill/req" => KillResponse, First; subject "proc_id", "signal");
 message!(StatusResponse, "proc/status/resp");
-message!(StatusRequest, "proc/status/req" => StatusResponse, First);
+message!(StatusRequest, "proc/status/req" => StatusResponse, First; subject "proc_id");
 message!(ReadEvent, "proc/read/event");

@@ -1,4 +1,5 @@
-//! From the pipes of a process to `proc/read/event`: bounded, in order, nothing cut.
+//! From the pipes of a process to `proc/read/event`: bounded, in order, soon; a line that comes whole
+//! stays whole.
 //!
 //! What the client does not take stays here, up to `max_output_bytes` and one read more; then the
 //! pipes are not read until there is room, and the process waits in its next write.
@@ -14,7 +15,7 @@ use a2e_core::request::{EmitError, SessionHandle};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::coop::consume_budget;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::child::{Process, exit_code};
 use super::lines::Lines;
@@ -25,6 +26,9 @@ const READ: usize = 8 << 10;
 
 /// The cost of a waiting line beside its bytes, roughly.
 const LINE_COST: usize = 64;
+
+/// How long the beginning of a line waits for its end: a prompt or a progress bar has none.
+const UNFINISHED: Duration = Duration::from_millis(30);
 
 /// How long the streams of a killed process may be silent before they are given up. Only a
 /// descendant that left the process group, in a host without a guard program, holds them open.
@@ -113,12 +117,17 @@ impl Pump {
                 return Ok(());
             }
             let has_space = self.waiting.bytes < self.max_waiting;
+            let due = [self.out.due, self.err.due].into_iter().flatten().min();
             tokio::select! {
                 () = self.out.readable(), if has_space => {
                     self.out.read(&mut buffer, &mut self.waiting);
                 }
                 () = self.err.readable(), if has_space => {
                     self.err.read(&mut buffer, &mut self.waiting);
+                }
+                () = at(due), if has_space => {
+                    self.out.tell_unfinished(&mut buffer, &mut self.waiting);
+                    self.err.tell_unfinished(&mut buffer, &mut self.waiting);
                 }
                 has_room = self.session.room(), if !is_idle => if !has_room {
                     return Err(EmitError::Gone);
@@ -177,11 +186,13 @@ struct Stream {
     /// `None` when it has ended.
     pipe: Option<Receiver>,
     lines: Lines,
+    /// When the beginning of a line is told without its end.
+    due: Option<Instant>,
 }
 
 impl Stream {
     fn new(kind: StreamType, pipe: Option<Receiver>) -> Self {
-        Self { kind, pipe, lines: Lines::default() }
+        Self { kind, pipe, lines: Lines::default(), due: None }
     }
 
     fn has_ended(&self) -> bool {
@@ -197,23 +208,54 @@ impl Stream {
         }
     }
 
+    /// Tells the beginning of a line whose end has not come in time.
+    fn tell_unfinished(&mut self, buffer: &mut [u8], waiting: &mut Waiting) {
+        let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= Instant::now());
+        if !is_due(self.due) {
+            return;
+        }
+        // The end may stand in the pipe: the pump does not read while the client takes nothing.
+        self.read(buffer, waiting);
+        if is_due(self.due) {
+            self.due = None;
+            if let Some(text) = self.lines.unfinished() {
+                waiting.push(self.kind, text);
+            }
+        }
+    }
+
     /// Reads once what is there.
     fn read(&mut self, buffer: &mut [u8], waiting: &mut Waiting) {
         let Some(pipe) = &self.pipe else { return };
         match pipe.try_read(buffer) {
             Ok(count @ 1..) => {
                 let bytes = buffer.get(..count).unwrap_or_default();
-                self.lines.feed(bytes, |line| waiting.push(self.kind, line));
+                let mut is_new = self.due.is_none();
+                self.lines.feed(bytes, |line| {
+                    is_new = true;
+                    waiting.push(self.kind, line);
+                });
+                if is_new {
+                    self.due = self.lines.is_amid().then(|| Instant::now() + UNFINISHED);
+                }
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             // A pipe has no error that goes away.
             Ok(_) | Err(_) => {
-                self.pipe = None;
+                (self.pipe, self.due) = (None, None);
                 if let Some(line) = self.lines.finish() {
                     waiting.push(self.kind, line);
                 }
             }
         }
+    }
+}
+
+/// Waits until then; without a time for ever.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
     }
 }
 

@@ -21,6 +21,7 @@ mod catalog;
 #[cfg(feature = "client")]
 pub mod client;
 mod config;
+mod content;
 pub mod contract;
 mod fields;
 mod files;

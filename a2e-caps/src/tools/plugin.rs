@@ -14,7 +14,7 @@ use super::config::ToolConfig;
 use super::contract::{ToolCall, ToolOutput};
 use super::filter::ListFilter;
 use super::protocol::{ToolCallRequest, ToolCallResponse, ToolListRequest, ToolListResponse};
-use super::{builtin, result, schema};
+use super::{builtin, result};
 
 /// A list over more tools than this is made on the worker pool.
 const INLINE_TOOLS: usize = 64;
@@ -48,17 +48,17 @@ impl ToolPlugin {
     }
 
     #[allow(clippy::unnecessary_wraps, reason = "the shape of a handler")]
-    fn list(&self, request: ToolListRequest, _call: &Call) -> Answer<ToolListResponse> {
+    fn list(&self, request: ToolListRequest, call: &Call) -> Answer<ToolListResponse> {
         let Some(catalog) = self.catalogs.current() else {
-            let catalogs = Arc::clone(&self.catalogs);
+            let (catalogs, call) = (Arc::clone(&self.catalogs), call.clone());
             return Ok(Outcome::on_future(async move {
-                Ok(listed(&*catalogs.awaited().await?, &request).into())
+                Ok(listed(&*catalogs.awaited().await?, &request, &call).into())
             }));
         };
         if catalog.tools.len() <= INLINE_TOOLS {
-            return Ok(listed(&catalog, &request).into());
+            return Ok(listed(&catalog, &request, call).into());
         }
-        Ok(Outcome::on_pool(move |_| Ok(listed(&catalog, &request).into())))
+        Ok(Outcome::on_pool(move |call| Ok(listed(&catalog, &request, call).into())))
     }
 
     fn call(&self, request: ToolCallRequest, call: &Call) -> Answer<ToolCallResponse> {
@@ -128,10 +128,14 @@ impl Plugin for ToolPlugin {
     }
 }
 
-fn listed(catalog: &Catalog, request: &ToolListRequest) -> ToolListResponse {
+fn listed(catalog: &Catalog, request: &ToolListRequest, call: &Call) -> ToolListResponse {
     let filter = ListFilter::of(request);
-    let all = catalog.tools.iter().map(|entry| &entry.definition);
-    let tools = all.filter(|tool| filter.selects(tool)).cloned().collect();
+    let is_offered = |entry: &Entry| {
+        let ask = AssertUnwindSafe(|| entry.provider.is_offered(&entry.name, call));
+        catch_unwind(ask).unwrap_or(false)
+    };
+    let all = catalog.tools.iter().filter(|it| filter.selects(&it.definition) && is_offered(it));
+    let tools = all.map(|entry| entry.definition.clone()).collect();
     ToolListResponse { tools, quarantined: catalog.quarantined }
 }
 
@@ -157,7 +161,7 @@ impl Job {
     fn run(self) -> Result<ToolCallResponse> {
         let Self { entry, context, clock, max_result_bytes } = self;
         let started = clock.now();
-        schema::check(context.arguments(), &entry.definition.input_parameters)?;
+        entry.checker.check(context.arguments())?;
         let provider = &entry.provider;
         let output = catch_unwind(AssertUnwindSafe(|| provider.call(context)))
             .unwrap_or_else(|panic| Err(panicked(&entry, panic.as_ref())))?;
@@ -167,7 +171,7 @@ impl Job {
     async fn run_async(self) -> Result<ToolCallResponse> {
         let Self { entry, context, clock, max_result_bytes } = self;
         let started = clock.now();
-        schema::check(context.arguments(), &entry.definition.input_parameters)?;
+        entry.checker.check(context.arguments())?;
         let provider = Arc::clone(&entry.provider);
         let mut future = catch_unwind(AssertUnwindSafe(|| provider.call_async(context)))
             .map_err(|panic| panicked(&entry, panic.as_ref()))?;

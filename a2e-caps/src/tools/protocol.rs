@@ -5,13 +5,29 @@ use std::collections::BTreeMap;
 
 use a2e_core::codec::RawJson;
 use a2e_core::message;
+use a2e_core::protocol::EventKind;
 use a2e_core::protocol::number::{integer, optional_integer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+pub use super::content::{Content, MediaPart, Resource, ResourceContents, ResourcePart, TextPart};
 
 /// The wire type of events that a tool sends while it works.
 pub const TOOL_EVENT: &str = "tool/event";
+
+/// `tool/event`: what a tool tells while it works.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ToolEvent {
+    /// What it tells of.
+    pub kind: EventKind,
+    /// Its number within the call, from 0; a gap means that events were left out for a slow reader.
+    pub seq: u64,
+    /// What it tells.
+    pub data: Map<String, Value>,
+}
+
+message!(ToolEvent, "tool/event");
 
 /// `tool/list/req`: which tools are there?
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -25,7 +41,7 @@ pub struct ToolListRequest {
     /// A part of the name, the description or a tag, upper or lower case; empty matches every tool.
     #[serde(default)]
     pub query: String,
-    /// Also tools with [`defer_loading`](ToolDefinition::defer_loading).
+    /// Also tools with `defer_loading`.
     #[serde(default)]
     pub include_deferred: bool,
 }
@@ -54,6 +70,13 @@ pub struct ToolDefinition {
     /// The fields of the result's `data`.
     #[serde(default)]
     pub output_parameters: Vec<ToolParameter>,
+    /// The schema of `arguments` (JSON Schema, draft 2020-12): what they are checked against. Absent from
+    /// other implementations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_schema: Option<RawJson>,
+    /// The schema of the result's `data`, where the tool declares one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<RawJson>,
     /// Whether it sends events while it works.
     #[serde(default = "yes")]
     pub streaming: bool,
@@ -72,15 +95,27 @@ pub struct ToolDefinition {
     /// Whether lists leave it out until it is asked for.
     #[serde(default)]
     pub defer_loading: bool,
+    /// Its name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Hints of its provider on how it behaves, as the Model Context Protocol names them
+    /// (`readOnlyHint`, `destructiveHint`, `idempotentHint`, `openWorldHint`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<Map<String, Value>>,
 }
+
+/// The types that a [`ToolParameter`] may have.
+pub(super) const PARAMETER_TYPES: [&str; 6] =
+    ["string", "integer", "number", "boolean", "object", "array"];
 
 /// One argument of a tool, or one field of its result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolParameter {
     /// The key.
     pub name: String,
-    /// `string`, `integer`, `number`, `boolean`, `object` or `array`.
+    /// The type of its value.
     #[serde(rename = "type")]
+    #[schemars(schema_with = "parameter_types")]
     pub kind: String,
     /// What it is for.
     pub description: String,
@@ -106,6 +141,7 @@ pub struct ToolCallRequest {
     pub tool_name: String,
     /// A JSON object, not decoded before it reaches the tool.
     #[serde(deserialize_with = "object")]
+    #[schemars(with = "Map<String, Value>")]
     pub arguments: RawJson,
     /// The agent's own mark, written to the audit log.
     #[serde(default)]
@@ -138,6 +174,9 @@ pub struct ToolResult {
     /// Its result; any JSON.
     #[serde(default)]
     pub data: Option<RawJson>,
+    /// The same for clients that can show media: texts, images, sounds, links, resources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub content: Vec<Content>,
     /// The result in short, for people or for a model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Value>,
@@ -157,6 +196,9 @@ pub struct ToolResult {
     /// The same for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
+    /// As `error_code`, under the name that every refusal has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// How long the tool worked.
     #[serde(deserialize_with = "integer")]
     pub duration_ms: u64,
@@ -168,7 +210,21 @@ pub struct ToolResult {
 message!(ToolListResponse, "tool/list/resp");
 message!(ToolListRequest, "tool/list/req" => ToolListResponse, MergeBy("name"));
 message!(ToolCallResponse, "tool/call/resp");
-message!(ToolCallRequest, "tool/call/req" => ToolCallResponse, First, TimeoutField(30));
+message!(ToolCallRequest, "tool/call/req" => ToolCallResponse, First, TimeoutField(30);
+    subject "tool_name", "arguments.path");
+
+a2e_core::inventory::submit! {
+    a2e_core::config::Named {
+        one: "tool",
+        many: "tools",
+        request: "tool/call/req",
+        name: "tool_name",
+        arguments: "arguments",
+        list: "tool/list/resp",
+        items: "tools",
+        item_name: "name",
+    }
+}
 
 impl ToolResult {
     /// A success.
@@ -177,11 +233,13 @@ impl ToolResult {
             success: true,
             tool_name: tool_name.into(),
             data: Some(data),
+            content: Vec::new(),
             summary: None,
             truncated: Some(false),
             exit_code: None,
             error: None,
             error_code: None,
+            code: None,
             duration_ms: 0,
             events: Vec::new(),
         }
@@ -196,12 +254,16 @@ impl ToolDefinition {
             description: description.into(),
             input_parameters: Vec::new(),
             output_parameters: Vec::new(),
+            input_schema: None,
+            output_schema: None,
             streaming: false,
             idempotent: false,
             tags: Vec::new(),
             version: first_version(),
             toolkit: None,
             defer_loading: false,
+            title: None,
+            annotations: None,
         }
     }
 
@@ -256,6 +318,10 @@ impl ToolParameter {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
 fn is_none(count: &usize) -> bool {
     *count == 0
+}
+
+fn parameter_types(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "enum": PARAMETER_TYPES })
 }
 
 fn yes() -> bool {

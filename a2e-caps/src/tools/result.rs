@@ -1,12 +1,12 @@
 //! From what a tool gives back to the result on the wire: wrapped, bounded, never an over-long line.
 
-use a2e_core::codec::RawJson;
+use a2e_core::codec::{RawJson, encode_value};
 use a2e_core::{Error, Result};
 use serde_json::{Value, json};
 
 use super::contract::ToolOutput;
 use super::fields::Fields;
-use super::protocol::ToolResult;
+use super::protocol::{Content, ToolResult};
 
 /// Longest text of an error or a summary on the wire, in bytes.
 const MAX_TEXT: usize = 16 * 1024;
@@ -28,12 +28,15 @@ pub(super) fn finish(tool: &str, output: ToolOutput, max_bytes: usize) -> Result
     result.truncated = Some(output.is_truncated);
     if let Some((code, text)) = output.failure {
         result.success = false;
-        result.error_code = Some(code);
+        result.error_code = Some(code.clone());
+        result.code = Some(code);
         result.error = Some(cut_text(&text, MAX_TEXT).to_owned());
     }
     if size > max_bytes {
         cut(&mut result, size, max_bytes)?;
     }
+    let data = result.data.as_ref().map_or(0, |data| wire_len(data.get()));
+    add_content(&mut result, output.content, max_bytes.saturating_sub(data));
     Ok(result)
 }
 
@@ -139,6 +142,27 @@ fn cut(result: &mut ToolResult, size: usize, max_bytes: usize) -> Result<()> {
     Ok(())
 }
 
+/// Adds the parts that there is room for, and says what is missing.
+fn add_content(result: &mut ToolResult, content: Vec<Content>, mut room: usize) {
+    let whole = content.len();
+    for part in content {
+        let size = encode_value(&part).map_or(usize::MAX, |json| json.len() + 1);
+        if let Some(left) = room.checked_sub(size) {
+            room = left;
+            result.content.push(part);
+        }
+    }
+    let missing = whole - result.content.len();
+    if missing > 0 {
+        let note = format!("{missing} of {whole} parts were too large to be sent");
+        result.summary = Some(match result.summary.take() {
+            Some(Value::String(text)) => Value::String(format!("{text} ({note})")),
+            _ => Value::String(note),
+        });
+        result.truncated = Some(true);
+    }
+}
+
 /// The object with its longest text cut, if that makes it fit.
 fn shorter(json: &str, size: usize, max_bytes: usize) -> Option<String> {
     let Fields(fields) = Fields::of(json)?;
@@ -167,7 +191,6 @@ fn preview(json: &str, max_bytes: usize) -> Result<RawJson> {
 
 #[cfg(test)]
 mod tests {
-    use a2e_core::codec::encode_value;
     use a2e_core::protocol::ErrorCode;
 
     use super::*;
@@ -229,6 +252,19 @@ mod tests {
             assert!(written <= max_bytes, "{written} of {max_bytes}");
             let whole = result.truncated == Some(false);
             assert_eq!(whole, data.decode::<Value>().unwrap() == json!(fields));
+        }
+    }
+
+    #[test]
+    fn parts_that_find_no_room_are_left_out_and_counted() {
+        let parts = [(10, 2000, 3), (700, 2000, 2), (3000, 2000, 0)];
+        for (bytes, max_bytes, kept) in parts {
+            let part = Content::image(&vec![7; bytes], "image/png");
+            let output = raw("{}").with_content(part.clone()).with_content(part.clone());
+            let result = finish("t", output.with_content(part), max_bytes).unwrap();
+            assert_eq!(result.content.len(), kept);
+            assert_eq!(result.truncated, Some(kept < 3));
+            assert!(encode_value(&result.content).unwrap().len() <= max_bytes);
         }
     }
 

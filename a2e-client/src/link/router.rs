@@ -6,7 +6,7 @@ use a2e_core::codec::scan::Scanned;
 use a2e_core::codec::{Incoming, decode};
 use a2e_core::protocol::{ErrorBody, ErrorCode, Role};
 
-use crate::error::ClientError;
+use crate::error::{ClientError, HostError};
 use crate::link::Link;
 use crate::link::mailbox::Put;
 use crate::link::pending::{Listener, Outcome};
@@ -62,7 +62,7 @@ pub(crate) fn outcome(wire_type: &str, scanned: &Scanned<'_>) -> Outcome {
         return Ok(Received::new(wire_type, incoming.to_body()));
     }
     Err(match decode::<ErrorBody>(incoming) {
-        Ok(body) => ClientError::Remote(Arc::new(body)),
+        Ok(body) => ClientError::Remote(Arc::new(HostError::new(body, scanned.text))),
         Err(error) => ClientError::protocol(format!("`error`: {}", error.message())),
     })
 }
@@ -91,6 +91,7 @@ fn note_error(link: &Link, scanned: &Scanned<'_>) {
     }
     let limit = body.detail.get("limit").and_then(serde_json::Value::as_u64);
     if let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) {
-        link.pending.fail(|sent| sent > limit, &ClientError::Remote(Arc::new(body)));
+        let error = ClientError::Remote(Arc::new(HostError::new(body, scanned.text)));
+        link.pending.fail(|sent| sent > limit, &error);
     }
 }

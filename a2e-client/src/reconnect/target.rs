@@ -13,6 +13,8 @@ use a2e_core::transport::{Connection, from_tcp, from_unix};
 use crate::calling::TimeLimit;
 use crate::error::ClientError;
 use crate::transport::{HostCommand, Process};
+#[cfg(feature = "http")]
+use crate::transport::{http, websocket};
 
 /// Makes one connection.
 pub(crate) type Opening = Pin<Box<dyn Future<Output = io::Result<Connection>> + Send>>;
@@ -22,6 +24,11 @@ pub(crate) type Opening = Pin<Box<dyn Future<Output = io::Result<Connection>> + 
 pub(crate) enum Target {
     Unix(PathBuf),
     Tcp(String),
+    /// A session over POST and server-sent events.
+    #[cfg(feature = "http")]
+    Http(String),
+    #[cfg(feature = "http")]
+    WebSocket(String),
     Process(HostCommand),
     By(Arc<dyn Fn() -> Opening + Send + Sync>),
 }
@@ -35,7 +42,20 @@ impl Target {
         if let Some(address) = address.strip_prefix("tcp://").filter(|it| it.contains(':')) {
             return Ok(Self::Tcp(address.to_owned()));
         }
-        let text = "expected unix:///path/to/socket or tcp://host:port";
+        #[cfg(feature = "http")]
+        for (scheme, make) in
+            [("http://", Self::Http as fn(String) -> Self), ("ws://", Self::WebSocket)]
+        {
+            let authority = address.strip_prefix(scheme).map(|it| it.trim_end_matches('/'));
+            if let Some(authority) = authority.filter(|it| it.contains(':') && !it.contains('/')) {
+                return Ok(make(authority.to_owned()));
+            }
+        }
+        let text = if cfg!(feature = "http") {
+            "expected unix:///path/to/socket, tcp://host:port, http://host:port or ws://host:port"
+        } else {
+            "expected unix:///path/to/socket or tcp://host:port"
+        };
         Err(ClientError::connect(address, io::Error::new(io::ErrorKind::InvalidInput, text)))
     }
 
@@ -53,6 +73,10 @@ impl Target {
         match self {
             Self::Unix(path) => Ok((from_unix(UnixStream::connect(path).await?), None)),
             Self::Tcp(address) => Ok((from_tcp(TcpStream::connect(address).await?), None)),
+            #[cfg(feature = "http")]
+            Self::Http(authority) => Ok((http::open(authority).await?, None)),
+            #[cfg(feature = "http")]
+            Self::WebSocket(authority) => Ok((websocket::open(authority).await?, None)),
             Self::Process(command) => {
                 let (connection, process) = command.clone().start()?;
                 Ok((connection, Some(process)))
@@ -68,6 +92,10 @@ impl fmt::Display for Target {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            #[cfg(feature = "http")]
+            Self::Http(authority) => write!(f, "http://{authority}"),
+            #[cfg(feature = "http")]
+            Self::WebSocket(authority) => write!(f, "ws://{authority}/ws"),
             Self::Process(command) => write!(f, "{command}"),
             Self::By(_) => write!(f, "the host"),
         }

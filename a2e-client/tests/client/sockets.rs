@@ -95,7 +95,9 @@ async fn an_address_that_leads_nowhere_is_named() {
         ("tcp://127.0.0.1:1", "cannot reach tcp://127.0.0.1:1: "),
         ("unix://", "expected unix:///path"),
         ("tcp://localhost", "expected unix:///path"),
-        ("http://localhost:80", "expected unix:///path"),
+        ("http://localhost", "expected unix:///path"),
+        ("http://localhost:80/path", "expected unix:///path"),
+        ("ftp://localhost:80", "expected unix:///path"),
         ("", "expected unix:///path"),
     ] {
         let error = Client::connect_to(address, Options::default()).await.unwrap_err();

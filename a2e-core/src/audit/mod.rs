@@ -14,8 +14,17 @@
 //! {"ts":1764000000.123456,"session_id":"…","req_id":"…","correlation_id":"…","success":true,
 //!  "duration_ms":3,"error_code":null,"input_bytes":120,"output_bytes":80,"seq":7,"mono_us":5120,
 //!  "plugin":"tools","type":"tool/call/req","agent_id":null,"outcome":"ok","queue_us":4,
-//!  "run_us":3010,"crc":"0a1b2c3d"}
+//!  "run_us":3010,"trace_id":"…","subject":{"tool_name":"read_file","arguments.path":"notes.md"},
+//!  "crc":"0a1b2c3d"}
 //! ```
+//!
+//! `trace_id` is there where the sender named a trace (`traceparent`). `subject` says what the request was about: the fields that its type declares
+//! ([`Request::SUBJECT`](crate::protocol::Request::SUBJECT)) and what its handler noted, by name; a list
+//! is shown as the words of a command. It is left out where there is nothing to say, and with
+//! `audit.detail: none`. With `audit.detail: payload` there is `payload` as well: the fields of the message
+//! beyond its envelope, as JSON in a text, of which 1 KiB is kept (of a line above 64 KiB its
+//! length). Values that are named as secrets (`token`, `password`, `Authorization: …`, the user in a URL)
+//! are `***` in both.
 //!
 //! `crc` is the CRC-32C (Castagnoli), as eight lower-case hex digits, of the bytes of the line from
 //! its first up to, but not including, `,"crc":"`; it is always the last field. `seq` starts at 1,
@@ -73,48 +82,14 @@ use std::path::PathBuf;
 use crate::Error;
 use crate::protocol::ErrorCode;
 
+pub use crate::config::{AuditMode, AuditOnError as OnError};
 pub use finding::{Finding, SealAt, Wrong};
 pub use log::AuditLog;
 pub(crate) use log::Commit;
-pub use record::{AuditRecord, RecordOutcome};
+pub use record::{AuditRecord, Detail, RecordOutcome};
 pub use scan::{BadLine, Hole, LineProblem, Scan, Verified, scan, scan_rotated, verify_line};
 pub use seal::{Digest, Seal};
 pub use verify::{Verification, rotated_files, verify, verify_files};
-
-/// When a record is safe.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AuditMode {
-    /// Nothing is recorded and no file is touched.
-    Off,
-    /// Written by a timer; kill -9 may lose the last 50 ms.
-    Buffered,
-    /// In the kernel before the reply: survives kill -9, not a power cut.
-    #[default]
-    Write,
-    /// On the disk before the reply: survives a power cut.
-    Sync,
-}
-
-impl AuditMode {
-    /// The mode as configuration and `handshake/resp` spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Buffered => "buffered",
-            Self::Write => "write",
-            Self::Sync => "sync",
-        }
-    }
-}
-
-/// The treatment of a request whose record cannot be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnError {
-    /// It is answered as ever; the loss is counted, shown, and named in the file by a gap record.
-    Continue,
-    /// It is answered `audit_unavailable`.
-    Refuse,
-}
 
 /// The source of the field `session_id`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -31,8 +31,12 @@ impl AuditFile {
     /// Opens the configured path, or, when a live host holds it, one beside it.
     pub(super) fn open(config: &AuditConfig) -> io::Result<(Self, Existing)> {
         let path = &config.path;
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs::create_dir_all(parent)?;
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
+            && !parent.is_dir()
+        {
+            // Made in silence, a slip in the path would hide the records.
+            let text = format!("the folder {} is missing", parent.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
         }
         match fs::metadata(path) {
             Ok(there) if there.file_type().is_char_device() => return Self::open_device(path),

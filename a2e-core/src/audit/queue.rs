@@ -2,21 +2,21 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::file::AuditFile;
 use super::open::Existing;
-use super::record::{AuditRecord, Gap, MAX_LINE, MAX_PACKED, pack};
+use super::record::{AuditRecord, Gap, MAX_LINE, pack};
 use super::seal::Sealer;
 use super::sync::Durable;
 use super::worker::Bell;
 use super::writer::FileWriter;
 use super::{AuditConfig, AuditMode, AuditStatus, OnError, SessionIdSource};
 use crate::protocol::SessionId;
+use crate::sync::Mutex;
 use crate::{Result, Time};
 
-/// Bytes of packed records in the front, which make two to three times as many in the file. Beyond it
-/// records are dropped and named by a gap record. As much again may be on its way to the file.
+/// Bytes of packed records in the front, which make two to three times as many in the file. Beyond it, by one
+/// record at most, records are dropped and named by a gap record. As much again may be on its way to the file.
 const MAX_BUFFER: usize = 384 * 1024;
 
 /// From this many on a commit is due, see [`Queue::append`]. The other half of the buffer is for the records
@@ -125,7 +125,7 @@ impl Queue {
                 source: config.session_id_source.clone(),
                 own: random_uuid()?,
             },
-            front: Mutex::new(QueueHead { packed: Vec::with_capacity(4 * MAX_LINE), gap: None }),
+            front: Mutex::new(QueueHead { packed: Vec::with_capacity(2 * MAX_LINE), gap: None }),
             writer: Mutex::new(FileWriter::new(file, last)),
             sealer: existing.block.map(Sealer::new),
             durable: Durable::new(last),
@@ -143,12 +143,12 @@ impl Queue {
 
     /// Adds a record; true when a commit is due. It writes only where the buffer is full all the same.
     pub(super) fn append(&self, record: &AuditRecord<'_>) -> bool {
-        let mut front = lock(&self.front);
+        let mut front = self.front.lock();
         // Mode `buffered` promises no record: a disk that stalls holds up nobody there.
         while front.is_full() && !self.must_wait() && self.mode != AuditMode::Buffered {
             drop(front);
             let is_written = self.commit(false);
-            front = lock(&self.front);
+            front = self.front.lock();
             if !is_written {
                 break;
             }
@@ -222,7 +222,7 @@ impl Queue {
             lost,
             unsynced: self.durable.unsynced(),
             seals: counts.seals.load(Ordering::Relaxed),
-            failing: lock(&self.failure.text).clone().or_else(|| self.durable.failure()),
+            failing: self.failure.text.lock().clone().or_else(|| self.durable.failure()),
             rotations: counts.rotations.load(Ordering::Relaxed),
             failed_rotations: counts.failed_rotations.load(Ordering::Relaxed),
             found: opened.problems.clone(),
@@ -242,18 +242,13 @@ impl SessionIds {
 
 impl QueueHead {
     fn is_full(&self) -> bool {
-        self.gap.is_some() || self.packed.len() + MAX_PACKED > MAX_BUFFER
+        self.gap.is_some() || self.packed.len() >= MAX_BUFFER
     }
 
     fn lose(&mut self, seq: u64, ended: Time) {
         let first = self.gap.map_or(seq, |gap| gap.first);
         self.gap = Some(Gap { first, last: seq, ended });
     }
-}
-
-/// Each lock guards data that is changed in steps which leave it usable, so a panic elsewhere ends nothing.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A random UUID, version 4, with dashes.

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
 
-use super::queue::lock;
 use super::record::push_crc;
+use crate::sync::{Mutex, MutexGuard};
 
 /// A block is sealed when it has this many bytes, or when its first record is [`SEAL_AFTER`] old.
 ///
@@ -198,7 +197,7 @@ impl Sealer {
 
     /// Notes lines that are in the file now; true when the thread has to be woken to seal them in time.
     pub(super) fn note(&self, lines: &[u8], first: u64, last: u64) -> bool {
-        let mut pending = lock(&self.pending);
+        let mut pending = self.pending.lock();
         pending.lines.extend_from_slice(lines);
         pending.span = Some((pending.span.map_or(first, |(first, _)| first), last));
         let waiting = pending.lines.len();
@@ -230,17 +229,17 @@ impl Sealer {
 
     /// The block with all lines that were noted.
     pub(super) fn block(&self) -> MutexGuard<'_, Block> {
-        self.absorb(lock(&self.block))
+        self.absorb(self.block.lock())
     }
 
     /// The same, unless it is being hashed just now.
     pub(super) fn free_block(&self) -> Option<MutexGuard<'_, Block>> {
-        let block = self.block.try_lock().ok()?;
+        let block = self.block.try_lock()?;
         Some(self.absorb(block))
     }
 
     fn absorb<'a>(&'a self, mut block: MutexGuard<'a, Block>) -> MutexGuard<'a, Block> {
-        let mut pending = lock(&self.pending);
+        let mut pending = self.pending.lock();
         let spare = std::mem::take(&mut pending.spare);
         let mut lines = std::mem::replace(&mut pending.lines, spare);
         let span = pending.span.take();
@@ -249,7 +248,7 @@ impl Sealer {
             block.add(&lines, first, last);
         }
         lines.clear();
-        lock(&self.pending).spare = lines;
+        self.pending.lock().spare = lines;
         block
     }
 

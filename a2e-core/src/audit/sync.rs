@@ -1,12 +1,12 @@
 //! Mode `sync`: the records on the disk, and commits that share one `fdatasync`.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::queue::{Queue, lock};
+use super::queue::Queue;
+use crate::sync::Mutex;
 
 /// A reply waits for the disk at most this long; after it the record counts as one that was not kept.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -69,7 +69,7 @@ impl Durable {
     }
 
     pub(super) fn failure(&self) -> Option<String> {
-        lock(&self.failure).clone()
+        self.failure.lock().clone()
     }
 
     /// Records whose `fdatasync` failed: they are in the file and may not survive a power cut.
@@ -86,7 +86,7 @@ impl Queue {
         if self.durable.reached() >= target {
             return true;
         }
-        let _turn = lock(&self.durable.turn);
+        let _turn = self.durable.turn.lock();
         if self.durable.reached() >= target {
             return true;
         }
@@ -107,7 +107,7 @@ impl Queue {
     fn synced(&self, settled: u64) {
         let it = &self.durable;
         if it.is_failing.swap(false, Ordering::AcqRel) {
-            *lock(&it.failure) = None;
+            *it.failure.lock() = None;
             tracing::warn!(unsynced = it.unsynced(), "audit file is synced again");
         }
         it.state.send_modify(|it| it.durable = it.durable.max(settled));
@@ -117,7 +117,7 @@ impl Queue {
     /// that works says nothing about them. So they are counted for good, and their waiters get a no.
     fn not_synced(&self, settled: u64, error: &std::io::Error) {
         let it = &self.durable;
-        *lock(&it.failure) = Some(format!("fdatasync: {error}"));
+        *it.failure.lock() = Some(format!("fdatasync: {error}"));
         if !it.is_failing.swap(true, Ordering::AcqRel) {
             tracing::error!(%error, "audit file cannot be synced; its last records may not survive a power cut");
             self.bell.ring();

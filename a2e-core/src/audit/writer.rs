@@ -4,8 +4,8 @@ use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use super::file::AuditFile;
-use super::queue::{Queue, RETRY_US, lock};
-use super::record::{Forms, Gap, MAX_LINE, Unpacked, push_gap, push_record};
+use super::queue::{Queue, RETRY_US};
+use super::record::{Gap, MAX_LINE, Unpacked, push_gap, push_record};
 use super::scan::verify_line;
 use super::seal::{Block, Sealer};
 
@@ -19,7 +19,6 @@ const FOLLOW_US: u64 = 1_000_000;
 pub(super) struct FileWriter {
     file: AuditFile,
     taken: Taken,
-    forms: Forms,
     batch: Gathered,
     followed_us: u64,
 }
@@ -54,12 +53,11 @@ struct Gathered {
 impl FileWriter {
     /// Goes on in this file after the record `last`.
     pub(super) fn new(file: AuditFile, last: u64) -> Self {
-        let buffer = || Vec::with_capacity(4 * MAX_LINE);
+        let buffer = || Vec::with_capacity(2 * MAX_LINE);
         let first = last.saturating_add(1);
         Self {
             file,
             taken: Taken { packed: buffer(), unpacked: 0, last, gap: None },
-            forms: Forms::default(),
             batch: Gathered { lines: buffer(), done: 0, noted: 0, records: 0, first, last },
             followed_us: 0,
         }
@@ -80,7 +78,7 @@ impl Queue {
         if !is_last && self.must_wait() {
             return false;
         }
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer.lock();
         // Ends, since each batch settles at least one `seq`, see `take`.
         while self.settled() < target {
             if !is_last && self.must_wait() {
@@ -99,11 +97,11 @@ impl Queue {
     /// Makes lines of the records that wait, as many as are written at once. `batch.last` always advances
     /// while a record waits.
     fn take(&self, writer: &mut FileWriter) {
-        let FileWriter { taken, batch, forms, .. } = writer;
+        let FileWriter { taken, batch, .. } = writer;
         if taken.unpacked == taken.packed.len() && taken.gap.is_none() {
             taken.packed.clear();
             taken.unpacked = 0;
-            let mut front = lock(&self.front);
+            let mut front = self.front.lock();
             std::mem::swap(&mut front.packed, &mut taken.packed);
             taken.gap = front.gap.take();
             taken.last = taken.gap.map_or(self.appended(), |gap| gap.first.saturating_sub(1));
@@ -116,7 +114,7 @@ impl Queue {
         {
             // Every record from the last on has its number; dropped ones came after all of them.
             batch.last = batch.last.saturating_add(1);
-            push_record(&mut batch.lines, &record, batch.last, forms);
+            push_record(&mut batch.lines, &record, batch.last);
             batch.records += 1;
         }
         if batch.records == 0 && !rest.is_empty() {
@@ -131,7 +129,7 @@ impl Queue {
         if rest.is_empty()
             && let Some(gap) = taken.gap.take()
         {
-            let failure = lock(&self.failure.text);
+            let failure = self.failure.text.lock();
             let reason = failure.as_deref().unwrap_or("buffer full");
             push_gap(&mut batch.lines, &gap, self.own_id(), reason);
             batch.last = gap.last;
@@ -244,7 +242,7 @@ impl Queue {
     fn failed(&self, writer: &FileWriter, error: &std::io::Error) {
         let retry_us = self.now_us().saturating_add(RETRY_US);
         self.failure.retry_us.store(retry_us, Ordering::Relaxed);
-        *lock(&self.failure.text) = Some(error.to_string());
+        *self.failure.text.lock() = Some(error.to_string());
         if !self.failure.is_lasting.swap(true, Ordering::Release) {
             let path = writer.file.path().display();
             tracing::error!(%path, %error, "audit file cannot be written; records wait in memory");
@@ -254,8 +252,8 @@ impl Queue {
 
     fn succeeded(&self, writer: &FileWriter) {
         // A gap that opened meanwhile still needs the reason; the next batch takes it.
-        if self.is_failing() && writer.taken.gap.is_none() && lock(&self.front).gap.is_none() {
-            *lock(&self.failure.text) = None;
+        if self.is_failing() && writer.taken.gap.is_none() && self.front.lock().gap.is_none() {
+            *self.failure.text.lock() = None;
             self.failure.is_lasting.store(false, Ordering::Release);
             let lost = self.counts.lost.load(Ordering::Relaxed);
             tracing::warn!(path = %writer.file.path().display(), lost, "audit file is written again");
@@ -267,7 +265,7 @@ impl Queue {
     pub(super) fn seal(&self, sealer: &Sealer) -> bool {
         // The long part of the work, while others write.
         drop(sealer.block());
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer.lock();
         if !writer.batch.lines.is_empty() {
             // A write failed half-way, and so would the seal.
             return false;
@@ -286,7 +284,7 @@ impl Queue {
 
     /// The file to force to the disk so that all settled lines stay, and the last `seq` of these.
     pub(super) fn handle(&self) -> (std::sync::Arc<std::fs::File>, u64) {
-        let writer = lock(&self.writer);
+        let writer = self.writer.lock();
         (writer.file.handle(), self.settled())
     }
 }
@@ -327,12 +325,12 @@ mod tests {
         let queue = Queue::new(&config, file, existing).unwrap();
         let record = AuditRecord::at(SystemClock::new().now());
         queue.append(&record);
-        let whole = lock(&queue.front).packed.len();
+        let whole = queue.front.lock().packed.len();
         for _ in 0..2 {
             queue.append(&record);
         }
         // The second record is cut, and the third with it.
-        lock(&queue.front).packed.truncate(whole + 7);
+        queue.front.lock().packed.truncate(whole + 7);
         assert!(queue.commit(false), "it ends");
         queue.append(&record);
         assert!(queue.commit(false));

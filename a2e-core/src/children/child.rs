@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::Isolation;
 use super::status::Tail;
@@ -105,7 +105,7 @@ pub struct Child {
     /// What the program writes. Not reading it makes the program wait when the pipe is full
     /// (64 KiB on Linux). Dropping it makes the program's next write fail.
     pub stdout: Option<pipe::Receiver>,
-    /// As `stdout`; hand it to `drain` when it is not read otherwise.
+    /// As `stdout`; see [`drain_stderr`](Self::drain_stderr) where it is not read otherwise.
     pub stderr: Option<pipe::Receiver>,
     /// How it is held.
     pub isolation: Isolation,
@@ -113,6 +113,8 @@ pub struct Child {
     pub(super) state: watch::Receiver<ChildState>,
     /// What status shows of its standard error.
     pub(super) tail: Tail,
+    /// Closed when all is in the tail that was said before the child was gone; `None`: not drained here.
+    pub(super) all_said: Option<watch::Receiver<()>>,
 }
 
 impl Child {
@@ -120,23 +122,42 @@ impl Child {
     /// [`tail`](Self::tail) and for status. Does nothing when `stderr` was taken. Needs a running
     /// tokio.
     pub fn drain_stderr(&mut self) {
-        drop(self.drain_stderr_into(&Tail::default()));
+        self.drain_stderr_into(&Tail::default());
     }
 
-    /// As `drain_stderr`, into a tail that outlives this run. What is returned resolves (with an
-    /// error, which means nothing) when the child is gone and the tail has its last words.
-    pub(super) fn drain_stderr_into(&mut self, kept: &Tail) -> oneshot::Receiver<()> {
-        let (caught_up, all_said) = oneshot::channel();
+    /// As `drain_stderr`, into a tail that outlives this run.
+    pub fn drain_stderr_into(&mut self, kept: &Tail) {
         if let Some(stderr) = self.stderr.take() {
+            let (caught_up, all_said) = watch::channel(());
             let tails = [kept.clone(), self.tail.clone()];
             tokio::spawn(drain_into(stderr, tails, self.state.clone(), caught_up));
+            self.all_said = Some(all_said);
         }
-        all_said
     }
 
-    /// The last lines of its standard error, where that is [drained](Self::drain_stderr) here.
+    /// The last lines of its standard error, where that is [drained](Self::drain_stderr) here. Another
+    /// task reads them: for a child that ends, see [`last_words`](Self::last_words).
     pub fn tail(&self) -> Vec<String> {
         self.tail.lines()
+    }
+
+    /// Waits until the child is gone and all that it said is read; the last line with text in it.
+    ///
+    /// ```no_run
+    /// # async fn example(mut child: a2e_core::children::Child) {
+    /// child.drain_stderr();
+    /// let exit = child.gone().await;
+    /// let said = child.last_words().await.unwrap_or_default();
+    /// println!("it ended with {exit}: {said}");
+    /// # }
+    /// ```
+    pub async fn last_words(&self) -> Option<String> {
+        self.gone().await;
+        if let Some(mut all_said) = self.all_said.clone() {
+            // Nothing is ever sent: this resolves when the reader has caught up.
+            all_said.changed().await.ok();
+        }
+        self.tail().into_iter().rev().find(|line| !line.trim().is_empty())
     }
 
     /// Waits until the program has ended. Any number of tasks may wait, and cancel, at any time.
@@ -202,7 +223,7 @@ async fn drain_into(
     mut stderr: pipe::Receiver,
     tails: [Tail; 2],
     mut state: watch::Receiver<ChildState>,
-    caught_up: oneshot::Sender<()>,
+    caught_up: watch::Sender<()>,
 ) {
     let mut caught_up = Some(caught_up);
     let mut buffer = vec![0; 4096];
@@ -262,13 +283,13 @@ mod tests {
     async fn the_last_words_are_read_when_the_child_is_gone_although_the_pipe_stays_open() {
         let (mut sender, stderr) = pipe::pipe().unwrap();
         let (states, state) = watch::channel(ChildState::Running);
-        let (caught_up, all_said) = oneshot::channel();
+        let (caught_up, mut all_said) = watch::channel(());
         let tails = [Tail::default(), Tail::default()];
         let drains = tokio::spawn(drain_into(stderr, tails.clone(), state, caught_up));
         // Both at once: the task runs only at the next wait.
         sender.write_all(b"one\nlast words").await.unwrap();
         states.send_replace(ChildState::Gone(Exit::killed()));
-        all_said.await.unwrap_err();
+        all_said.changed().await.unwrap_err();
         for tail in &tails {
             assert_eq!(tail.lines(), ["one", "last words"]);
         }

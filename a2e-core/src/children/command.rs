@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use super::sandbox::Sandbox;
+
 /// The variables that a child inherits without being asked.
 pub const ENV_DEFAULT: [&str; 7] = ["PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER"];
 
@@ -53,6 +55,8 @@ pub struct Command {
     pub stdin: StdinMode,
     /// How it is held.
     pub holding: Holding,
+    /// What it may touch; `None`: what the host may.
+    pub sandbox: Option<Sandbox>,
 }
 
 impl Command {

@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio::process::Child as Process;
 
 use super::child::Exit;
-use super::sweep::known;
+use super::sweep::KNOWN;
 use super::tree;
 use super::wire::{MAX_LINE, Report};
 
@@ -83,7 +83,7 @@ impl Drop for Forked {
         if self.guard.is_none() {
             self.signal_group(Signal::SIGKILL);
         }
-        known().remove(&self.pid);
+        KNOWN.lock().remove(&self.pid);
     }
 }
 

@@ -21,10 +21,10 @@ use tokio::sync::mpsc;
 use super::Isolation;
 use super::command::{Command, StdinMode};
 use super::forked::{Forked, GuardLine, Lines};
-use super::sweep::known;
+use super::sweep::KNOWN;
 use super::tree;
 use super::wire::{
-    Block, GUARD_MARK, GUARD_WAY, GUARD_WORD, PIDNS_WAY, WITH_STDIN, WITHOUT_STDIN, has_nul,
+    Block, GUARD_WAY, GUARD_WORD, PIDNS_WAY, WITH_STDIN, WITHOUT_STDIN, guard_environment, has_nul,
 };
 use crate::error::{Error, Result};
 
@@ -77,7 +77,7 @@ fn fork_guard(guard: &Path, command: &Command, isolation: Isolation) -> Result<(
     }
     let cwd = command.cwd.clone().unwrap_or_default();
     let env = command.environment(|name| std::env::var_os(name));
-    let block = Block { cwd, env }.encode().map_err(fail)?;
+    let block = Block { cwd, sandbox: command.sandbox.clone(), env }.encode().map_err(fail)?;
     let (ours, theirs) = StdStream::pair().map_err(io_error)?;
     let (stdin, pipes, [stdout, stderr]) = pipes(command.stdin)?;
     // The socket holds it until the guard reads it. Nothing can fail after the fork.
@@ -90,9 +90,8 @@ fn fork_guard(guard: &Path, command: &Command, isolation: Isolation) -> Result<(
     let way = if isolation == Isolation::Pidns { PIDNS_WAY } else { GUARD_WAY };
     program.arg0("a2e").arg(GUARD_WORD).arg(std::process::id().to_string()).arg(way);
     program.arg(&command.program).args(&command.args);
-    // The program's variables travel in the block: none of them can reach into the guard.
-    program.env_clear().env(GUARD_MARK, "1");
-    program.envs(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path)));
+    // The program's own variables travel in the block.
+    program.env_clear().envs(guard_environment());
     program.stdin(OwnedFd::from(theirs)).stdout(stdout).stderr(stderr);
     let mut forked = fork(program).map_err(|error| match error.raw_os_error() {
         Some(nix::libc::E2BIG) => fail(&error.to_string()),
@@ -131,7 +130,7 @@ fn fork_program(command: &Command) -> Result<(Forked, Pipes)> {
 
 /// Forks and lists the process before any sweep can see it.
 fn fork(mut program: tokio::process::Command) -> io::Result<Forked> {
-    let mut known = known();
+    let mut known = KNOWN.lock();
     let process = program.spawn()?;
     // Not waited for yet, so the id is there; Linux ids fit.
     let pid = process.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(i32::MAX);

@@ -29,12 +29,12 @@
 
 mod child;
 mod command;
-mod drain;
 mod forked;
 pub mod guard;
 mod keep;
 mod launcher;
 mod monitor;
+mod sandbox;
 mod status;
 mod sweep;
 mod tree;
@@ -43,7 +43,7 @@ mod wire;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -52,14 +52,15 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 pub use child::{Child, Exit, Signal};
 pub use command::{Command, ENV_DEFAULT, Holding, StdinMode};
-pub use drain::drain;
 pub use guard::run_if_guard;
 pub use keep::{KeepState, Kept, RestartPolicy, Restarts, Stdio, Verdict};
+pub use sandbox::Sandbox;
 pub use status::{ChildStatus, Tail};
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::protocol::ErrorCode;
+use crate::sync::Mutex;
 use child::{ChildState, ORDER_QUEUE};
 use launcher::Launch;
 use monitor::Monitor;
@@ -136,6 +137,8 @@ pub struct Supervisor {
     notes: Notes,
     /// Why no PID namespace can be made; looked for once.
     no_pidns: OnceLock<Option<String>>,
+    /// Why no program can be held in; looked for once.
+    no_sandbox: OnceLock<Option<String>>,
     /// Guards the way to the forking thread, which is taken away at shutdown.
     launcher: Mutex<Option<(mpsc::Sender<Launch>, JoinHandle<()>)>>,
 }
@@ -177,6 +180,7 @@ impl Supervisor {
             clock: SystemClock::new(),
             notes: Notes::default(),
             no_pidns: OnceLock::new(),
+            no_sandbox: OnceLock::new(),
             launcher: Mutex::new(Some(launcher)),
         }))
     }
@@ -194,6 +198,21 @@ impl Supervisor {
             None => Some("there is no guard program".to_owned()),
         };
         self.no_pidns.get_or_init(probe).as_deref()
+    }
+
+    /// Why no program can have a [`Sandbox`] that is required; `None`: it can. The first call tries it.
+    pub fn sandbox_refusal(&self) -> Option<&str> {
+        let probe = || match &self.config.guard {
+            Some(_) => sandbox::refusal(),
+            None => Some("there is no guard program".to_owned()),
+        };
+        self.no_sandbox.get_or_init(probe).as_deref()
+    }
+
+    fn check_sandbox(&self, sandbox: Option<&Sandbox>) -> Result<()> {
+        let required = sandbox.filter(|it| it.required);
+        let Some(why) = required.and_then(|_| self.sandbox_refusal()) else { return Ok(()) };
+        Err(Error::new(ErrorCode::Unavailable, format!("the sandbox cannot be had: {why}")))
     }
 
     /// How this command will be held.
@@ -237,7 +256,7 @@ impl Supervisor {
     ///
     /// Errors: `runtime_error` with the system's text (and `detail.errno`) when the program cannot
     /// be started, `proc_limit` when `max_children` live, `shutting_down` after
-    /// [`Supervisor::shutdown`], `unavailable` when [`Holding::Pidns`] cannot be had.
+    /// [`Supervisor::shutdown`], `unavailable` when [`Holding::Pidns`] or a required [`Sandbox`] cannot be had.
     pub async fn spawn(&self, command: Command) -> Result<Child> {
         self.spawn_kept(command, 0).await
     }
@@ -245,6 +264,7 @@ impl Supervisor {
     /// As `spawn`; `restarts` is the number of earlier starts of the program.
     pub(crate) async fn spawn_kept(&self, command: Command, restarts: u32) -> Result<Child> {
         let isolation = self.level(command.holding)?;
+        self.check_sandbox(command.sandbox.as_ref())?;
         let program = command.program.clone();
         let stops = || Error::new(ErrorCode::ShuttingDown, "no process is started any more");
         let permit = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| {
@@ -255,7 +275,7 @@ impl Supervisor {
         if self.host_stops.borrow().is_some() {
             return Err(stops());
         }
-        let launcher = self.launcher().as_ref().map(|(sender, _)| sender.clone());
+        let launcher = self.launcher.lock().as_ref().map(|(sender, _)| sender.clone());
         let launcher = launcher.ok_or_else(stops)?;
 
         let (orders, order_queue) = mpsc::channel(ORDER_QUEUE);
@@ -299,6 +319,7 @@ impl Supervisor {
             pid,
             isolation,
             tail,
+            all_said: None,
             stdin: pipes.stdin,
             stdout: Some(pipes.stdout),
             stderr: Some(pipes.stderr),
@@ -312,18 +333,12 @@ impl Supervisor {
     pub async fn shutdown(&self, grace: Duration) {
         self.host_stops.send_replace(Some(grace));
         self.slots.acquire_many(self.config.max_children).await.map(drop).ok();
-        let launcher = self.launcher().take();
+        let launcher = self.launcher.lock().take();
         if let Some((sender, thread)) = launcher {
             drop(sender);
             // Ends as soon as it finds its queue closed.
             tokio::task::spawn_blocking(move || thread.join()).await.map(drop).ok();
         }
-    }
-
-    fn launcher(
-        &self,
-    ) -> std::sync::MutexGuard<'_, Option<(mpsc::Sender<Launch>, JoinHandle<()>)>> {
-        self.launcher.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -331,8 +346,7 @@ impl Supervisor {
 fn probe_pidns(guard: &Path) -> Option<String> {
     let mut command = std::process::Command::new(guard);
     command.args([wire::GUARD_WORD, "0", wire::PROBE_WAY]);
-    command.env_clear().env(wire::GUARD_MARK, "1");
-    command.envs(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path)));
+    command.env_clear().envs(wire::guard_environment());
     command.stdin(std::process::Stdio::null());
     match command.output() {
         Ok(output) if output.status.success() => None,

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::Isolation;
 use super::child::ChildState;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Most lines of standard error that are kept of a child.
 const TAIL_LINES: usize = 64;
@@ -42,7 +42,10 @@ pub struct ChildStatus {
 /// The end of a stream of text, safe to be shown: at most 64 lines and 16 KiB, what is no UTF-8
 /// replaced, control characters removed. Clones are one tail.
 #[derive(Clone, Default)]
-pub struct Tail(Arc<Mutex<Lines>>);
+pub struct Tail(
+    /// Held while the lines are copied.
+    Arc<Mutex<Lines>>,
+);
 
 #[derive(Default)]
 struct Lines {
@@ -52,21 +55,12 @@ struct Lines {
     open: Vec<u8>,
 }
 
-impl fmt::Debug for Tail {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tail").field("lines", &self.lock().whole.len()).finish()
-    }
-}
+show!(Tail, lines: |it| it.0.lock().whole.len());
 
 impl Tail {
-    /// Guards the lines; held while they are copied.
-    fn lock(&self) -> MutexGuard<'_, Lines> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Adds what was read. A line may come in pieces, and a character too.
     pub fn push(&self, bytes: &[u8]) {
-        let mut lines = self.lock();
+        let mut lines = self.0.lock();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             // The end of a line that is too long is dropped.
             let room = TAIL_BYTES.saturating_sub(lines.open.len());
@@ -80,7 +74,7 @@ impl Tail {
 
     /// The stream has ended: a line without a newline is whole.
     pub(super) fn end(&self) {
-        let mut lines = self.lock();
+        let mut lines = self.0.lock();
         if !lines.open.is_empty() {
             lines.close();
         }
@@ -88,7 +82,7 @@ impl Tail {
 
     /// The lines, the last one perhaps not whole.
     pub fn lines(&self) -> Vec<String> {
-        let lines = self.lock();
+        let lines = self.0.lock();
         let open = (!lines.open.is_empty()).then(|| clean(&lines.open));
         let mut seen = Lines { whole: lines.whole.clone(), bytes: lines.bytes, open: Vec::new() };
         drop(lines);
@@ -150,7 +144,7 @@ pub(super) struct Notes(Mutex<BTreeMap<u64, Note>>);
 
 impl Notes {
     fn living(&self) -> MutexGuard<'_, BTreeMap<u64, Note>> {
-        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = self.0.lock();
         // A sender that is gone went with its runtime, and the child with both.
         notes.retain(|_, note| {
             !matches!(*note.state.borrow(), ChildState::Gone(_)) && note.state.has_changed().is_ok()
@@ -182,64 +176,4 @@ impl Notes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tail_of(pieces: &[&[u8]]) -> Vec<String> {
-        let tail = Tail::default();
-        for piece in pieces {
-            tail.push(piece);
-        }
-        tail.lines()
-    }
-
-    #[test]
-    fn r35_lines_come_out_clean_however_they_come_in() {
-        let cases: [(&[&[u8]], &[&str]); 9] = [
-            (&[], &[]),
-            (&[b"one\ntwo\n"], &["one", "two"]),
-            (&[b"o", b"n", b"e\nt", b"wo"], &["one", "two"]),
-            (&[b"\n\n"], &["", ""]),
-            // A character in two pieces, bytes that are none, a colour, a carriage return, a tab.
-            (&[b"\xc3", b"\xa9\n"], &["é"]),
-            (&[b"a\xffb\n"], &["a\u{fffd}b"]),
-            (&[b"\x1b[31mred\x1b[0m\r\n"], &["[31mred[0m"]),
-            (&[b"a\tb\0c\x7f\n"], &["a\tbc"]),
-            (&["\u{202e}evil\u{200b}\u{85}\n".as_bytes()], &["evil"]),
-        ];
-        for (pieces, expected) in cases {
-            assert_eq!(tail_of(pieces), expected, "{pieces:?}");
-        }
-    }
-
-    #[test]
-    fn r35_only_the_end_is_kept() {
-        let many: Vec<String> = (0..1000).map(|number| format!("line {number}\n")).collect();
-        let many = many.concat();
-        let lines = tail_of(&[many.as_bytes()]);
-        assert_eq!((lines.len(), lines[0].as_str()), (64, "line 936"));
-        let long = "x".repeat(1000) + "\n";
-        let lines = tail_of(&[long.repeat(64).as_bytes()]);
-        assert_eq!(lines.len(), 16, "16 KiB");
-        // One endless line, in bytes that grow when they are replaced.
-        for byte in [b'x', 0xff] {
-            let tail = Tail::default();
-            (0..100).for_each(|_| tail.push(&[byte; 4096]));
-            assert!(tail.lock().open.len() <= TAIL_BYTES);
-            tail.push(b"\nend\n");
-            let lines = tail.lines();
-            assert!(lines.iter().map(String::len).sum::<usize>() <= TAIL_BYTES);
-            assert_eq!(lines.last().unwrap(), "end");
-        }
-    }
-
-    #[test]
-    fn the_end_of_the_stream_ends_the_line() {
-        let tail = Tail::default();
-        tail.push(b"last words");
-        tail.end();
-        tail.end();
-        tail.push(b"next run\n");
-        assert_eq!(tail.lines(), ["last words", "next run"]);
-    }
-}
+mod tests;

@@ -18,25 +18,20 @@
 //! accept this turns `adopt_orphans` off; then only the first kind of victim is found.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use super::tree::{self, Process};
+use crate::sync::Mutex;
 
 /// Longest time that a sweep goes on when something cannot be killed.
 const SWEEP_BOUND: Duration = Duration::from_secs(5);
 
-/// Guards the process ids that supervisors of this program forked and still wait for. Bounded by
-/// the sum of their `max_children`.
-static KNOWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
-
-/// Held by a launcher while it forks. A panic between lock and unlock leaves a good set.
-pub(super) fn known() -> MutexGuard<'static, BTreeSet<i32>> {
-    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// Guards the process ids that supervisors of this program forked and still wait for. Held by a launcher
+/// while it forks. Bounded by the sum of their `max_children`.
+pub(super) static KNOWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// Kills and reaps what this guard left. Blocks, at most [`SWEEP_BOUND`].
 pub(super) fn sweep(guard: Process, adopt_orphans: bool) {
@@ -52,7 +47,7 @@ pub(super) fn sweep(guard: Process, adopt_orphans: bool) {
 /// One look; true when something was found.
 fn pass(guard: Process, adopt_orphans: bool) -> bool {
     let own = nix::unistd::getpid().as_raw();
-    let known = known();
+    let known = KNOWN.lock();
     let all = tree::processes();
     let Some(host) = all.iter().find(|process| process.pid == own) else { return false };
     let is_victim = |process: &&Process| {

@@ -10,6 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use super::child::Exit;
+use super::sandbox::Sandbox;
 
 /// The first argument of the hidden subcommand.
 pub(super) const GUARD_WORD: &str = "__guard";
@@ -24,6 +25,12 @@ pub(super) const PROBE_WAY: &str = "--probe";
 /// Set in a guard's own environment only, so that a program which forgot to call
 /// `run_if_guard` refuses to start supervisors instead of starting itself for ever.
 pub(super) const GUARD_MARK: &str = "A2E_GUARD";
+
+/// The environment of a guard: none of the program's variables can reach into it.
+pub(super) fn guard_environment() -> impl Iterator<Item = (&'static str, OsString)> {
+    let path = std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path));
+    std::iter::once((GUARD_MARK, OsString::from("1"))).chain(path)
+}
 
 /// Mark byte: the program's stdin is null.
 pub(super) const WITHOUT_STDIN: u8 = b'n';
@@ -44,6 +51,8 @@ pub(super) const MAX_LINE: usize = 2048;
 pub(super) struct Block {
     /// Empty: where the host is.
     pub(super) cwd: PathBuf,
+    /// As JSON on the wire; empty without one.
+    pub(super) sandbox: Option<Sandbox>,
     pub(super) env: Vec<(OsString, OsString)>,
 }
 
@@ -53,6 +62,9 @@ impl Block {
     pub(super) fn encode(&self) -> Result<Vec<u8>, &'static str> {
         let mut body = Vec::new();
         push(&mut body, self.cwd.as_os_str())?;
+        let sandbox = self.sandbox.as_ref().map(serde_json::to_string).transpose();
+        let sandbox = sandbox.map_err(|_| "a path of the sandbox is no UTF-8")?;
+        push(&mut body, sandbox.unwrap_or_default().as_ref())?;
         for (name, value) in &self.env {
             if name.is_empty() || name.as_bytes().contains(&b'=') {
                 return Err("the name of an environment variable is empty or has `=`");
@@ -84,11 +96,13 @@ impl Block {
         let mut fields =
             body.split(|byte| *byte == 0).map(|field| OsString::from_vec(field.into()));
         let cwd = fields.next().unwrap_or_default().into();
+        let sandbox = fields.next().filter(|it| !it.is_empty());
+        let sandbox = sandbox.map(|it| serde_json::from_slice(it.as_bytes())).transpose()?;
         let mut env = Vec::new();
         while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
             env.push((name, value));
         }
-        Ok(Self { cwd, env })
+        Ok(Self { cwd, sandbox, env })
     }
 }
 
@@ -155,9 +169,12 @@ mod tests {
         let env = vec![("A".into(), "".into()), ("B".into(), "x=y\nz".into())];
         for cwd in ["", "/tmp"] {
             for env in [vec![], env.clone()] {
-                let block = Block { cwd: cwd.into(), env };
-                let bytes = block.encode().unwrap();
-                assert_eq!(Block::read(&mut bytes.as_slice()).unwrap(), block);
+                let held = Sandbox { write: vec!["/a \n\"b".into()], ..Sandbox::default() };
+                for sandbox in [None, Some(held)] {
+                    let block = Block { cwd: cwd.into(), sandbox, env: env.clone() };
+                    let bytes = block.encode().unwrap();
+                    assert_eq!(Block::read(&mut bytes.as_slice()).unwrap(), block);
+                }
             }
         }
     }
@@ -165,14 +182,17 @@ mod tests {
     #[test]
     fn a_block_that_the_system_could_not_take_is_refused() {
         let with = |name: &str, value: &str| Block {
-            cwd: PathBuf::new(),
             env: vec![(name.into(), value.into())],
+            ..Block::default()
         };
         assert!(with("A\0", "").encode().is_err());
         assert!(with("A", "b\0").encode().is_err());
         assert!(with("A=B", "").encode().is_err());
         assert!(with("", "x").encode().is_err());
         assert!(with("A", &"x".repeat(MAX_BLOCK)).encode().is_err());
+        let path = PathBuf::from(OsString::from_vec(vec![0xff]));
+        let sandbox = Some(Sandbox { read: vec![path], ..Sandbox::default() });
+        assert!(Block { sandbox, ..Block::default() }.encode().is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::MAX_WRITTEN_DEPTH;
 use super::raw::RawJson;
 use super::scan::Scanned;
-use super::scan::member::Member;
+use super::scan::member::{Member, unescaped};
 use super::typed::LineDeserializer;
 use crate::Error;
 
@@ -26,16 +26,21 @@ pub(super) fn line_depth() -> Option<u8> {
 /// A checked line, borrowed from the read buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct Incoming<'a> {
-    text: &'a str,
+    pub(super) text: &'a str,
     depth: u8,
     /// Its members; empty where they are not known.
-    members: &'a [Member],
+    pub(super) members: &'a [Member],
 }
 
 impl<'a> Incoming<'a> {
     /// A line that was checked.
     pub fn of(scanned: &'a Scanned<'a>) -> Self {
         Self { text: scanned.text, depth: scanned.depth, members: scanned.members() }
+    }
+
+    /// A text that was checked as a line, for a look at its fields.
+    pub(crate) fn of_text(text: &'a str) -> Self {
+        Self { text, depth: 0, members: &[] }
     }
 
     /// The whole line: one JSON object, checked.
@@ -50,7 +55,7 @@ impl<'a> Incoming<'a> {
 
     /// A copy that outlives the read buffer.
     pub fn to_body(self) -> Body {
-        Body { text: self.text.into(), depth: self.depth }
+        Body { text: self.text.into(), depth: self.depth, members: self.members.into() }
     }
 }
 
@@ -59,12 +64,13 @@ impl<'a> Incoming<'a> {
 pub struct Body {
     text: Arc<str>,
     depth: u8,
+    members: Arc<[Member]>,
 }
 
 impl Body {
     /// The same, borrowed.
     pub fn as_incoming(&self) -> Incoming<'_> {
-        Incoming { text: &self.text, depth: self.depth, members: &[] }
+        Incoming { text: &self.text, depth: self.depth, members: &self.members }
     }
 
     /// The whole line: one JSON object, checked.
@@ -88,14 +94,57 @@ impl Body {
 /// # Errors
 /// `schema_violation` with the path of the field and what was expected there.
 pub fn decode<T: DeserializeOwned>(incoming: Incoming<'_>) -> Result<T, Error> {
+    decode_noting(incoming).0
+}
+
+/// As [`decode`], and tells which fields of the line the type does not know, whether it can be decoded or
+/// not.
+pub fn decode_noting<T: DeserializeOwned>(
+    incoming: Incoming<'_>,
+) -> (Result<T, Error>, Unknown<'_>) {
+    let unknown = Cell::new(0);
     LINE_DEPTH.set(Some(incoming.depth));
-    let result = if incoming.members.is_empty() {
-        from_checked(incoming.text, incoming.depth)
+    let Incoming { text, depth, members } = incoming;
+    let result = if members.is_empty() {
+        from_checked(text, depth)
     } else {
-        T::deserialize(LineDeserializer { text: incoming.text, members: incoming.members })
+        T::deserialize(LineDeserializer { text, members, unknown: &unknown })
     };
     LINE_DEPTH.set(None);
-    result.or_else(|_| explain(incoming))
+    (result.or_else(|_| explain(incoming)), Unknown { text, members, bits: unknown.get() })
+}
+
+/// The fields of a line that the type of its message does not know, of those that not every message may
+/// have. None is told where a type takes any field, or the line has more than the check keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Unknown<'a> {
+    text: &'a str,
+    members: &'a [Member],
+    bits: u64,
+}
+
+impl Unknown<'_> {
+    /// Most names that are told, and most bytes of one.
+    const MOST: (usize, usize) = (16, 64);
+
+    /// Whether the type knows them all.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.bits == 0
+    }
+
+    /// Their names, the first ones.
+    #[cold]
+    pub fn names(&self) -> Vec<String> {
+        let (most, bytes) = Self::MOST;
+        let unknown = self.members.iter().enumerate().filter(|(at, _)| self.bits >> at & 1 == 1);
+        let name = |(_, member): (usize, &Member)| {
+            let mut name = unescaped(member.key(self.text));
+            name.truncate(name.floor_char_boundary(bytes));
+            name
+        };
+        unknown.take(most).map(name).collect()
+    }
 }
 
 /// Decodes a field that was carried as raw JSON; `loc` is its path in the message.
@@ -157,147 +206,4 @@ fn without_position(error: &serde_json::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codec::scan::scan;
-
-    #[derive(Debug, serde::Deserialize)]
-    struct Sample {
-        name: String,
-        #[serde(default, deserialize_with = "crate::protocol::number::integer")]
-        count: u8,
-        data: Option<RawJson>,
-    }
-
-    fn read(line: &str) -> Result<Sample, Error> {
-        decode(Incoming::of(&scan(line.as_bytes()).unwrap()))
-    }
-
-    #[test]
-    fn r13_a_wrong_field_is_named_with_its_path() {
-        for (line, loc, part) in [
-            (r#"{"name":5}"#, "name", "expected a string"),
-            (r#"{"type":"x"}"#, "", "missing field `name`"),
-            (r#"{"name":"a","count":"5"}"#, "count", "expected an integer"),
-            (r#"{"name":"a","count":256}"#, "count", "fits u8"),
-            (r#"{"name":"a","count":1.5}"#, "count", "expected an integer"),
-            (r#"{"name":"a","name":"b"}"#, "", "duplicate field `name`"),
-        ] {
-            let error = read(line).unwrap_err();
-            assert_eq!(error.code().as_str(), "schema_violation", "{line}");
-            let first = &error.detail()["errors"][0];
-            assert_eq!(first["loc"], loc, "{line}");
-            assert!(first["msg"].as_str().unwrap().contains(part), "{line}: {first}");
-            assert!(!error.message().contains("at line"), "{error}");
-        }
-    }
-
-    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
-    #[serde(rename_all = "snake_case")]
-    enum Choice {
-        #[default]
-        First,
-        Other(u8),
-    }
-
-    /// Every kind of field.
-    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
-    #[serde(default)]
-    struct Wide {
-        text: String,
-        letter: char,
-        yes: bool,
-        small: i8,
-        large: u64,
-        ratio: f64,
-        maybe: Option<String>,
-        few: Option<u8>,
-        list: Vec<i32>,
-        pair: (u8, String),
-        map: std::collections::BTreeMap<i32, f32>,
-        choice: Choice,
-        any: serde_json::Value,
-        raw: Option<RawJson>,
-        unit: (),
-    }
-
-    #[test]
-    fn each_kind_of_field_is_read_as_serde_json_reads_it() {
-        let values = [
-            "null",
-            "true",
-            "false",
-            "0",
-            "-7",
-            "255",
-            "300",
-            "1.5",
-            "1e3",
-            r#""""#,
-            r#""x""#,
-            r#""a\u00e9\n""#,
-            r#""first""#,
-            "[]",
-            "[1,2]",
-            r#"[3,"t"]"#,
-            "{}",
-            r#"{"1":2.5}"#,
-            r#"{"other":9}"#,
-            r#"{"x":[{"y":null}]}"#,
-        ];
-        let keys = [
-            "text",
-            "letter",
-            "yes",
-            "small",
-            "large",
-            "ratio",
-            "maybe",
-            "few",
-            "list",
-            "pair",
-            "map",
-            "choice",
-            "any",
-            "raw",
-            "unit",
-            r"t\u0065xt",
-            "unknown",
-        ];
-        for (key, value) in keys.iter().flat_map(|key| values.map(|value| (key, value))) {
-            let line = format!(r#"{{ "type" : "x" , "{key}" :{value}, "z":0}}"#);
-            let ours: Result<Wide, Error> = decode(Incoming::of(&scan(line.as_bytes()).unwrap()));
-            let theirs = serde_json::from_str(&line).map_err(|error| without_position(&error));
-            match (ours, theirs) {
-                (Ok(ours), theirs) => assert_eq!(Ok(ours), theirs, "{line}"),
-                (Err(ours), Ok::<Wide, _>(theirs)) => panic!("{line}: {ours}, but {theirs:?}"),
-                (Err(ours), Err(theirs)) => {
-                    assert_eq!(ours.detail()["errors"][0]["msg"], theirs, "{line}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn unknown_fields_and_whole_floats_are_fine() {
-        let it = read(r#"{"name":"a","count":7.0,"extra":[1,{"x":2}],"data":[[1]]}"#).unwrap();
-        assert_eq!((it.name.as_str(), it.count, it.data.unwrap().get()), ("a", 7, "[[1]]"));
-    }
-
-    #[test]
-    fn r13_what_is_wrong_in_a_raw_field_is_named_with_its_path() {
-        for (raw, loc) in [
-            (r#"{"name":5}"#, "arguments.name"),
-            (r#"{"name":"a","count":-1}"#, "arguments.count"),
-            ("{}", "arguments"),
-            ("[]", "arguments"),
-        ] {
-            let raw = RawJson::parse(raw.to_owned()).unwrap();
-            let error = decode_field::<Sample>(&raw, "arguments").unwrap_err();
-            assert_eq!(error.code().as_str(), "schema_violation");
-            assert_eq!(error.detail()["errors"][0]["loc"], loc, "{raw:?}");
-        }
-        let raw = RawJson::parse(r#"{"name":"a","x":[]}"#.to_owned()).unwrap();
-        assert_eq!(decode_field::<Sample>(&raw, "arguments").unwrap().name, "a");
-    }
-}
+mod tests;

@@ -1,6 +1,10 @@
 //! The one encoder: compact JSON, ASCII only, never NaN, never deeper than a reader accepts.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use serde::ser::{self, Serialize};
+use serde_json::value::RawValue;
 
 use super::raw::RAW_TOKEN;
 use super::scan::depth_of;
@@ -191,32 +195,13 @@ fn is_of_envelope(key: &str) -> bool {
 
 /// What stands between the braces of raw JSON that is a message body.
 fn fields_of(json: &str) -> Result<&str, EncodeError> {
-    let mut reader = serde_json::Deserializer::from_str(json);
-    serde::Deserializer::deserialize_map(&mut reader, BodyKeys)
-        .map_err(|error| EncodeError::Body(error.to_string()))?;
+    let members: HashMap<Cow<'_, str>, &RawValue> =
+        serde_json::from_str(json).map_err(|error| EncodeError::Body(error.to_string()))?;
+    if let Some(key) = members.into_keys().find(|key| is_of_envelope(key)) {
+        return Err(EncodeError::Body(key.into_owned()));
+    }
     let json = json.trim();
     Ok(json.get(1..json.len().saturating_sub(1)).unwrap_or_default().trim())
-}
-
-/// Looks for keys that are the envelope's.
-struct BodyKeys;
-
-impl<'de> serde::de::Visitor<'de> for BodyKeys {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            if is_of_envelope(&key) {
-                return Err(serde::de::Error::custom(key));
-            }
-            map.next_value::<serde::de::IgnoredAny>()?;
-        }
-        Ok(())
-    }
 }
 
 struct Encoder<'o> {
@@ -352,7 +337,7 @@ impl<'e, 'o> Compound<'e, 'o> {
     #[inline(always)]
     fn field<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), EncodeError> {
         if let Kind::Raw(bound) = self.kind {
-            return value.serialize(RawText { encoder: self.encoder, bound });
+            return value.serialize(TextOnly { take: |json: &str| self.encoder.raw(json, bound) });
         }
         self.key(key)?;
         value.serialize(&mut *self.encoder)
@@ -382,7 +367,7 @@ impl<'e, 'o> Compound<'e, 'o> {
 
 mod serializer;
 mod text_only;
-use text_only::RawText;
+use text_only::TextOnly;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,9 @@ use bytes::{Buf, BytesMut};
 /// Bytes of one read while a peer sends a lot. The buffer of a quiet connection is far smaller.
 pub const READ_BLOCK: usize = 64 * 1024;
 
+/// A byte order mark, which some programs write before the first line.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Bytes of the first read of a connection.
 const FIRST_BLOCK: usize = 4 * 1024;
 
@@ -18,7 +21,8 @@ pub enum LineItem {
     TooLong,
 }
 
-/// The read buffer of a connection: never holds more than the limit and one read block.
+/// The read buffer of a connection: never holds more than the limit and one read block. A byte order
+/// mark before the first line is passed over.
 ///
 /// ```
 /// use a2e_core::codec::{LineBuffer, LineItem};
@@ -37,6 +41,8 @@ pub struct LineBuffer {
     /// Bytes at the front that are known to hold no LF.
     searched: usize,
     is_discarding: bool,
+    /// Whether the beginning of the stream was looked at.
+    has_begun: bool,
     block: usize,
 }
 
@@ -48,6 +54,7 @@ impl LineBuffer {
             limit,
             searched: 0,
             is_discarding: false,
+            has_begun: false,
             block: FIRST_BLOCK,
         }
     }
@@ -80,6 +87,13 @@ impl LineBuffer {
 
     /// The next line or over-long line, if the buffer holds one.
     pub fn next_item(&mut self) -> Option<LineItem> {
+        if !self.has_begun && self.buffer.len() >= MARK.len() {
+            self.has_begun = true;
+            if self.buffer.starts_with(MARK) {
+                self.buffer.advance(MARK.len());
+                self.searched = 0;
+            }
+        }
         loop {
             let fresh = self.buffer.get(self.searched..).unwrap_or_default();
             let Some(length) = memchr::memchr(b'\n', fresh).map(|at| at + self.searched) else {
@@ -134,6 +148,7 @@ impl LineBuffer {
     pub fn consume(&mut self, length: usize) {
         self.buffer.advance((length + 1).min(self.buffer.len()));
         self.searched = 0;
+        self.has_begun = true;
     }
 
     /// The bytes after the last LF; at the end of input, a line without its LF.
@@ -149,75 +164,4 @@ fn is_blank(line: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// The items that the buffer reports for a stream that arrives in these pieces.
-    fn split(pieces: &[&[u8]], limit: usize) -> Vec<String> {
-        let mut lines = LineBuffer::new(limit);
-        let mut seen = Vec::new();
-        for piece in pieces {
-            lines.prepare(0);
-            lines.buffer().extend_from_slice(piece);
-            while let Some(item) = lines.next_item() {
-                match item {
-                    LineItem::Line(length) => {
-                        seen.push(String::from_utf8_lossy(lines.front(length)).into_owned());
-                        lines.consume(length);
-                    }
-                    LineItem::TooLong => seen.push("<too long>".into()),
-                }
-            }
-            assert!(lines.buffer.len() <= limit + READ_BLOCK);
-        }
-        seen.push(format!("tail {}", String::from_utf8_lossy(lines.tail())));
-        seen
-    }
-
-    #[test]
-    fn r10_r11_lines_blanks_and_over_long_lines() {
-        for (input, expected) in [
-            ("", vec!["tail "]),
-            ("a\nb\r\n\n \t\r\nc", vec!["a", "b\r", "tail c"]),
-            ("12345678\n123456789\nx\n", vec!["12345678", "<too long>", "x", "tail "]),
-            ("1234567890", vec!["<too long>", "tail "]),
-            ("\u{a0}\n", vec!["\u{a0}", "tail "]),
-        ] {
-            assert_eq!(split(&[input.as_bytes()], 8), expected, "{input:?}");
-            let bytes: Vec<&[u8]> = input.as_bytes().chunks(1).collect();
-            assert_eq!(split(&bytes, 8), expected, "{input:?} byte by byte");
-        }
-    }
-
-    #[test]
-    fn r10_a_long_line_s_memory_is_given_back() {
-        let mut lines = LineBuffer::new(8 << 20);
-        lines.buffer().extend_from_slice(&vec![b'x'; 4 << 20]);
-        lines.buffer().extend_from_slice(b"\n");
-        assert_eq!(lines.next_item(), Some(LineItem::Line(4 << 20)));
-        lines.consume(4 << 20);
-        lines.prepare(0);
-        assert!(lines.buffer.capacity() <= 2 * READ_BLOCK);
-    }
-
-    proptest! {
-        #[test]
-        fn r10_how_the_stream_is_cut_changes_nothing(
-            input in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'a'), Just(b' '), Just(b'{')], 0..80),
-            cuts in proptest::collection::vec(0_usize..80, 0..6),
-        ) {
-            let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(input.len())).collect();
-            cuts.sort_unstable();
-            let mut pieces = Vec::new();
-            let mut from = 0;
-            for cut in cuts {
-                pieces.push(&input[from..cut]);
-                from = cut;
-            }
-            pieces.push(&input[from..]);
-            prop_assert_eq!(split(&pieces, 10), split(&[&input], 10));
-        }
-    }
-}
+mod tests;

@@ -6,13 +6,17 @@
 pub mod decode;
 pub mod encode;
 pub mod envelope;
+#[cfg(feature = "host")]
+pub(crate) mod find;
+#[cfg(feature = "host")]
+pub(crate) mod first;
 pub mod line;
 pub mod raw;
 pub mod scan;
 mod text;
 mod typed;
 
-pub use decode::{Body, Incoming, decode, decode_field};
+pub use decode::{Body, Incoming, Unknown, decode, decode_field, decode_noting};
 pub use encode::{EncodeError, encode_fields, encode_value};
 pub use envelope::{Envelope, EnvelopeError};
 pub use line::{LineBuffer, LineItem};

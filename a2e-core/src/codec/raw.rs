@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{Error as _, MapAccess, Unexpected, Visitor};
+use serde::de::Error as _;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -88,48 +88,9 @@ impl PartialEq for RawJson {
 
 impl<'de> Deserialize<'de> for RawJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = deserializer.deserialize_newtype_struct(RAW_TOKEN, RawVisitor)?;
-        let depth = line_depth().unwrap_or_else(|| depth_of(&text));
-        Ok(Self { text, depth })
-    }
-}
-
-/// Takes raw JSON as `serde_json` gives it to its own type: the text in a map, under a key of its own.
-struct RawVisitor;
-
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Box<str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any valid JSON value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Box<str>, A::Error> {
-        match map.next_key::<Token>()? {
-            Some(Token) => map.next_value(),
-            None => Err(A::Error::invalid_type(Unexpected::Map, &self)),
-        }
-    }
-}
-
-/// That key.
-struct Token;
-
-impl<'de> Deserialize<'de> for Token {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_identifier(Self)
-    }
-}
-
-impl Visitor<'_> for Token {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("raw JSON")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Self, E> {
-        if key == RAW_TOKEN { Ok(self) } else { Err(E::invalid_value(Unexpected::Str(key), &self)) }
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let depth = line_depth().unwrap_or_else(|| depth_of(text.get()));
+        Ok(Self { text: text.into(), depth })
     }
 }
 

@@ -58,19 +58,8 @@ fn is_stop(part: [u8; 16]) -> u8x16 {
 /// Whether a text is ASCII without control characters.
 #[inline]
 pub(super) fn is_ascii_line(bytes: &[u8]) -> bool {
-    // The highest bit is that of what is beyond ASCII, and set for control characters.
-    let marks = |part: [u8; 16]| {
-        let bytes = u8x16::new(part);
-        bytes | bytes.min(u8x16::splat(0x1f)).simd_eq(bytes)
-    };
-    let Some(last) = bytes.last_chunk::<16>() else {
-        return bytes.iter().all(|byte| matches!(byte, 0x20..=0x7f));
-    };
-    let mut seen = marks(*last);
-    for part in bytes.as_chunks::<16>().0 {
-        seen |= marks(*part);
-    }
-    !seen.any()
+    // The loop never stops early, so the compiler makes wide instructions of it.
+    bytes.iter().fold(true, |is_plain, byte| is_plain & matches!(byte, 0x20..=0x7f))
 }
 
 /// A bit for each byte that is a quote, a backslash or below 0x20; the lowest is the first byte.

@@ -4,8 +4,12 @@
 //! The other values go to `serde_json` one by one. On any error the whole line goes to `serde_json` once
 //! more, so that `serde_json` alone decides which lines are accepted and how errors read.
 
-use serde::de::value::BorrowedStrDeserializer;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor};
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::iter::once;
+
+use serde::de::value::MapDeserializer;
+use serde::de::{Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::raw::RAW_TOKEN;
@@ -18,92 +22,51 @@ type Error = serde_json::Error;
 pub(super) struct LineDeserializer<'de, 'm> {
     pub(super) text: &'de str,
     pub(super) members: &'m [Member],
-}
-
-impl<'de, 'm> LineDeserializer<'de, 'm> {
-    fn access(self) -> LineAccess<'de, 'm> {
-        LineAccess { text: self.text, rest: self.members.iter(), value: None }
-    }
+    /// Gets a bit for each member that the type does not know, by its place.
+    pub(super) unknown: &'m Cell<u64>,
 }
 
 impl<'de> Deserializer<'de> for LineDeserializer<'de, '_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_map(self.access())
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        if name == RAW_TOKEN {
-            return visitor.visit_map(RawAccess { json: Some(self.text), is_key: true });
-        }
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        Json::from_str(self.text).deserialize_enum(name, variants, visitor)
+        let Self { text, members, unknown } = self;
+        let mut next_bit = 1;
+        let members = members.iter().map(move |member| {
+            let key = match member.key(text) {
+                key if member.has_escaped_key => Cow::Owned(unescaped(key)),
+                key => Cow::Borrowed(within_quotes(key)),
+            };
+            let bit = if member.is_common || key == "ts" { 0 } else { next_bit };
+            // There are no more members than bits.
+            next_bit <<= 1;
+            let (json, shape) = (member.value(text), member.shape);
+            (key, MemberDeserializer { json, shape, bit, unknown })
+        });
+        visitor.visit_map(MapDeserializer::new(members))
     }
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
-        unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+        option unit unit_struct newtype_struct seq tuple tuple_struct map struct enum
+        identifier ignored_any
     }
 }
 
-struct LineAccess<'de, 'm> {
-    text: &'de str,
-    rest: std::slice::Iter<'m, Member>,
-    value: Option<MemberDeserializer<'de>>,
-}
-
-impl<'de> MapAccess<'de> for LineAccess<'de, '_> {
-    type Error = Error;
-
-    #[inline]
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Error> {
-        let Some(member) = self.rest.next() else { return Ok(None) };
-        self.value =
-            Some(MemberDeserializer { json: member.value(self.text), shape: member.shape });
-        let key = member.key(self.text);
-        if member.has_escaped_key {
-            return seed.deserialize(unescaped(key).into_deserializer()).map(Some);
-        }
-        seed.deserialize(BorrowedStrDeserializer::new(within_quotes(key))).map(Some)
-    }
-
-    #[inline]
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Error> {
-        match self.value.take() {
-            Some(value) => seed.deserialize(value),
-            None => Err(Error::custom("a value without its key")),
-        }
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.rest.len())
-    }
-}
-
-/// The value of one member.
-struct MemberDeserializer<'de> {
+struct MemberDeserializer<'de, 'm> {
     json: &'de str,
     shape: Shape,
+    /// Its bit in `unknown`; 0 for what a message of any type may have.
+    bit: u64,
+    unknown: &'m Cell<u64>,
+}
+
+impl<'de> IntoDeserializer<'de, Error> for MemberDeserializer<'de, '_> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
 }
 
 macro_rules! left_to_serde_json {
@@ -120,7 +83,7 @@ macro_rules! left_to_serde_json {
     };
 }
 
-impl<'de> Deserializer<'de> for MemberDeserializer<'de> {
+impl<'de> Deserializer<'de> for MemberDeserializer<'de, '_> {
     type Error = Error;
 
     #[inline]
@@ -164,13 +127,15 @@ impl<'de> Deserializer<'de> for MemberDeserializer<'de> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         if name == RAW_TOKEN {
-            return visitor.visit_map(RawAccess { json: Some(self.json), is_key: true });
+            // As `serde_json` gives raw JSON to its own types: a map of one token to the text.
+            return visitor.visit_map(MapDeserializer::new(once((RAW_TOKEN, self.json))));
         }
         visitor.visit_newtype_struct(self)
     }
 
     #[inline]
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.unknown.set(self.unknown.get() | self.bit);
         visitor.visit_unit()
     }
 
@@ -199,34 +164,5 @@ impl<'de> Deserializer<'de> for MemberDeserializer<'de> {
         deserialize_struct(name: &'static str, fields: &'static [&'static str]);
         deserialize_enum(name: &'static str, variants: &'static [&'static str]);
         deserialize_identifier();
-    }
-}
-
-/// Raw JSON the way `serde_json` gives it to its own types: a map of one token to the text.
-struct RawAccess<'de> {
-    json: Option<&'de str>,
-    is_key: bool,
-}
-
-impl<'de> MapAccess<'de> for RawAccess<'de> {
-    type Error = Error;
-
-    #[inline]
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Error> {
-        if !std::mem::take(&mut self.is_key) {
-            return Ok(None);
-        }
-        seed.deserialize(BorrowedStrDeserializer::new(RAW_TOKEN)).map(Some)
-    }
-
-    #[inline]
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Error> {
-        match self.json.take() {
-            Some(json) => seed.deserialize(BorrowedStrDeserializer::new(json)),
-            None => Err(Error::custom("raw JSON is read once")),
-        }
     }
 }

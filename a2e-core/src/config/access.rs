@@ -1,6 +1,6 @@
 //! Questions to a configuration: its plugins, its addresses, and whether they are safe to serve at.
 
-use super::host::{HostConfig, Tls, TransportConfig};
+use super::host::{HostConfig, HttpPaths, Tls, TransportConfig};
 use super::{ListenAddr, PluginConfig, Problem, Secret, Severity};
 
 impl HostConfig {
@@ -42,14 +42,15 @@ impl HostConfig {
             ("snapshot_interval_s", self.snapshot_interval != other.snapshot_interval),
             ("session_ttl", self.session_ttl != other.session_ttl),
             ("global_limits", self.limits != other.limits),
+            ("approve", self.approve != other.approve),
             ("tenants", self.tenants != other.tenants),
         ];
         differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
 
     /// Where the host listens when no flag says it: `listen`, else what `transport` and `server`
-    /// give, else stdio, or TCP on this machine when standard input is a terminal.
-    pub fn addresses(&self, is_terminal: bool) -> Vec<ListenAddr> {
+    /// give, else stdio.
+    pub fn addresses(&self) -> Vec<ListenAddr> {
         if !self.listen.is_empty() {
             return self.listen.clone();
         }
@@ -57,8 +58,15 @@ impl HostConfig {
         match &self.transport {
             Some(TransportConfig::Direct) => Vec::new(),
             Some(TransportConfig::Http(_)) => vec![ListenAddr::Http { host, port }],
-            None if is_terminal => vec![ListenAddr::Tcp { host, port }],
             Some(TransportConfig::Stdio) | None => vec![ListenAddr::Stdio],
+        }
+    }
+
+    /// The paths that HTTP is served at, by `transport` where that is http.
+    pub fn http_paths(&self) -> HttpPaths {
+        match &self.transport {
+            Some(TransportConfig::Http(paths)) => paths.clone(),
+            _ => HttpPaths::default(),
         }
     }
 
@@ -88,16 +96,16 @@ impl HostConfig {
         }
         let mut missing = Vec::new();
         let mut lines = Vec::new();
-        match &self.auth_token {
-            None => {
-                missing.push("a token");
-                lines.push("\"auth_token: ${A2E_TOKEN}\" at the top");
-            }
-            Some(token) if token.is_short() => {
-                missing.push("a token of at least 128 bits");
-                lines.push("a longer \"auth_token\", such as \"openssl rand -hex 16\" prints");
-            }
-            Some(_) => {}
+        let principals = &self.server.principals;
+        if !self.needs_token() {
+            missing.push("a token");
+            lines.push("\"auth_token: ${A2E_TOKEN}\" at the top");
+        } else if self.auth_token.as_ref().is_some_and(Secret::is_short) {
+            missing.push("a token of at least 128 bits");
+            lines.push("a longer \"auth_token\", such as \"openssl rand -hex 16\" prints");
+        } else if principals.iter().any(|it| it.has_short_token) {
+            missing.push("tokens of at least 128 bits");
+            lines.push("longer tokens of principals, such as \"openssl rand -hex 16\" prints");
         }
         if self.server.tls == Tls::None {
             missing.push("TLS");

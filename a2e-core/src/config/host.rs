@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{Limits, ListenAddr, PluginConfig, Secret};
+use super::{ApproveRule, Limits, ListenAddr, PluginConfig, PrincipalConfig, Secret};
 use crate::protocol::id::random_hex;
 
 /// A checked configuration. The host shares it and never changes it.
@@ -45,10 +45,14 @@ pub struct HostConfig {
     pub session_ttl: Duration,
     /// The bounds of queues and buffers.
     pub limits: Limits,
+    /// Calls that a person has to approve.
+    pub approve: Vec<ApproveRule>,
     /// What tenants may have, by name.
     pub tenants: BTreeMap<String, TenantConfig>,
     /// What to load, in this order.
     pub plugins: Vec<PluginConfig>,
+    /// The sections of the file that belong to fronts of the program, under their keys; the host reads none.
+    pub fronts: Vec<PluginConfig>,
 }
 
 /// `server`.
@@ -64,6 +68,15 @@ pub struct ServerConfig {
     /// Which peers of a Unix socket may steer the host; `None`: `token` where `operator_token` is
     /// given, else `same_uid`.
     pub operators: Option<Operators>,
+    /// Peers that are known by tokens of their own, and what each may do.
+    pub principals: Vec<PrincipalConfig>,
+    /// Names that the `Host` of an HTTP request may have beside those of this machine, with the port
+    /// where it is not the usual one (R63).
+    pub allowed_hosts: Vec<String>,
+    /// The `Origin`s whose pages may send requests; without any, no page may.
+    pub allowed_origins: Vec<String>,
+    /// How long an HTTP session without a stream or a request is kept (R27).
+    pub session_idle: Duration,
 }
 
 /// `server.operators`: which peers of a Unix socket may steer the host.
@@ -138,27 +151,53 @@ pub struct AuditConfig {
     pub session_id_source: SessionIdSource,
     /// The treatment of a request whose record cannot be kept; none: refuse in mode `sync`, else continue.
     pub on_error: Option<AuditOnError>,
+    /// How much a record says of its request.
+    pub detail: AuditDetail,
 }
 
-/// `audit.mode`.
+/// `audit.detail`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuditDetail {
+    /// Its type and outcome alone.
+    None,
+    /// Also what it was about: the fields that its type declares as its subject.
+    #[default]
+    Subject,
+    /// Also the other fields of its message.
+    Payload,
+}
+
+/// `audit.mode`: when a record is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditMode {
-    /// No records.
+    /// Nothing is recorded and no file is touched.
     Off,
-    /// Written by a timer.
+    /// Written by a timer; kill -9 may lose the last 50 ms.
     Buffered,
-    /// Written before the replies of the batch are sent.
+    /// In the kernel before the replies of the batch: survives kill -9, not a power cut.
     Write,
-    /// Also forced to the disk before that.
+    /// On the disk before that: survives a power cut.
     Sync,
 }
 
-/// `audit.on_error`.
+impl AuditMode {
+    /// The mode as configuration and `handshake/resp` spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Buffered => "buffered",
+            Self::Write => "write",
+            Self::Sync => "sync",
+        }
+    }
+}
+
+/// `audit.on_error`: the treatment of a request whose record cannot be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditOnError {
-    /// Serve on and count.
+    /// It is answered as ever; the loss is counted, shown, and named in the file by a gap record.
     Continue,
-    /// Answer `audit_unavailable`.
+    /// It is answered `audit_unavailable`.
     Refuse,
 }
 
@@ -216,7 +255,16 @@ pub enum SnapshotMode {
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { host: "127.0.0.1".to_owned(), port: 8765, tls: Tls::None, operators: None }
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port: 8765,
+            tls: Tls::None,
+            operators: None,
+            principals: Vec::new(),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            session_idle: Duration::from_mins(30),
+        }
     }
 }
 
@@ -235,6 +283,7 @@ impl Default for AuditConfig {
             backup_count: 5,
             session_id_source: SessionIdSource::Uuid,
             on_error: None,
+            detail: AuditDetail::default(),
         }
     }
 }
@@ -254,8 +303,10 @@ impl Default for HostConfig {
             snapshot_interval: Duration::from_secs(30),
             session_ttl: Duration::from_hours(1),
             limits: Limits::default(),
+            approve: Vec::new(),
             tenants: BTreeMap::new(),
             plugins: Vec::new(),
+            fronts: Vec::new(),
         }
     }
 }

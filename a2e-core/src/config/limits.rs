@@ -1,5 +1,7 @@
 //! The bounds of every queue, buffer and table of a host (R20, R22).
 
+use std::time::Duration;
+
 use super::check::section::Section;
 
 /// `global_limits`. Each line says what happens beyond the limit.
@@ -28,6 +30,10 @@ pub struct Limits {
     pub max_in_flight_bytes: usize,
     /// Unsent bytes per session; beyond it, reading of that session pauses.
     pub max_outbound_bytes: usize,
+    /// Calls that wait for a person, a quarter of them in one session; one more is answered `overloaded`.
+    pub max_approvals: usize,
+    /// How long a call waits for a person; then it is answered `approval_unavailable`.
+    pub approval_wait: Duration,
     /// Bytes of sent lines that are kept per resumable session; older ones are lost to a resume.
     pub max_resume_bytes: usize,
 }
@@ -54,6 +60,8 @@ impl Default for Limits {
             max_in_flight_host: 4096,
             max_in_flight_bytes: 16 << 20,
             max_outbound_bytes: 1 << 20,
+            max_approvals: 64,
+            approval_wait: Duration::from_mins(5),
             max_resume_bytes: 256 << 10,
         }
     }
@@ -71,6 +79,9 @@ pub(super) fn check(mut section: Section<'_>) -> Limits {
     section.set("memory_budget_bytes", 0..=1 << 46, &mut budget);
     limits.max_messages_per_s = Some(rate).filter(|rate| *rate > 0);
     limits.memory_budget_bytes = Some(budget).filter(|budget| *budget > 0);
+    section.set("max_approvals", 0..=1 << 16, &mut limits.max_approvals);
+    let wait = section.seconds("approval_wait_s", 0.001..=86_400.0);
+    limits.approval_wait = wait.unwrap_or(limits.approval_wait);
     section.set("max_queue", 1..=1 << 20, &mut limits.max_queue);
     section.set("max_in_flight", 1..=1 << 16, &mut limits.max_in_flight);
     section.set("max_in_flight_host", 1..=1 << 20, &mut limits.max_in_flight_host);

@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 1 << 20;
 pub struct LoadedConfig {
     /// What the file says, checked.
     pub config: HostConfig,
-    /// Settings that probably have no effect; `check --strict` refuses these too.
+    /// What probably has no effect, or is risky; `check --strict` refuses these too.
     pub warnings: Vec<Problem>,
 }
 
@@ -27,11 +27,23 @@ impl HostConfig {
     ///
     /// # Errors
     /// Every problem of the file, when one of them is an error: among others when it cannot be read,
-    /// is larger than 1 MiB, is no UTF-8, or may be written by everybody.
+    /// is larger than 1 MiB, is no UTF-8, may be written by everybody, or has a key that nobody reads.
     pub fn from_yaml(path: impl AsRef<Path>) -> Result<LoadedConfig, ConfigErrors> {
+        Self::from_yaml_as(path, false)
+    }
+
+    /// As [`HostConfig::from_yaml`]; where `is_lenient`, a key that nobody reads is a warning, also in
+    /// the settings of plugins.
+    ///
+    /// # Errors
+    /// As [`HostConfig::from_yaml`].
+    pub fn from_yaml_as(
+        path: impl AsRef<Path>,
+        is_lenient: bool,
+    ) -> Result<LoadedConfig, ConfigErrors> {
         let path = path.as_ref();
         let name = path.display().to_string();
-        let findings = Findings::new(&name);
+        let findings = Findings::new(&name, is_lenient);
         let text = read(path, &findings);
         load(findings, text.as_deref(), &name, &|key| std::env::var(key).ok())
     }
@@ -45,7 +57,7 @@ impl HostConfig {
         text: &str,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<LoadedConfig, ConfigErrors> {
-        let findings = Findings::new(name);
+        let findings = Findings::new(name, false);
         let is_small = text.len() as u64 <= MAX_BYTES;
         if !is_small {
             too_large(&findings);
@@ -76,7 +88,7 @@ fn load(
                 let message = format!("{shown}: {}", failure.reason);
                 findings.error(Spot { at: failure.at, plugin, path: failure.path }, message, None);
             }
-            config = check::check(&tree, &findings, name);
+            config = check::check(&tree, &findings, name, env);
         }
     }
     let problems = findings.into_sorted();

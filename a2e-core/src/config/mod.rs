@@ -14,37 +14,42 @@
 //!
 //! ```
 //! use a2e_core::config::HostConfig;
-//! let text = "plugins:\n  - {name: files, type: tools, cls: a.B}\nauth_tokn: x\n";
-//! let loaded = HostConfig::from_str("a2e.yaml", text, &|_| None).unwrap();
-//! assert_eq!(loaded.config.plugins.len(), 1);
+//! let errors = HostConfig::from_str("a2e.yaml", "auth_tokn: x\n", &|_| None).unwrap_err();
 //! assert_eq!(
-//!     loaded.warnings[0].to_string(),
-//!     "a2e.yaml:3:1: unknown key \"auth_tokn\" (did you mean \"auth_token\"?)",
+//!     errors.to_string(),
+//!     "a2e.yaml:1:1: unknown key \"auth_tokn\" (did you mean \"auth_token\"?)",
 //! );
 //! ```
 
 mod access;
+mod approve;
 mod check;
 mod host;
 mod limits;
 mod listen;
 mod load;
+mod named;
 mod plugin;
+mod principal;
 mod problem;
 mod secret;
 mod settings;
 mod tree;
 
+pub use approve::ApproveRule;
 pub use host::{
-    AuditConfig, AuditMode, AuditOnError, HostConfig, HttpPaths, Operators, ServerConfig,
-    SessionIdSource, SnapshotMode, SnapshotStoreConfig, TenantConfig, Tls, TransportConfig,
+    AuditConfig, AuditDetail, AuditMode, AuditOnError, HostConfig, HttpPaths, Operators,
+    ServerConfig, SessionIdSource, SnapshotMode, SnapshotStoreConfig, TenantConfig, Tls,
+    TransportConfig,
 };
 pub use limits::Limits;
 pub use listen::{ListenAddr, ListenAddrError};
 pub use load::LoadedConfig;
+pub use named::Named;
 pub use plugin::{PluginConfig, PluginMeta, PluginScope};
-pub use problem::{ConfigErrors, Problem, Severity, did_you_mean};
-pub use secret::Secret;
+pub use principal::PrincipalConfig;
+pub use problem::{ConfigErrors, Problem, Severity, did_you_mean, nearest};
+pub use secret::{Secret, TokenDigest};
 pub use settings::settings_problems;
 pub use tree::node::Position;
 

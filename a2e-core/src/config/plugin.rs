@@ -84,10 +84,14 @@ pub struct PluginConfig {
 /// Where an entry stands, for later problems with its settings.
 #[derive(Clone, Default)]
 pub(super) struct Source {
+    /// Whether a setting that its class does not know is only a warning.
+    pub(super) is_lenient: bool,
     pub(super) file: String,
     pub(super) path: String,
     pub(super) at: Position,
     pub(super) cls_at: Position,
+    /// Whether it is a section of a front, and no entry of `plugins`.
+    pub(super) is_front: bool,
 }
 
 impl PluginConfig {
@@ -128,6 +132,13 @@ impl PluginConfig {
     #[must_use]
     pub fn with_metadata(mut self, metadata: PluginMeta) -> Self {
         self.metadata = metadata;
+        self
+    }
+
+    /// A setting that its class does not know becomes a warning.
+    #[must_use]
+    pub fn lenient(mut self) -> Self {
+        self.source.is_lenient = true;
         self
     }
 
@@ -198,7 +209,9 @@ pub(super) fn check(mut section: Section<'_>, file: &str) -> Option<PluginConfig
     let metadata = metadata(&mut section);
     let at = section.at();
     let cls_at = section.get("cls").map_or(at, |node| node.at);
-    let source = Source { file: file.to_owned(), path: section.path().to_owned(), at, cls_at };
+    let (file, path) = (file.to_owned(), section.path().to_owned());
+    let is_lenient = section.is_lenient();
+    let source = Source { is_lenient, file, path, at, cls_at, is_front: false };
     section.finish(&META_KEYS.map(|key| (key, "metadata")));
     let mut plugin = PluginConfig::new(name?, type_name?, cls?);
     plugin.source = source;
@@ -206,6 +219,17 @@ pub(super) fn check(mut section: Section<'_>, file: &str) -> Option<PluginConfig
         (plugin.metadata, plugin.settings, plugin.positions) = (meta, settings, positions);
     }
     Some(plugin)
+}
+
+/// Reads the section of a front: all of it is settings.
+pub(super) fn front(section: &Section<'_>, file: &str, key: &str) -> PluginConfig {
+    let at = section.at();
+    let (is_lenient, path) = (section.is_lenient(), section.path().to_owned());
+    let file = file.to_owned();
+    let mut front = PluginConfig::new(key, key, key);
+    front.source = Source { is_lenient, file, path, at, cls_at: at, is_front: true };
+    (front.settings, front.positions) = settings(section, &[]);
+    front
 }
 
 type Metadata = (PluginMeta, Map<String, Value>, BTreeMap<String, Position>);
@@ -238,12 +262,21 @@ fn meta(mut map: Section<'_>) -> Metadata {
         deadline: map.seconds("deadline_s", 0.001..=604_800.0),
         tenants: tenants(&mut map),
     };
+    let (settings, positions) = settings(&map, &META_KEYS);
+    (meta, settings, positions)
+}
+
+/// What stands under the other keys, and where.
+fn settings(
+    map: &Section<'_>,
+    without: &[&str],
+) -> (Map<String, Value>, BTreeMap<String, Position>) {
     let (mut settings, mut positions) = (Map::new(), BTreeMap::new());
-    for entry in map.entries().iter().filter(|entry| !META_KEYS.contains(&entry.key.as_str())) {
+    for entry in map.entries().iter().filter(|entry| !without.contains(&entry.key.as_str())) {
         settings.insert(entry.key.clone(), entry.node.to_json());
         note(&mut positions, entry.key.clone(), entry.at, &entry.node);
     }
-    (meta, settings, positions)
+    (settings, positions)
 }
 
 /// The names under `tenants`.

@@ -99,7 +99,14 @@ impl std::error::Error for ConfigErrors {}
 #[derive(Debug)]
 pub(super) struct Findings {
     file: String,
+    /// Whether an unknown key is only a warning.
+    is_lenient: bool,
     list: RefCell<Vec<Problem>>,
+}
+
+/// A key that nobody reads is a slip of the hand: the setting that was meant is not in force.
+pub(super) fn unknown_key_severity(is_lenient: bool) -> Severity {
+    if is_lenient { Severity::Warning } else { Severity::Error }
 }
 
 /// A place that a finding is about.
@@ -111,8 +118,17 @@ pub(super) struct Spot<'a> {
 }
 
 impl Findings {
-    pub(super) fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), list: RefCell::new(Vec::new()) }
+    pub(super) fn new(file: &str, is_lenient: bool) -> Self {
+        Self { file: file.to_owned(), is_lenient, list: RefCell::new(Vec::new()) }
+    }
+
+    pub(super) fn is_lenient(&self) -> bool {
+        self.is_lenient
+    }
+
+    /// Notes a key that nobody reads.
+    pub(super) fn unknown_key(&self, spot: Spot<'_>, message: String, hint: Option<String>) {
+        self.push(unknown_key_severity(self.is_lenient), spot, message, hint);
     }
 
     pub(super) fn error(&self, spot: Spot<'_>, message: String, hint: Option<String>) {
@@ -159,7 +175,7 @@ pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) ->
 const MAX_WORD: usize = 64;
 
 /// The name that is nearest to the word, if a slip of the hand could have made the word of it.
-fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = word.to_lowercase().replace('-', "_");
     if folded.len() > MAX_WORD {
         return None;
@@ -171,12 +187,4 @@ fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&
         .filter(|(distance, name)| *distance <= allowed && *distance < name.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
-}
-
-/// Whether values under this key are never shown (R69).
-pub(super) fn is_secret_key(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    ["token", "secret", "password", "api_key", "authorization"]
-        .iter()
-        .any(|word| key.contains(word))
 }

@@ -10,9 +10,9 @@ use crate::Error;
 use crate::audit::{self, AuditLog};
 use crate::children::{Supervisor, SupervisorConfig};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AuditOnError, HostConfig, Problem, SessionIdSource};
+use crate::config::{AuditMode, HostConfig, PluginConfig, Problem, SessionIdSource};
 use crate::lifecycle::{Brought, LoadError, Plugins};
-use crate::plugin::{Registry, RegistryError};
+use crate::plugin::{Given, Plugin, PluginClass, Registry, RegistryError, entry_of};
 use crate::request::Services;
 use crate::snapshot::SnapshotStore;
 
@@ -34,6 +34,9 @@ pub enum StartError {
         /// What went wrong.
         reason: String,
     },
+    /// No plugin serves, so the host could do nothing.
+    #[error("no plugin serves, so this host could do nothing: {}", .0.join("; "))]
+    NoPlugin(Vec<String>),
     /// Audit, snapshot store, child supervisor or a thread could not be had.
     #[error("{0}")]
     Service(Error),
@@ -48,15 +51,18 @@ impl From<Error> for StartError {
 /// What a host is made of; the configuration decides all that is not set here.
 #[derive(Debug)]
 pub struct Builder {
-    config: HostConfig,
-    clock: Arc<dyn Clock>,
-    registry: Option<Registry>,
-    store: Option<Arc<dyn SnapshotStore>>,
-    guard: Option<PathBuf>,
-    source: Option<PathBuf>,
-    drain: Duration,
-    stall: Duration,
-    plugin_limit: Duration,
+    pub(super) config: HostConfig,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) registry: Option<Registry>,
+    /// Instances that the program made.
+    pub(super) given: Vec<Arc<dyn PluginClass>>,
+    pub(super) store: Option<Arc<dyn SnapshotStore>>,
+    pub(super) guard: Option<PathBuf>,
+    pub(super) source: Option<PathBuf>,
+    pub(super) drain: Duration,
+    pub(super) stall: Duration,
+    pub(super) plugin_limit: Duration,
+    pub(super) is_lenient: bool,
 }
 
 impl Builder {
@@ -65,13 +71,24 @@ impl Builder {
             config,
             clock: Arc::new(SystemClock::new()),
             registry: None,
+            given: Vec::new(),
             store: None,
             guard: None,
             source: None,
             drain: Duration::from_secs(2),
             stall: Duration::from_secs(10),
             plugin_limit: Duration::from_secs(5),
+            is_lenient: false,
         }
+    }
+
+    /// Starts with what there is: settings that a class does not know are warnings, a plugin with wrong
+    /// settings is left out, and a host without any plugin starts, for one that gets them later.
+    #[must_use]
+    pub fn lenient(mut self) -> Self {
+        self.is_lenient = true;
+        self.config.plugins = self.config.plugins.into_iter().map(PluginConfig::lenient).collect();
+        self
     }
 
     /// Another clock, for tests.
@@ -85,6 +102,65 @@ impl Builder {
     #[must_use]
     pub fn registry(mut self, registry: Registry) -> Self {
         self.registry = Some(registry);
+        self
+    }
+
+    /// Loads this instance behind the plugins of the configuration, under the name of its type in snake case
+    /// (`MyPlugin` is `my_plugin`) and with a capability of that name. So a program gives a plugin what no
+    /// settings can say: its own state. The instance stays through every reload, and is not built anew.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use a2e_core::plugin::{Answer, Handlers, Plugin};
+    /// use a2e_core::request::Call;
+    /// use a2e_core::{Executor, config::HostConfig, message};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct CountRequest { by: u64 }
+    /// #[derive(Serialize, Deserialize)]
+    /// struct CountResponse { count: u64 }
+    /// message!(CountResponse, "count/resp");
+    /// message!(CountRequest, "count/req" => CountResponse, First);
+    ///
+    /// struct Counter(Arc<AtomicU64>);
+    ///
+    /// impl Counter {
+    ///     fn count(&self, request: CountRequest, _: &Call) -> Answer<CountResponse> {
+    ///         let before = self.0.fetch_add(request.by, Ordering::Relaxed);
+    ///         Ok(CountResponse { count: before + request.by }.into())
+    ///     }
+    /// }
+    ///
+    /// impl Plugin for Counter {
+    ///     fn handlers(on: &mut Handlers<Self>) {
+    ///         on.inline(Self::count);
+    ///     }
+    /// }
+    ///
+    /// # let runtime = tokio::runtime::Runtime::new().unwrap();
+    /// # runtime.block_on(async {
+    /// let count = Arc::new(AtomicU64::new(40));
+    /// let host = Executor::builder(HostConfig::new()).plugin(Counter(Arc::clone(&count))).start().await?;
+    /// let reply = host.call(&CountRequest { by: 2 }).await.unwrap();
+    /// assert_eq!((reply.count, count.load(Ordering::Relaxed)), (42, 42));
+    /// # host.shutdown(std::time::Duration::ZERO).await;
+    /// # Ok::<(), a2e_core::executor::StartError>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn plugin<P: Plugin>(self, plugin: P) -> Self {
+        self.plugin_as(entry_of::<P>(), plugin)
+    }
+
+    /// As [`plugin`](Self::plugin), under a name, a capability, a priority and limits of its own. The entry's
+    /// `cls` and settings are not used.
+    #[must_use]
+    pub fn plugin_as<P: Plugin>(mut self, entry: PluginConfig, plugin: P) -> Self {
+        let (entry, class) = Given::new(entry, plugin);
+        self.config.plugins.push(entry);
+        self.given.push(Arc::new(class));
         self
     }
 
@@ -137,17 +213,29 @@ impl Builder {
     /// Loads the plugins and starts the host. Needs a running tokio with several threads.
     ///
     /// # Errors
-    /// [`StartError`]; a plugin that fails without `required: true` is no error of the host.
+    /// [`StartError`]; a plugin that cannot be had without `required: true` is no error of the host as
+    /// long as another one serves.
     pub async fn start(self) -> Result<Executor, StartError> {
-        let problems: Vec<Problem> =
-            self.config.problems().into_iter().filter(Problem::is_error).collect();
-        if !problems.is_empty() {
-            return Err(StartError::Config(problems));
-        }
         let registry = match self.registry {
             Some(registry) => registry,
             None => Registry::linked()?,
         };
+        let mut problems = self.config.problems();
+        // Of two instances under one name the configuration tells better than the registry.
+        if !problems.iter().any(Problem::is_error) {
+            for class in self.given {
+                registry.add(class)?;
+            }
+        }
+        if !self.is_lenient {
+            let plugins = self.config.enabled_plugins();
+            problems
+                .extend(plugins.filter_map(|it| Some(registry.find(&it.cls)?.check(it))).flatten());
+        }
+        problems.retain(Problem::is_error);
+        if !problems.is_empty() {
+            return Err(StartError::Config(problems));
+        }
         let store = match self.store {
             Some(store) => Some(store),
             None => open_store(&self.config)?,
@@ -161,6 +249,7 @@ impl Builder {
         let brought = Brought {
             registry,
             source: self.source,
+            is_lenient: self.is_lenient,
             store,
             children: Some(children),
             limit: self.plugin_limit,
@@ -174,8 +263,13 @@ impl Builder {
             kernel.shut_down(Duration::ZERO).await;
             return Err(StartError::RequiredPlugin { plugin, reason });
         }
-        plugins.start_saving();
         let serving = plugins.set.serving().len();
+        if serving == 0 && !self.is_lenient {
+            let why = kernel.why_idle();
+            kernel.shut_down(Duration::ZERO).await;
+            return Err(StartError::NoPlugin(why));
+        }
+        plugins.start_saving();
         tracing::info!(
             host = %services.config.host_id,
             plugins = serving,
@@ -192,7 +286,7 @@ impl Builder {
 
 fn open_audit(config: &HostConfig) -> Result<AuditLog, StartError> {
     let wanted = &config.audit;
-    if wanted.mode == crate::config::AuditMode::Off {
+    if wanted.mode == AuditMode::Off {
         return Ok(AuditLog::off());
     }
     let Some(path) = &wanted.path else {
@@ -200,11 +294,8 @@ fn open_audit(config: &HostConfig) -> Result<AuditLog, StartError> {
         return Ok(AuditLog::off());
     };
     Ok(AuditLog::open(audit::AuditConfig {
-        mode: audit_mode(wanted.mode),
-        on_error: wanted.on_error.map(|on_error| match on_error {
-            AuditOnError::Continue => audit::OnError::Continue,
-            AuditOnError::Refuse => audit::OnError::Refuse,
-        }),
+        mode: wanted.mode,
+        on_error: wanted.on_error,
         path: path.clone(),
         max_bytes: wanted.max_bytes,
         backup_count: wanted.backup_count,
@@ -213,15 +304,6 @@ fn open_audit(config: &HostConfig) -> Result<AuditLog, StartError> {
             SessionIdSource::HostId => audit::SessionIdSource::HostId(config.host_id.clone()),
         },
     })?)
-}
-
-fn audit_mode(mode: crate::config::AuditMode) -> audit::AuditMode {
-    match mode {
-        crate::config::AuditMode::Off => audit::AuditMode::Off,
-        crate::config::AuditMode::Buffered => audit::AuditMode::Buffered,
-        crate::config::AuditMode::Write => audit::AuditMode::Write,
-        crate::config::AuditMode::Sync => audit::AuditMode::Sync,
-    }
 }
 
 fn open_store(config: &HostConfig) -> Result<Option<Arc<dyn SnapshotStore>>, StartError> {

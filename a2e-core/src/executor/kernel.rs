@@ -1,25 +1,31 @@
 //! The parts of a running host, and what they ask of each other from below.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::codec::Body;
+use crate::counters::Count;
 use crate::layers::Remedy;
 use crate::lifecycle::{Plugins, Rebuild, Wanted};
-use crate::plugin::BoxFuture;
+use crate::plugin::{BoxFuture, is_given};
 use crate::protocol::host::{
-    Explanation, HostReloadRequest, HostSnapshot, HostStatus, ReloadReport,
+    Explanation, HostReloadRequest, HostSnapshot, HostStatus, HostStop, ReloadReport,
 };
 use crate::protocol::{ErrorCode, PluginName};
 use crate::request::{
-    Above, Ask, AskFor, NestedTarget, PluginLabel, Request, Services, Session, TypeSpec,
+    Above, Ask, AskFor, NestedTarget, PluginLabel, Request, Services, Session, SessionHandle,
+    TypeSpec,
 };
-use crate::route::Route;
+use crate::route::{Route, may_send};
 use crate::run::{Runners, Walk};
-use crate::sessions::{Hub, OperatorDesk, cut_hung};
+use crate::sessions::{Hub, OperatorDesk, begin, cut_hung};
+use crate::transport::{Connection, Identity};
 use crate::{Error, Result};
+
+/// An operator may give accepted requests an hour at most.
+const MAX_DRAIN_S: f64 = 3600.0;
 
 /// A running host.
 pub(crate) struct Kernel {
@@ -28,6 +34,10 @@ pub(crate) struct Kernel {
     pub(super) plugins: Arc<Plugins>,
     pub(super) hub: Arc<Hub>,
     failure: watch::Sender<Option<String>>,
+    /// The session of the program that holds the host.
+    own: OnceLock<Arc<Session>>,
+    /// How long accepted requests may go on, once an operator has asked for the end.
+    stop: watch::Sender<Option<Duration>>,
     me: Weak<Kernel>,
 }
 
@@ -46,6 +56,8 @@ impl Kernel {
             plugins: Arc::clone(plugins),
             hub,
             failure: watch::Sender::new(None),
+            own: OnceLock::new(),
+            stop: watch::Sender::new(None),
             me: Weak::clone(me),
         });
         let above: Weak<dyn Above> = kernel.me.clone();
@@ -53,6 +65,15 @@ impl Kernel {
         let desk: Weak<dyn OperatorDesk> = kernel.me.clone();
         kernel.hub.set_desk(desk);
         kernel
+    }
+
+    /// The session in which the program that holds the host makes its requests.
+    pub(super) fn own_session(&self) -> Result<Arc<Session>> {
+        if let Some(own) = self.own.get() {
+            return Ok(Arc::clone(own));
+        }
+        let made = self.plugins.unread_session("program", Identity::of("program"))?;
+        Ok(Arc::clone(self.own.get_or_init(|| made)))
     }
 
     /// Resolves when the host can no longer serve.
@@ -64,11 +85,20 @@ impl Kernel {
         }
     }
 
+    /// Resolves when an operator asks for the end.
+    pub(super) async fn stop_asked(&self) -> Duration {
+        let mut stop = self.stop.subscribe();
+        match stop.wait_for(Option::is_some).await {
+            Ok(drain) => drain.unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// The route of a nested request, cut down to the plugins that are meant.
     fn route_for(&self, asked: &AskFor<'_>) -> Result<Arc<Route>> {
         let unknown = |text: String| Error::new(ErrorCode::UnknownType, text);
         let wire_type = asked.wire_type;
-        let view = self.plugins.views.of(asked.session.identity.tenant.as_deref());
+        let view = self.plugins.views.of(asked.session.identity().tenant.as_deref());
         let route = view.table.get(wire_type);
         let route = route.ok_or_else(|| unknown(format!("no plugin handles `{wire_type}`")))?;
         let meant = match asked.target {
@@ -88,7 +118,11 @@ impl Ask for Kernel {
     }
 
     fn start(&self, asked: &AskFor<'_>, request: Arc<Request>, body: Body) -> Result<()> {
-        let walk = Walk::elsewhere(&self.runners, request, self.route_for(asked)?, body);
+        let route = self.route_for(asked)?;
+        let identity = asked.session.identity();
+        may_send(identity, asked.wire_type, Some(&route), body.as_incoming())
+            .inspect_err(|_| self.services.counters.add(Count::Forbidden))?;
+        let walk = Walk::elsewhere(&self.runners, request, route, body);
         // A handler that runs inline may take its time there: the caller's thread is no reader.
         self.services.runtime.spawn(async move { walk.begin(None) });
         Ok(())
@@ -110,6 +144,10 @@ impl Above for Kernel {
             self.plugins.heal(&slot, remedy, reason);
         }
     }
+
+    fn serve(&self, connection: Connection, identity: Identity) -> Result<SessionHandle> {
+        begin(&self.hub, connection, identity)
+    }
 }
 
 impl OperatorDesk for Kernel {
@@ -125,7 +163,9 @@ impl OperatorDesk for Kernel {
         let plugins = Arc::clone(&self.plugins);
         Box::pin(async move {
             let names = if request.rebuild.iter().any(|name| name == "*") {
-                plugins.set.all().iter().map(|slot| slot.name().clone()).collect()
+                let all = plugins.set.all();
+                let built = all.iter().filter(|slot| !is_given(&slot.config.cls));
+                built.map(|slot| slot.name().clone()).collect()
             } else {
                 request.rebuild.into_iter().map(PluginName::from).collect::<Vec<_>>()
             };
@@ -139,6 +179,7 @@ impl OperatorDesk for Kernel {
                     ok: false,
                     generation: plugins.views.generation(),
                     problems: error.problems(),
+                    code: Some(error.code()),
                     ..ReloadReport::default()
                 },
             }
@@ -150,6 +191,25 @@ impl OperatorDesk for Kernel {
         Box::pin(async move {
             plugins.snapshot().await.map(|(saved, failed)| HostSnapshot { saved, failed })
         })
+    }
+
+    fn stop(&self, drain_s: Option<f64>) -> Result<HostStop> {
+        if self.stop.receiver_count() == 0 {
+            let text = "the program that this host is part of does not let operators end it";
+            return Err(Error::new(ErrorCode::Unavailable, text));
+        }
+        let drain = match drain_s {
+            None => self.hub.drain,
+            Some(seconds) if (0.0..=MAX_DRAIN_S).contains(&seconds) => {
+                Duration::from_secs_f64(seconds)
+            }
+            Some(_) => {
+                return Err(Error::schema("drain_s", format!("not within 0..={MAX_DRAIN_S}")));
+            }
+        };
+        let HostStatus { in_flight, .. } = self.look();
+        self.stop.send_replace(Some(drain));
+        Ok(HostStop { drain_s: drain.as_secs_f64(), in_flight, pid: std::process::id() })
     }
 
     fn fail(&self, reason: &str) {

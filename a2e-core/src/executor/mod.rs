@@ -3,17 +3,22 @@
 mod builder;
 mod kernel;
 mod memory;
-mod plugin_set;
 mod shutdown;
 mod status;
 mod stdio;
+mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::HostConfig;
-use crate::lifecycle::{Rebuild, Wanted};
-use crate::protocol::PluginName;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::{HostConfig, PluginConfig};
+use crate::lifecycle::{Change, Rebuild, Wanted};
+use crate::plugin::{PluginClass, RegistryError};
+use crate::protocol::{PluginName, Request};
+use crate::request::{Nested, NestedTarget};
 use crate::sessions::{Front, serve};
 use crate::transport::{Connection, Identity, Peer, memory_pair};
 use crate::{Error, Result};
@@ -24,6 +29,7 @@ pub use crate::protocol::host::{
 };
 pub use builder::{Builder, StartError};
 use kernel::Kernel;
+pub use trial::Trial;
 
 /// A running host.
 ///
@@ -31,7 +37,7 @@ use kernel::Kernel;
 /// use a2e_core::{Executor, config::HostConfig};
 /// # let runtime = tokio::runtime::Runtime::new().unwrap();
 /// # runtime.block_on(async {
-/// let executor = Executor::builder(HostConfig::new()).start().await?;
+/// let executor = Executor::builder(HostConfig::new()).lenient().start().await?;
 /// let client_end = executor.connect();
 /// executor.shutdown(std::time::Duration::from_secs(1)).await;
 /// # drop(client_end);
@@ -84,6 +90,15 @@ impl Executor {
         stdio::identity_of(&self.kernel.services.config, peer)
     }
 
+    /// The identity behind a token that a front was shown before there is a session.
+    ///
+    /// # Errors
+    /// `unauthorized` when the token is none of this host's: it is audited, and the answer waits so that
+    /// a peer has at most ten a second; `overloaded` when too many of this peer wait already.
+    pub async fn identify(&self, token: &str, peer: &Peer) -> Result<Identity> {
+        self.kernel.hub.identify(token, peer).await
+    }
+
     /// Serves standard input and output on a thread of its own; the future resolves when that session
     /// has ended. Call once.
     ///
@@ -109,6 +124,28 @@ impl Executor {
         let (client, host) = memory_pair();
         self.spawn_as(host, identity);
         client
+    }
+
+    /// Asks the plugins that handle `Q`, as the program itself: in a session of its own, without a client and
+    /// without rights beyond that. Memory, processes and what else a plugin keeps by session is that session's.
+    ///
+    /// # Errors
+    /// What the plugin answered; `unknown_type` when none handles the type.
+    pub async fn call<Q>(&self, request: &Q) -> Result<Q::Reply>
+    where
+        Q: Request + Serialize,
+        Q::Reply: DeserializeOwned,
+    {
+        self.ask()?.request(request).await
+    }
+
+    /// As [`call`](Self::call), with more to say: which plugins are asked, how long it may take, where its
+    /// events go, or types that are known only at run time.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes for the session's id.
+    pub fn ask(&self) -> Result<Nested> {
+        Ok(Nested::new(&self.kernel.own_session()?, None, NestedTarget::Route))
     }
 
     /// Opens a session that outlives its connections: the front feeds lines to it, and attaches sinks
@@ -148,6 +185,45 @@ impl Executor {
         self.kernel.plugins.reload(Wanted::InForce, rebuild).await
     }
 
+    /// Adds a class that is known only at run time, so that plugins of it can be added.
+    ///
+    /// # Errors
+    /// When its `cls` or an alias is taken.
+    pub fn add_class(&self, class: Arc<dyn PluginClass>) -> Result<(), RegistryError> {
+        self.kernel.plugins.registry.add(class)
+    }
+
+    /// Removes a class; plugins of it that are loaded stay. False when there was none.
+    pub fn remove_class(&self, cls: &str) -> bool {
+        self.kernel.plugins.registry.remove(cls)
+    }
+
+    /// Adds a plugin behind those that there are. Nothing else is touched.
+    ///
+    /// # Errors
+    /// When its name is taken, or it cannot be built or started; then nothing has changed.
+    pub async fn add_plugin(&self, config: PluginConfig) -> Result<ReloadReport, ReloadError> {
+        self.kernel.plugins.change_one(Change::Add(Box::new(config))).await
+    }
+
+    /// Removes a plugin: its calls come to their end, then it is torn down.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub async fn remove_plugin(&self, name: &PluginName) -> Result<ReloadReport, ReloadError> {
+        self.kernel.plugins.change_one(Change::Remove(name.clone())).await
+    }
+
+    /// Replaces the configuration of a plugin: it moves, or is built anew with the state of the one
+    /// before, as at a reload.
+    ///
+    /// # Errors
+    /// When there is none of this name, or the new one cannot be built or started; then nothing has
+    /// changed.
+    pub async fn replace_plugin(&self, config: PluginConfig) -> Result<ReloadReport, ReloadError> {
+        self.kernel.plugins.change_one(Change::Replace(Box::new(config))).await
+    }
+
     /// How the host stands.
     pub fn status(&self) -> HostStatus {
         self.kernel.look()
@@ -158,9 +234,21 @@ impl Executor {
         self.kernel.explain_type(message_type)
     }
 
+    /// Whether the host is ending: it opens no more sessions.
+    pub fn is_draining(&self) -> bool {
+        self.kernel.services.live.is_draining()
+    }
+
     /// Resolves when the host can no longer serve, with the reason.
     pub async fn failed(&self) -> String {
         self.kernel.failed().await
+    }
+
+    /// Resolves when an operator asks for the end (`host/stop/req`), with the time that accepted requests
+    /// may go on: the program then calls [`shutdown`](Self::shutdown). As long as nobody waits here,
+    /// operators are refused.
+    pub async fn stop_asked(&self) -> Duration {
+        self.kernel.stop_asked().await
     }
 
     /// Saves the state of every plugin now, also what it keeps of resumable sessions.

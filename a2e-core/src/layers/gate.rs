@@ -1,23 +1,14 @@
 //! A plugin's gate: how many of its handlers run at a time, and the queue of what waits for them.
 
-use std::sync::{Arc, PoisonError};
-#[cfg(not(loom))]
-use std::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicUsize, Ordering},
-};
-
-#[cfg(loom)]
-use loom::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use super::Run;
 use super::backlog::Backlog;
 use super::permit::Permit;
 use super::place::{Place, Shortage};
 use crate::protocol::ErrorCode;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::{Error, Result};
 
 /// Work that needs a permit.
@@ -65,6 +56,7 @@ pub(crate) struct Gate {
     permits: Permits,
     max_queue: usize,
     shortage: Arc<Shortage>,
+    /// Guards counts and queue; no job runs under it.
     state: Mutex<GateState>,
     /// Runs that hang in this plugin, beyond its permits.
     stuck: AtomicUsize,
@@ -249,11 +241,6 @@ impl Gate {
         self.permits
     }
 
-    /// Guards counts and queue; no job runs under it.
-    fn lock(&self) -> MutexGuard<'_, GateState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether more runs hang in this plugin than the cap allows (R32: twice its permits).
     pub(crate) fn is_quarantined(&self) -> bool {
         let stuck = self.stuck.load(Ordering::SeqCst);
@@ -261,7 +248,7 @@ impl Gate {
     }
 
     pub(crate) fn status(&self) -> GateStatus {
-        let state = self.lock();
+        let state = self.state.lock();
         GateStatus {
             running: state.lanes.iter().map(Lane::running).sum(),
             queued: state.queued(),
@@ -271,16 +258,14 @@ impl Gate {
     }
 
     /// Runs a job now if it has a permit, else queues it.
-    ///
-    /// # Errors
-    /// `unavailable` when the plugin is quarantined, `overloaded` when its queue is full.
+    /// Errors: `unavailable` when the plugin is quarantined, `overloaded` when its queue is full.
     pub(crate) fn submit(self: &Arc<Self>, job: Box<dyn Job>, plugin: &str) -> Result<()> {
         if self.is_quarantined() {
             let text = format!("too many handlers of `{plugin}` hang");
             return Err(Error::new(ErrorCode::Unavailable, text));
         }
         let seat = Seat { run: job.run(), depth: job.depth() };
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let mode = state.mode;
         if mode == Mode::Closed && !job.is_continuation() {
             drop(state);
@@ -312,7 +297,7 @@ impl Gate {
     /// is seen by that one, so that starting and ending never call each other without end.
     pub(crate) fn pump(self: &Arc<Self>) {
         {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             if state.is_pumping {
                 state.is_called = true;
                 return;
@@ -321,7 +306,7 @@ impl Gate {
         }
         let mut is_noted = false;
         loop {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             let mut lacks_place = false;
             let Some((job, next)) = state.dequeue(&mut lacks_place) else {
                 if std::mem::take(&mut state.is_called) {
@@ -356,7 +341,7 @@ impl Gate {
 
     /// Has jobs wait that have not begun, unless they go elsewhere already.
     pub(crate) fn pause(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.mode == Mode::Open {
             state.mode = Mode::Paused;
         }
@@ -365,7 +350,7 @@ impl Gate {
     /// Starts jobs again.
     pub(crate) fn resume(self: &Arc<Self>) {
         {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             if state.mode == Mode::Paused {
                 state.mode = Mode::Open;
             }
@@ -377,7 +362,7 @@ impl Gate {
     /// those that wait as well.
     pub(crate) fn close(&self) {
         let fresh = {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             state.mode = Mode::Closed;
             state.take_out(|job| !job.is_continuation())
         };
@@ -389,7 +374,7 @@ impl Gate {
 
     /// Sends the jobs that wait where the plugin's phase sends new ones.
     pub(crate) fn forward_waiting(&self) {
-        let fresh = self.lock().take_out(|job| !job.is_continuation());
+        let fresh = self.state.lock().take_out(|job| !job.is_continuation());
         for job in fresh {
             self.shortage.note_gone();
             job.forward();
@@ -399,14 +384,14 @@ impl Gate {
     /// Whether nothing of this plugin runs beyond readers, and nothing waits that has begun; with
     /// `queue`, nothing at all waits.
     pub(crate) fn is_idle(&self, queue: bool) -> bool {
-        let state = self.lock();
+        let state = self.state.lock();
         let waits = |job: &dyn Job| queue || job.is_continuation();
         state.lanes.iter().all(|lane| lane.running() == 0 && !lane.backlog.any(waits))
     }
 
     /// Takes the jobs out of the queue whose requests have ended.
     pub(crate) fn sweep(&self) {
-        let ended = self.lock().take_out(|job| job.has_ended());
+        let ended = self.state.lock().take_out(|job| job.has_ended());
         for job in ended {
             self.shortage.note_gone();
             job.discard();
@@ -415,7 +400,7 @@ impl Gate {
 
     /// A run leaves its seat; its places are left already. What waited may begin.
     pub(super) fn leave(self: &Arc<Self>, seat: Seat) {
-        self.lock().lane(seat.run).stand_up(seat.depth);
+        self.state.lock().lane(seat.run).stand_up(seat.depth);
         self.shortage.pump(self);
     }
 

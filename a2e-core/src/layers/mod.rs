@@ -11,6 +11,7 @@ mod deadline;
 mod gate;
 mod permit;
 mod place;
+mod trace;
 
 pub use admission::Health;
 pub(crate) use admission::{Admission, BreakerState, Entry, Panics, Probe, Remedy};
@@ -19,6 +20,7 @@ pub(crate) use deadline::{NEVER, limit, micros};
 pub(crate) use gate::{Gate, Job, Permits};
 pub(crate) use permit::{Permit, StuckMark, StuckThread};
 pub(crate) use place::{Place, Shortage};
+pub(crate) use trace::{Hop, Trace, TraceHead};
 
 /// Where a handler runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,14 +5,10 @@
 //! the plugin may start another run in its place, up to the cap of the gate.
 
 use std::sync::Arc;
-#[cfg(not(loom))]
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-
-#[cfg(loom)]
-use loom::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::gate::{Gate, Seat};
 use super::place::Place;
+use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 /// The run holds a seat in its lane.
 const HELD: u8 = 0;

@@ -1,20 +1,11 @@
 //! Places: how many handlers run at a time in a session, a tenant, the host. Limits nest, and a run
 //! takes a place in each.
 
-use std::sync::{Arc, PoisonError};
-#[cfg(not(loom))]
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-};
-
-#[cfg(loom)]
-use loom::sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use super::gate::Gate;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Handlers that run in one session, tenant or host, and how many may.
 #[derive(Debug)]
@@ -42,7 +33,7 @@ impl Place {
 
     /// Takes a place here and in every outer one, or none.
     pub(super) fn try_enter(&self) -> bool {
-        let _entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
+        let _entry = self.entry.lock();
         let has_room = self.has_room();
         if has_room {
             self.enter();
@@ -84,7 +75,7 @@ pub(crate) struct Shortage {
 
 impl Shortage {
     pub(super) fn note(&self, gate: &Arc<Gate>) {
-        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gates = self.gates.lock();
         if !gates.iter().any(|known| Arc::ptr_eq(known, gate)) {
             gates.push(Arc::clone(gate));
         }
@@ -112,8 +103,7 @@ impl Shortage {
         }
         first.pump();
         if self.has_gates.swap(false, Ordering::SeqCst) {
-            let gates =
-                std::mem::take(&mut *self.gates.lock().unwrap_or_else(PoisonError::into_inner));
+            let gates = std::mem::take(&mut *self.gates.lock());
             for gate in gates {
                 gate.pump();
             }

@@ -1,6 +1,6 @@
 //! What plugins ask of the host while they run.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::load::caught;
 use super::{PluginSlot, Plugins};
@@ -15,6 +15,24 @@ use crate::transport::{Identity, Peer};
 use crate::{Error, Result};
 
 impl Plugins {
+    /// A session for requests from within the host. Nobody reads it: what is pushed there is dropped.
+    pub(crate) fn unread_session(&self, peer: &str, identity: Identity) -> Result<Arc<Session>> {
+        let services = &self.services;
+        let limits = &services.config.limits;
+        let bounds =
+            Bounds { bytes: limits.max_outbound_bytes, stall: None, on_loss: OnLoss::Close };
+        let log = Arc::clone(services.audit.log());
+        let opened = Opened {
+            id: SessionId::random()?,
+            peer: Peer::named(peer.to_owned()),
+            place: Place::new(limits.max_in_flight, Some(services.live.place_of(&identity))),
+            identity,
+            outbox: Outbox::new(None, log, services.runtime.clone(), bounds),
+            on_detach: OnDetach::End,
+        };
+        Ok(Session::new(services, opened))
+    }
+
     fn slot_of(&self, instance: u64) -> Option<Arc<PluginSlot>> {
         self.set.instance(usize::try_from(instance).ok()?)
     }
@@ -71,26 +89,12 @@ impl HostDesk for Plugins {
             Some([tenant]) => Some(tenant.clone()),
             _ => None,
         });
-        let mut sessions = self.own_sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = sessions.get(plugin).filter(|it| it.identity.tenant == tenant) {
+        let mut sessions = self.own_sessions.lock();
+        if let Some(session) = sessions.get(plugin).filter(|it| it.identity().tenant == tenant) {
             return Ok(Arc::clone(session));
         }
-        let services = &self.services;
-        let limits = &services.config.limits;
-        let bounds =
-            Bounds { bytes: limits.max_outbound_bytes, stall: None, on_loss: OnLoss::Close };
-        let log = Arc::clone(services.audit.log());
         let identity = Identity { tenant, ..Identity::of(format!("plugin:{plugin}")) };
-        let opened = Opened {
-            id: SessionId::random()?,
-            peer: Peer::named(format!("plugin {plugin}")),
-            place: Place::new(limits.max_in_flight, Some(services.live.place_of(&identity))),
-            identity,
-            // Nobody reads it: what is pushed there is dropped.
-            outbox: Outbox::new(None, log, services.runtime.clone(), bounds),
-            on_detach: OnDetach::End,
-        };
-        let session = Session::new(services, opened);
+        let session = self.unread_session(&format!("plugin {plugin}"), identity)?;
         // Those of plugins that were removed go, so that there are no more than plugins.
         sessions.retain(|name, _| self.set.find(name).is_some());
         sessions.insert(plugin.clone(), Arc::clone(&session));
@@ -111,7 +115,10 @@ impl HostDesk for Plugins {
                 Some(capability) => session.uses(capability),
                 None => session.life.phase() == SessionPhase::Ready,
             };
-            if !is_meant || !slot.is_seen_by(session.identity.tenant.as_deref()) {
+            let identity = session.identity();
+            let is_seen =
+                slot.is_seen_by(identity.tenant.as_deref()) && slot.endpoint.is_open_to(identity);
+            if !is_meant || !is_seen {
                 continue;
             }
             if session.outbox.is_full() {

@@ -1,7 +1,7 @@
 //! Plugins that are built per session (`scope: session`): the instance of each session, built,
 //! restored and started on a thread of its own when the first request asks for it.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -14,6 +14,7 @@ use crate::protocol::{ErrorCode, SessionId};
 use crate::request::{PluginLabel, Session};
 use crate::route::Instances;
 use crate::snapshot::State;
+use crate::sync::Mutex;
 use crate::{Error, Result};
 
 /// Requests that wait for one instance to start (R22: as many as wait per plugin).
@@ -22,7 +23,6 @@ const MOST_WAITING: usize = 1024;
 /// An instance that does not start in this time is given up.
 const START_LIMIT: Duration = Duration::from_secs(5);
 
-/// What instances are made from.
 pub(crate) struct InstanceSource {
     pub(crate) class: Arc<dyn PluginClass>,
     pub(crate) config: PluginConfig,
@@ -40,7 +40,7 @@ pub(crate) struct SessionInstances {
 #[derive(Clone)]
 pub(crate) struct Instance {
     pub(crate) label: Arc<PluginLabel>,
-    pub(crate) loaded: Arc<dyn Loaded>,
+    pub(crate) loaded: Arc<Loaded>,
     /// The host as this instance sees it: its tasks end with the session.
     host: Host,
     /// Why it could not read the state that it was given.
@@ -50,6 +50,7 @@ pub(crate) struct Instance {
 /// An instance on its way.
 #[derive(Default)]
 struct Cell {
+    /// Guards the stage; held for a look or a change.
     progress: Mutex<Start>,
     settled: Condvar,
 }
@@ -70,14 +71,9 @@ enum Stage {
 }
 
 impl Cell {
-    /// Guards the stage; held for a look or a change.
-    fn lock(&self) -> MutexGuard<'_, Start> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Settles it, unless it was given up meanwhile; then what came too late is given back.
     fn settle(&self, result: Result<Instance>) -> Option<Instance> {
-        let mut progress = self.lock();
+        let mut progress = self.progress.lock();
         let (next, late) = match (&progress.stage, result) {
             (Stage::Starting, Ok(instance)) => (Some(Stage::Ready(instance)), None),
             (Stage::Starting, Err(error)) => (Some(Stage::Failed(error)), None),
@@ -98,14 +94,14 @@ impl Cell {
     /// Waits until it is settled, and gives it up when that takes too long.
     fn wait(&self, limit: Duration) -> Result<Instance> {
         let waits = |progress: &mut Start| matches!(progress.stage, Stage::Starting);
-        let waited = self.settled.wait_timeout_while(self.lock(), limit, waits);
+        let waited = self.settled.wait_timeout_while(self.progress.lock(), limit, waits);
         let (progress, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let is_late = matches!(progress.stage, Stage::Starting);
         drop(progress);
         if is_late {
             self.give_up(limit);
         }
-        match &self.lock().stage {
+        match &self.progress.lock().stage {
             Stage::Ready(instance) => Ok(instance.clone()),
             Stage::Failed(error) => Err(error.clone()),
             Stage::Starting => Err(Error::internal("an instance that is neither there nor not")),
@@ -118,7 +114,7 @@ impl Cell {
     }
 
     fn ready(&self) -> Option<Instance> {
-        match &self.lock().stage {
+        match &self.progress.lock().stage {
             Stage::Ready(instance) => Some(instance.clone()),
             Stage::Starting | Stage::Failed(_) => None,
         }
@@ -162,7 +158,7 @@ impl SessionInstances {
         let waited = Arc::clone(cell);
         session.services.runtime.spawn(async move {
             tokio::time::sleep(START_LIMIT).await;
-            let is_late = matches!(waited.lock().stage, Stage::Starting);
+            let is_late = matches!(waited.progress.lock().stage, Stage::Starting);
             if is_late {
                 waited.give_up(START_LIMIT);
             }
@@ -170,9 +166,7 @@ impl SessionInstances {
     }
 
     /// Starts this session's instance from a saved state; on a thread that may block.
-    ///
-    /// # Errors
-    /// When it does not start in time, or cannot read the state.
+    /// Errors: When it does not start in time, or cannot read the state.
     pub(crate) fn restore(&self, session: &Session, state: State, limit: Duration) -> Result<()> {
         let (cell, is_new) = self.cell(session);
         if is_new {
@@ -183,9 +177,7 @@ impl SessionInstances {
 
     /// Builds this session's instance with the state of that in the plugin before; nothing when the
     /// session has none there. On a thread that may block.
-    ///
-    /// # Errors
-    /// When the state cannot be saved or read, or the instance does not start in time.
+    /// Errors: When the state cannot be saved or read, or the instance does not start in time.
     pub(crate) fn take_over(
         &self,
         before: &Self,
@@ -223,7 +215,7 @@ impl Instances for SessionInstances {
         if is_new {
             self.start(session, &cell, None);
         }
-        let progress = cell.lock();
+        let progress = cell.progress.lock();
         match &progress.stage {
             Stage::Ready(instance) => Ok(Some(instance.loaded.handlers().into())),
             Stage::Starting => Ok(None),
@@ -239,7 +231,7 @@ impl Instances for SessionInstances {
         if is_new {
             self.start(session, &cell, None);
         }
-        let mut progress = cell.lock();
+        let mut progress = cell.progress.lock();
         if !matches!(progress.stage, Stage::Starting) {
             drop(progress);
             ready();

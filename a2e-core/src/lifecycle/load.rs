@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::set::NewViews;
 use super::slot::Parts;
 use super::{PluginSlot, Plugins, SlotState, within};
-use crate::config::PluginConfig;
+use crate::config::{PluginConfig, Problem};
 use crate::layers::{Gate, Permits, catch};
 use crate::plugin::{Host, HostDesk, PluginClass, Registry};
 use crate::{Error, Result};
@@ -20,9 +20,7 @@ pub(crate) struct LoadError {
 
 impl Plugins {
     /// Builds every enabled plugin in order, restores their state, starts them, and puts them in force.
-    ///
-    /// # Errors
-    /// When a required plugin fails. What was built is where the end of the host finds it.
+    /// Errors: When a required plugin fails. What was built is where the end of the host finds it.
     pub(crate) async fn load(self: &Arc<Self>) -> Result<(), LoadError> {
         let mut slots = Vec::new();
         let configs: Vec<PluginConfig> = self.services.config.enabled_plugins().cloned().collect();
@@ -52,7 +50,8 @@ impl Plugins {
                 return Err(self.stop_loading(slots, &config, reason));
             }
         }
-        let (mut views, problems) = NewViews::of(&slots, &self.services.contributions.all());
+        let (mut views, problems) =
+            NewViews::of(&slots, &self.services.contributions.all(), &self.services.config.approve);
         let has_problems = !problems.is_empty();
         for problem in problems {
             let slot = slots.iter().find(|slot| slot.name().as_str() == problem.plugin);
@@ -65,7 +64,11 @@ impl Plugins {
             }
         }
         if has_problems {
-            (views, _) = NewViews::of(&slots, &self.services.contributions.all());
+            (views, _) = NewViews::of(
+                &slots,
+                &self.services.contributions.all(),
+                &self.services.config.approve,
+            );
         }
         self.install(views, slots);
         Ok(())
@@ -78,17 +81,18 @@ impl Plugins {
         config: &PluginConfig,
         reason: String,
     ) -> LoadError {
-        self.install(NewViews::of(&[], &[]).0, slots);
+        self.install(NewViews::of(&[], &[], &[]).0, slots);
         LoadError { plugin: config.name.to_string(), reason }
     }
 
     /// Builds an instance; `before` is the one in whose place it is to stand, whose record goes on.
-    pub(super) async fn build(
+    pub(crate) async fn build(
         self: &Arc<Self>,
         config: PluginConfig,
         before: Option<&Arc<PluginSlot>>,
     ) -> Result<Arc<PluginSlot>> {
         let class = find_class(&self.registry, &config.cls)?;
+        check(&*class, &config)?;
         let number = self.set.next_instance();
         let desk: std::sync::Weak<dyn HostDesk> = self.me.clone();
         let (children, store) = (self.children.clone(), self.states.store.clone());
@@ -102,9 +106,6 @@ impl Plugins {
         let work = move || caught("build", || build_class.build(&build_config, &build_host));
         let built = on_thread(self, "build", work).await;
         let instance = built.inspect_err(|_| self.services.contributions.withdraw(host.epoch()))?;
-        for problem in class.check(&config) {
-            tracing::warn!("{problem}");
-        }
         let gate = self.gate(&config);
         let (stats, saving) = match before {
             Some(before) => (Arc::clone(before.stats()), Arc::clone(before.saving())),
@@ -149,16 +150,31 @@ impl Plugins {
     }
 }
 
-/// The class of a configured plugin.
 fn find_class(registry: &Registry, cls: &str) -> Result<Arc<dyn PluginClass>> {
     registry.find(cls).ok_or_else(|| {
         let nearest = registry.nearest(cls);
         let hint = match nearest.as_slice() {
-            [] => "; `a2e plugins` lists what is linked in".to_owned(),
+            [] => "; `a2e plugins` lists what is linked in, `link()` of a crate of plugins keeps them \
+                   in the program"
+                .to_owned(),
             names => format!("; is one of these meant: {}?", names.join(", ")),
         };
         Error::runtime(format!("no plugin class `{cls}` is linked into this program{hint}"))
     })
+}
+
+/// Refuses settings with errors before anything is built from them; warnings go to the log.
+fn check(class: &dyn PluginClass, config: &PluginConfig) -> Result<()> {
+    let (errors, warnings): (Vec<Problem>, _) =
+        class.check(config).into_iter().partition(Problem::is_error);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    Err(Error::runtime(texts.join("; ")))
 }
 
 /// Runs plugin code that may block on a thread for that, with a limit.

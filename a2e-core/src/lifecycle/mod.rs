@@ -11,7 +11,7 @@ mod state;
 mod teardown;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::children::Supervisor;
@@ -20,6 +20,7 @@ use crate::protocol::PluginName;
 use crate::request::{Services, Session};
 use crate::route::Views;
 use crate::snapshot::SnapshotStore;
+use crate::sync::Mutex;
 
 use keep::Resumables;
 pub(crate) use load::LoadError;
@@ -53,6 +54,8 @@ pub(crate) struct Brought {
     pub(crate) registry: Registry,
     /// The file that a reload reads.
     pub(crate) source: Option<std::path::PathBuf>,
+    /// Whether keys that nobody reads are only warnings in it.
+    pub(crate) is_lenient: bool,
     pub(crate) store: Option<Arc<dyn SnapshotStore>>,
     pub(crate) children: Option<Arc<Supervisor>>,
     pub(crate) limit: Duration,
@@ -60,14 +63,14 @@ pub(crate) struct Brought {
 
 impl Plugins {
     pub(crate) fn new(services: &Arc<Services>, brought: Brought) -> Arc<Self> {
-        let Brought { registry, source, store, children, limit } = brought;
+        let Brought { registry, source, is_lenient, store, children, limit } = brought;
         let config = &services.config;
         Arc::new_cyclic(|me| Self {
             services: Arc::clone(services),
             registry,
             views: Views::default(),
             set: PluginSet::default(),
-            reloads: Reloads::new(source, &config.plugins),
+            reloads: Reloads::new(source, is_lenient, &config.plugins),
             children,
             states: States::new(store, config.snapshot_mode),
             kept: Resumables::default(),
@@ -92,11 +95,7 @@ impl Plugins {
     }
 }
 
-impl std::fmt::Debug for Plugins {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Plugins").finish_non_exhaustive()
-    }
-}
+show!(Plugins);
 
 /// The result, or `None` when it takes too long.
 pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {

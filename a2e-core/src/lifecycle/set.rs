@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 
 use super::{PluginSlot, Plugins};
+use crate::config::ApproveRule;
 use crate::plugin::{Contribution, Handler, Interception};
 use crate::protocol::PluginName;
 use crate::route::{Endpoint, RouteProblem, RouteTable, View};
+use crate::sync::{Mutex, RwLock};
 
 /// Every plugin that was built, and those that could not be.
 #[derive(Debug, Default)]
@@ -34,7 +36,7 @@ pub(crate) struct Unloaded {
 impl PluginSet {
     /// Every plugin that was built, in configuration order.
     pub(crate) fn all(&self) -> Vec<Arc<PluginSlot>> {
-        self.slots.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.slots.read().clone()
     }
 
     /// Every plugin that takes messages.
@@ -42,27 +44,22 @@ impl PluginSet {
         self.all().into_iter().filter(|slot| slot.is_serving()).collect()
     }
 
-    /// The plugin of this name.
     pub(crate) fn find(&self, name: &PluginName) -> Option<Arc<PluginSlot>> {
         self.all().into_iter().find(|slot| slot.name() == name)
     }
 
     /// The plugin instance of this number, also one that is not in force yet.
     pub(crate) fn instance(&self, number: usize) -> Option<Arc<PluginSlot>> {
-        self.lock_instances().get(&number).and_then(Weak::upgrade)
+        self.instances.lock().get(&number).and_then(Weak::upgrade)
     }
 
     /// Notes an instance, or the place where it stands now.
     pub(super) fn note(&self, slot: PluginSlot) -> Arc<PluginSlot> {
         let slot = Arc::new(slot);
-        let mut instances = self.lock_instances();
+        let mut instances = self.instances.lock();
         instances.retain(|_, known| known.strong_count() > 0);
         instances.insert(slot.number(), Arc::downgrade(&slot));
         slot
-    }
-
-    fn lock_instances(&self) -> MutexGuard<'_, HashMap<usize, Weak<PluginSlot>>> {
-        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number that no other plugin instance of this host has.
@@ -71,23 +68,19 @@ impl PluginSet {
     }
 
     pub(super) fn forget_unloaded(&self) {
-        self.lock_unloaded().clear();
+        self.unloaded.lock().clear();
     }
 
     pub(super) fn note_unloaded(&self, name: &PluginName, cls: &str, reason: &str) {
         tracing::error!(plugin = %name, cls, reason, "plugin not loaded");
         let (name, reason) = (name.clone(), reason.to_owned());
-        let mut unloaded = self.lock_unloaded();
+        let mut unloaded = self.unloaded.lock();
         unloaded.retain(|it| it.name != name);
         unloaded.push(Unloaded { name, reason });
     }
 
     pub(crate) fn unloaded(&self) -> Vec<Unloaded> {
-        self.lock_unloaded().clone()
-    }
-
-    fn lock_unloaded(&self) -> MutexGuard<'_, Vec<Unloaded>> {
-        self.unloaded.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unloaded.lock().clone()
     }
 }
 
@@ -103,6 +96,7 @@ impl NewViews {
     pub(super) fn of(
         slots: &[Arc<PluginSlot>],
         interceptions: &[Contribution<Interception>],
+        rules: &[ApproveRule],
     ) -> (Self, Vec<RouteProblem>) {
         let tenants: Vec<&String> =
             slots.iter().flat_map(|slot| slot.config.metadata.tenants.iter().flatten()).collect();
@@ -110,7 +104,7 @@ impl NewViews {
             let seen = slots.iter().filter(|slot| slot.is_serving() && slot.is_seen_by(tenant));
             let endpoints: Vec<Arc<Endpoint>> =
                 seen.map(|slot| Arc::clone(&slot.endpoint)).collect();
-            let (table, problems) = RouteTable::build(&endpoints, interceptions);
+            let (table, problems) = RouteTable::build(&endpoints, interceptions, rules);
             (View { table, endpoints }, problems)
         };
         let (host, mut problems) = view(None);
@@ -131,7 +125,7 @@ impl NewViews {
 impl Plugins {
     /// Puts plugins and their views in force, in one step.
     pub(super) fn install(&self, views: NewViews, slots: Vec<Arc<PluginSlot>>) {
-        let turn = self.set.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = self.set.installing.lock();
         self.set_views(views, slots);
         drop(turn);
         // What consumers make of contributions depends on which plugins serve, too.
@@ -144,10 +138,10 @@ impl Plugins {
             // Load builds the first views when every plugin has started.
             return;
         }
-        let _turn = self.set.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.set.installing.lock();
         let slots = self.set.all();
         let interceptions = self.services.contributions.all::<Interception>();
-        let (views, problems) = NewViews::of(&slots, &interceptions);
+        let (views, problems) = NewViews::of(&slots, &interceptions, &self.services.config.approve);
         for problem in problems {
             tracing::error!(%problem, "route left out");
         }
@@ -156,22 +150,20 @@ impl Plugins {
 
     /// Gives a plugin other handlers. Where they contradict another plugin's, this plugin is refused,
     /// also when it stands before the other in the view.
-    ///
-    /// # Errors
-    /// When a type would be declared twice, or otherwise than another plugin declares it; then nothing
+    /// Errors: When a type would be declared twice, or otherwise than another plugin declares it; then nothing
     /// has changed.
     pub(super) fn redeclare(
         &self,
         slot: &PluginSlot,
         handlers: Arc<[Arc<Handler>]>,
     ) -> Result<(), RouteProblem> {
-        let _turn = self.set.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.set.installing.lock();
         let slots = self.set.all();
         let interceptions = self.services.contributions.all::<Interception>();
-        let (_, known) = NewViews::of(&slots, &interceptions);
+        let (_, known) = NewViews::of(&slots, &interceptions, &self.services.config.approve);
         let before = slot.handlers();
         slot.endpoint.set_handlers(handlers);
-        let (views, problems) = NewViews::of(&slots, &interceptions);
+        let (views, problems) = NewViews::of(&slots, &interceptions, &self.services.config.approve);
         if let Some(problem) = problems.into_iter().find(|it| !known.contains(it)) {
             slot.endpoint.set_handlers(before);
             return Err(problem);
@@ -184,7 +176,7 @@ impl Plugins {
     }
 
     fn set_views(&self, views: NewViews, slots: Vec<Arc<PluginSlot>>) {
-        *self.set.slots.write().unwrap_or_else(PoisonError::into_inner) = slots;
+        *self.set.slots.write() = slots;
         self.views.replace(views.host, views.tenants);
     }
 }

@@ -1,8 +1,7 @@
 //! A loaded plugin: its instance, its configuration, its endpoint, and how it fares beside its calls.
 
-use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::instances::{InstanceSource, SessionInstances};
 use super::keep::SessionWork;
@@ -12,6 +11,7 @@ use crate::plugin::{Handler, Host, Loaded, PluginClass, PluginScope};
 use crate::protocol::PluginName;
 use crate::request::{PluginLabel, PluginStats};
 use crate::route::{Endpoint, Instances, Order};
+use crate::sync::Mutex;
 
 /// Whether a plugin serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) struct PluginSlot {
     pub(crate) config: PluginConfig,
     pub(crate) class: Arc<dyn PluginClass>,
     /// The instance; for `scope: session` the one that only declares the handlers.
-    pub(crate) instance: Arc<dyn Loaded>,
+    pub(crate) instance: Arc<Loaded>,
     pub(crate) host: Host,
     pub(crate) endpoint: Arc<Endpoint>,
     /// For `scope: session`: the instance of each session.
@@ -56,7 +56,7 @@ pub(crate) struct Parts {
     pub(crate) number: usize,
     pub(crate) config: PluginConfig,
     pub(crate) class: Arc<dyn PluginClass>,
-    pub(crate) instance: Arc<dyn Loaded>,
+    pub(crate) instance: Arc<Loaded>,
     pub(crate) host: Host,
     pub(crate) gate: Arc<Gate>,
     pub(crate) stats: Arc<PluginStats>,
@@ -77,10 +77,10 @@ impl PluginSlot {
             stats,
         });
         let order = Order {
-            priority: meta.priority.unwrap_or(class.priority()),
-            is_exclusive: meta.exclusive.unwrap_or(class.exclusive()),
+            priority: meta.priority.unwrap_or(class.facts().priority),
+            is_exclusive: meta.exclusive.unwrap_or(class.facts().exclusive),
         };
-        let scope = meta.scope.unwrap_or(class.scope());
+        let scope = meta.scope.unwrap_or(class.facts().scope);
         let instances = instances.or_else(|| {
             let source = InstanceSource {
                 class: Arc::clone(&class),
@@ -166,7 +166,7 @@ impl PluginSlot {
     }
 
     pub(crate) fn state(&self) -> SlotState {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state.lock().clone()
     }
 
     /// Takes the plugin out of service; the reason is shown in status.
@@ -184,7 +184,7 @@ impl PluginSlot {
     }
 
     fn end_service(&self, state: SlotState) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        *self.state.lock() = state;
         self.endpoint.fail();
     }
 
@@ -205,16 +205,12 @@ impl PluginSlot {
 
     /// What is wrong with its saved state, as of the last restore or save.
     pub(crate) fn state_problem(&self) -> Option<String> {
-        self.saved.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.saved.problem.lock().clone()
     }
 
     pub(crate) fn set_state_problem(&self, problem: Option<String>) {
-        *self.saved.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        *self.saved.problem.lock() = problem;
     }
 }
 
-impl fmt::Debug for PluginSlot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PluginSlot").field("name", self.name()).finish_non_exhaustive()
-    }
-}
+show!(PluginSlot, name: |it| *it.name());

@@ -18,7 +18,6 @@ pub(super) const KEY: &str = "state";
 /// Bytes of states of sessions that a host without a store keeps.
 const SESSION_MEMORY: usize = 64 << 20;
 
-/// Where states are kept.
 pub(crate) struct States {
     pub(super) store: Option<Arc<dyn SnapshotStore>>,
     mode: SnapshotMode,

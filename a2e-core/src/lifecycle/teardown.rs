@@ -20,7 +20,7 @@ impl Plugins {
         }
     }
 
-    pub(super) async fn tear_down(&self, slot: &Arc<PluginSlot>) {
+    pub(crate) async fn tear_down(&self, slot: &Arc<PluginSlot>) {
         self.services.contributions.withdraw(slot.host.epoch());
         let gone = async {
             slot.host.end_tasks().await;

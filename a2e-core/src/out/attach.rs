@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::outbox::{Batch, Outbox};
+use super::outbox::{Batch, Lines, Outbox};
 use crate::transport::ByteSink;
 
 impl Outbox {
@@ -18,8 +18,10 @@ impl Outbox {
             if gap.is_none() {
                 return;
             }
-            lines.pending = Batch { is_audited: true, ..Batch::default() };
-            ring.replay(received, &mut lines.pending.bytes);
+            let mut bytes = Vec::new();
+            ring.replay(received, &mut bytes);
+            let is_replay = !bytes.is_empty();
+            lines.pending = Batch { bytes, is_audited: true, is_replay, ..Batch::default() };
             self.unsent.store(lines.pending.bytes.len(), Ordering::Relaxed);
             if let Some(before) = lines.sink.replace(sink) {
                 before.close();
@@ -30,10 +32,18 @@ impl Outbox {
         gap
     }
 
-    /// Takes the sink away. Lines are numbered and kept on; nothing is sent until another comes.
-    pub(crate) fn detach(&self) {
+    /// Takes the sink away: any, or this one alone. Lines are numbered and kept on; nothing is sent
+    /// until another comes.
+    pub(crate) fn detach(&self, which: Option<&Arc<dyn ByteSink>>) {
+        let is_it = |sink: &Arc<dyn ByteSink>| which.is_none_or(|it| Arc::ptr_eq(it, sink));
+        if !self.lines.lock().buffer.sink.as_ref().is_some_and(is_it) {
+            return;
+        }
         let mut gone = None;
         self.lines.interrupt(|lines| {
+            if !lines.sink.as_ref().is_some_and(is_it) {
+                return;
+            }
             gone = lines.sink.take();
             lines.pending = Batch::default();
             self.unsent.store(0, Ordering::Relaxed);
@@ -45,18 +55,23 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
-    /// Whether a connection has it.
     pub(crate) fn is_attached(&self) -> bool {
         self.lines.lock().buffer.sink.is_some()
     }
 
-    /// The kept lines after the first `received`, and how many between are lost.
+    /// The kept lines after the first `received`, and how many between are lost. Without a sink, what
+    /// comes before no longer counts as unsent.
     pub(crate) fn read_after(&self, received: u64) -> Option<(u64, Vec<u8>)> {
         let shared = self.lines.lock();
-        let ring = shared.buffer.ring.as_ref()?;
+        let Lines { ring, sink, .. } = &shared.buffer;
+        let ring = ring.as_ref()?;
         let gap = ring.gap(received)?;
         let mut bytes = Vec::new();
         ring.copy_after(received, &mut bytes);
+        if sink.is_none() {
+            self.unsent.store(bytes.len(), Ordering::Relaxed);
+            self.changed.notify_waiters();
+        }
         Some((gap, bytes))
     }
 

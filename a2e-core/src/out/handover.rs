@@ -4,19 +4,8 @@
 //! of a session holds it while it works on a batch of lines, and writes at the end of the batch.
 //! A thread that appends while another writes leaves its lines to that one.
 
-#[cfg(not(loom))]
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
-};
-
-#[cfg(loom)]
-use loom::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicBool, Ordering},
-};
-#[cfg(loom)]
-use std::sync::PoisonError;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// A buffer with at most one writer.
 #[derive(Debug)]
@@ -73,7 +62,7 @@ impl<B> Handover<B> {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Shared<B>> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock()
     }
 
     /// Takes a turn if nobody has one and `take` finds something to write.

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::Ring;
 use super::handover::{Handover, Shared};
 use crate::audit::AuditLog;
+use crate::sync::wait_until;
 use crate::transport::ByteSink;
 
 /// A batch of this size is written while more input is being worked on, so that both sides of a
@@ -73,6 +74,8 @@ pub(super) struct Batch {
     pub(super) is_audited: bool,
     /// The answers that must not go out without their records; empty unless the audit refuses.
     pub(super) answers: Vec<Range<usize>>,
+    /// Whether lines of the ring are sent again, of which nobody knows the answers.
+    pub(super) is_replay: bool,
 }
 
 impl Outbox {
@@ -112,9 +115,11 @@ impl Outbox {
     /// Appends a line whose audit record `write` appends, and writes nothing: true when a write is due.
     /// An answer to work that was done is withheld when its record cannot be kept and the audit refuses.
     pub(crate) fn append_audited(&self, is_answer: bool, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        // An answer that may yet be withheld is not sent again from the ring either: it is a gap.
         let may_withhold = is_answer && self.audit.refuses();
-        self.append_line(write, !may_withhold, |batch, line| {
+        // Over a socket, an answer that may yet be withheld is not sent again from the ring either: it is
+        // a gap. A session that waits for its next connection keeps it, and ends when its record is lost.
+        let is_kept = !may_withhold || self.bounds.on_loss == OnLoss::Detach;
+        self.append_line(write, is_kept, |batch, line| {
             batch.is_audited = true;
             if may_withhold && !line.is_empty() {
                 batch.answers.push(line);
@@ -158,14 +163,19 @@ impl Outbox {
     /// Counts what was appended, or takes it back when nobody will send it; true when a write is due.
     fn appended(&self, shared: &mut Shared<Lines>, before: usize) -> bool {
         let is_free = shared.is_free();
-        let Lines { pending, sink, .. } = &mut shared.buffer;
-        if sink.is_none() || self.is_dead.load(Ordering::Relaxed) {
+        let Lines { pending, sink, ring } = &mut shared.buffer;
+        let after = pending.bytes.len();
+        let is_dead = self.is_dead.load(Ordering::Relaxed);
+        if sink.is_none() || is_dead {
             pending.bytes.truncate(before);
             pending.answers.retain(|answer| answer.end <= before);
+            if ring.is_some() && !is_dead {
+                // It waits in the ring for the next connection; senders wait before it overflows.
+                self.unsent.fetch_add(after - before, Ordering::Relaxed);
+            }
             self.changed.notify_waiters();
             return false;
         }
-        let after = pending.bytes.len();
         self.unsent.fetch_add(after - before, Ordering::Relaxed);
         after >= FLUSH_AT && is_free
     }
@@ -245,25 +255,12 @@ impl Outbox {
 
     /// Waits until the connection is lost for good.
     pub(crate) async fn death(&self) {
-        self.wait_on(&self.died, || false).await;
+        wait_until(&self.died, || self.is_dead()).await;
     }
 
+    /// Waits until this holds; false when the connection is lost.
     pub(super) async fn wait(&self, done: impl Fn() -> bool) -> bool {
-        self.wait_on(&self.changed, done).await
-    }
-
-    async fn wait_on(&self, told: &Notify, done: impl Fn() -> bool) -> bool {
-        loop {
-            let changed = told.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.is_dead() {
-                return false;
-            }
-            if done() {
-                return true;
-            }
-            changed.await;
-        }
+        wait_until(&self.changed, || self.is_dead() || done()).await;
+        !self.is_dead()
     }
 }

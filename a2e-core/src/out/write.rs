@@ -8,6 +8,7 @@ use super::handover::{Begun, Turn};
 use super::outbox::{Batch, OnLoss, Outbox};
 use super::withheld;
 use crate::audit::Commit;
+use crate::sync::wait_until;
 use crate::transport::ByteSink;
 
 impl Outbox {
@@ -57,8 +58,8 @@ impl Outbox {
                 Begun::Busy => return,
                 Begun::Empty => {
                     // Records of what is never answered wait for no reply.
-                    self.audit.begin_commit();
-                    return;
+                    let commit = self.audit.begin_commit();
+                    return self.guard_kept(commit);
                 }
                 Begun::Mine(turn, (batch, sink)) => (turn, batch, sink),
             };
@@ -110,10 +111,47 @@ impl Outbox {
         self.write_rest(turn, batch.bytes, sink, 0).await;
     }
 
+    /// Waits until what was recorded so far is as safe as the mode has it. Where the audit refuses and
+    /// that fails, a session that waits for its next connection ends: no answer may leave it any more.
+    pub(crate) async fn committed(&self) -> bool {
+        if !self.audit.refuses() {
+            return true;
+        }
+        let is_kept = match self.audit.begin_commit() {
+            Commit::Done(is_kept) => is_kept,
+            Commit::Later(seq) => self.audit.until_durable(seq).await,
+        };
+        if !is_kept && self.bounds.on_loss == OnLoss::Detach {
+            self.kill();
+        }
+        is_kept
+    }
+
+    /// What is kept for the next connection must not stay when its records are lost.
+    fn guard_kept(self: &Arc<Self>, commit: Commit) {
+        let is_safe = commit == Commit::Done(true) || !self.audit.refuses();
+        if is_safe || self.bounds.on_loss == OnLoss::Close || self.is_attached() {
+            return;
+        }
+        let this = Arc::clone(self);
+        self.runtime.spawn(async move { this.committed().await });
+    }
+
     /// Puts errors in the place of answers whose records were not kept. Exactly one for each.
     fn withhold(&self, batch: &mut Batch, is_kept: bool) {
-        if is_kept || batch.answers.is_empty() {
+        if is_kept {
             return;
+        }
+        if batch.is_replay && self.audit.refuses() {
+            batch.bytes.clear();
+            return self.kill();
+        }
+        if batch.answers.is_empty() {
+            return;
+        }
+        if let Some(ring) = &mut self.lines.lock().buffer.ring {
+            // What is sent in their place has no copy: it is a gap to the next connection.
+            ring.empty();
         }
         let before = batch.bytes.len();
         batch.bytes = withheld::replace(&batch.bytes, &batch.answers);
@@ -197,15 +235,7 @@ impl Outbox {
 
     /// Resolves when this turn is no longer the writer's.
     async fn lost_turn(&self, turn: Turn) {
-        loop {
-            let died = self.died.notified();
-            tokio::pin!(died);
-            died.as_mut().enable();
-            if !self.lines.is_mine(turn) {
-                return;
-            }
-            died.await;
-        }
+        wait_until(&self.died, || !self.lines.is_mine(turn)).await;
     }
 
     fn lost(&self, turn: Turn, error: &io::Error) {
@@ -215,7 +245,7 @@ impl Outbox {
         }
         match self.bounds.on_loss {
             OnLoss::Close => self.kill(),
-            OnLoss::Detach => self.detach(),
+            OnLoss::Detach => self.detach(None),
         }
     }
 }

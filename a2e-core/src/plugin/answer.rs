@@ -130,44 +130,42 @@ pub(crate) fn encode_answer<R: Message + Serialize>(
     answer: Answer<R>,
     out: &mut Vec<u8>,
 ) -> Result<Ended> {
-    let work = match answer? {
-        Outcome::Reply(reply) => {
-            encode_body(&reply, out)?;
-            return Ok(Ended::Reply(Cow::Borrowed(R::TYPE)));
-        }
-        Outcome::Pass(error) => return Ok(Ended::Pass(error)),
-        Outcome::Nothing => return Ok(Ended::Nothing),
-        Outcome::Later(later) => later.0,
-    };
-    Ok(Ended::Later(match work {
-        Work::Sync(run, work) => {
-            EncodedWork::Sync(run, Box::new(move |call, out| encode_answer(work(call), out)))
-        }
-        Work::Future(work) => EncodedWork::Future(Box::pin(async move {
-            let mut out = Vec::with_capacity(128);
-            encode_answer(work.await, &mut out).map(|ended| (ended, out))
-        })),
-    }))
+    encode_with(answer, out, |reply, out| {
+        encode_body(&reply, out)?;
+        Ok(Cow::Borrowed(R::TYPE))
+    })
 }
 
 /// The same for answers whose type is known only at run time.
 pub(crate) fn encode_raw_answer(answer: Answer<RawReply>, out: &mut Vec<u8>) -> Result<Ended> {
+    encode_with(answer, out, |reply, out| {
+        out.extend_from_slice(&reply.fields);
+        Ok(reply.wire_type)
+    })
+}
+
+/// Writes the fields of a reply and gives back its type.
+type Encode<R> = fn(R, &mut Vec<u8>) -> Result<Cow<'static, str>>;
+
+#[inline]
+fn encode_with<R: 'static>(
+    answer: Answer<R>,
+    out: &mut Vec<u8>,
+    encode: Encode<R>,
+) -> Result<Ended> {
     let work = match answer? {
-        Outcome::Reply(reply) => {
-            out.extend_from_slice(&reply.fields);
-            return Ok(Ended::Reply(reply.wire_type));
-        }
+        Outcome::Reply(reply) => return encode(reply, out).map(Ended::Reply),
         Outcome::Pass(error) => return Ok(Ended::Pass(error)),
         Outcome::Nothing => return Ok(Ended::Nothing),
         Outcome::Later(later) => later.0,
     };
     Ok(Ended::Later(match work {
         Work::Sync(run, work) => {
-            EncodedWork::Sync(run, Box::new(move |call, out| encode_raw_answer(work(call), out)))
+            EncodedWork::Sync(run, Box::new(move |call, out| encode_with(work(call), out, encode)))
         }
         Work::Future(work) => EncodedWork::Future(Box::pin(async move {
-            let mut out = Vec::new();
-            encode_raw_answer(work.await, &mut out).map(|ended| (ended, out))
+            let mut out = Vec::with_capacity(128);
+            encode_with(work.await, &mut out, encode).map(|ended| (ended, out))
         })),
     }))
 }

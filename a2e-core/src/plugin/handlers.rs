@@ -1,13 +1,12 @@
 //! The doors by which a plugin takes messages: `inline`, `pool`, `blocking`, `future`, `dynamic`.
 
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
 use super::Plugin;
 use super::answer::{Answer, EncodedFuture, Ended, RawReply, encode_answer, encode_raw_answer};
 use crate::Result;
-use crate::codec::{Body, Incoming, decode};
+use crate::codec::{Body, Incoming, decode_noting};
 use crate::layers::{Run, discard};
 use crate::protocol::Request;
 use crate::request::{Call, TypeSpec};
@@ -36,14 +35,7 @@ impl Drop for Handler {
     }
 }
 
-impl fmt::Debug for Handler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handler")
-            .field("spec", &self.spec)
-            .field("run", &self.run)
-            .finish_non_exhaustive()
-    }
-}
+show!(Handler, spec: |it| it.spec, run: |it| it.run);
 
 /// Collects the handlers of a plugin; passed to [`Plugin::handlers`].
 #[derive(Debug)]
@@ -53,7 +45,6 @@ pub struct Handlers<P> {
 }
 
 impl<P: Plugin> Handlers<P> {
-    /// The handlers that `plugin` declares.
     pub(crate) fn of(plugin: &Arc<P>) -> Vec<Handler> {
         let mut handlers = Self { plugin: Arc::clone(plugin), list: Vec::new() };
         P::handlers(&mut handlers);
@@ -92,14 +83,14 @@ impl<P: Plugin> Handlers<P> {
         let door: FutureDoor = Box::new(move |body, call| {
             let plugin = Arc::clone(&plugin);
             Box::pin(async move {
-                let request = decode::<Q>(body.as_incoming())?;
+                let request = read::<Q>(body.as_incoming(), &call)?;
                 drop(body);
                 let mut out = Vec::with_capacity(128);
                 let ended = encode_answer(handler(plugin, request, call).await, &mut out)?;
                 Ok((ended, out))
             })
         });
-        self.push(TypeSpec::of::<Q>(), Run::Future, Door::Future(door));
+        self.list.push(Handler::new(TypeSpec::of::<Q>(), Run::Future, Door::Future(door)));
     }
 
     /// Takes a type that is known only at run time, as checked raw JSON. `run` is not `Future`.
@@ -110,12 +101,8 @@ impl<P: Plugin> Handlers<P> {
         handler: impl Fn(&P, Incoming<'_>, &Call) -> Answer<RawReply> + Send + Sync + 'static,
     ) {
         let plugin = Arc::clone(&self.plugin);
-        let door: SyncDoor = Box::new(move |incoming, call, out| {
-            encode_raw_answer(handler(&plugin, incoming, call), out)
-        });
-        // A synchronous handler cannot run as a future; a thread that may block is the nearest.
-        let run = if run == Run::Future { Run::Blocking } else { run };
-        self.push(spec, run, Door::Sync(door));
+        self.list
+            .push(Handler::raw(spec, run, move |incoming, call| handler(&plugin, incoming, call)));
     }
 
     /// Takes a type that is known only at run time, as a future.
@@ -125,32 +112,59 @@ impl<P: Plugin> Handlers<P> {
         Fut: Future<Output = Answer<RawReply>> + Send + 'static,
     {
         let plugin = Arc::clone(&self.plugin);
-        let door: FutureDoor = Box::new(move |body, call| {
-            let answer = handler(Arc::clone(&plugin), body, call);
-            Box::pin(async move {
-                let mut out = Vec::new();
-                encode_raw_answer(answer.await, &mut out).map(|ended| (ended, out))
-            })
-        });
-        self.push(spec, Run::Future, Door::Future(door));
+        let handler = move |body, call| handler(Arc::clone(&plugin), body, call);
+        self.list.push(Handler::raw_future(spec, handler));
     }
 
     fn sync<Q: Request>(&mut self, run: Run, handler: fn(&P, Q, &Call) -> Answer<Q::Reply>) {
         let plugin = Arc::clone(&self.plugin);
         let door: SyncDoor = Box::new(move |incoming, call, out| {
-            encode_answer(handler(&plugin, decode::<Q>(incoming)?, call), out)
+            encode_answer(handler(&plugin, read::<Q>(incoming, call)?, call), out)
         });
-        self.push(TypeSpec::of::<Q>(), run, Door::Sync(door));
+        self.list.push(Handler::new(TypeSpec::of::<Q>(), run, Door::Sync(door)));
     }
+}
 
-    fn push(&mut self, spec: TypeSpec, run: Run, door: Door) {
-        self.list.push(Handler::new(spec, run, door));
-    }
+/// Decodes a request, and notes what this handler ignores of it.
+fn read<Q: Request>(incoming: Incoming<'_>, call: &Call) -> Result<Q> {
+    let (request, unknown) = decode_noting::<Q>(incoming);
+    call.0.note_ignored(&unknown);
+    request
 }
 
 impl Handler {
     fn new(spec: TypeSpec, run: Run, door: Door) -> Self {
         Self { spec: Arc::new(spec), run, door: Some(door) }
+    }
+
+    fn raw(
+        spec: TypeSpec,
+        run: Run,
+        handler: impl Fn(Incoming<'_>, &Call) -> Answer<RawReply> + Send + Sync + 'static,
+    ) -> Self {
+        let door: SyncDoor = Box::new(move |incoming, call, out| {
+            call.0.note_all_known();
+            encode_raw_answer(handler(incoming, call), out)
+        });
+        // A synchronous handler cannot run as a future; a thread that may block is the nearest.
+        let run = if run == Run::Future { Run::Blocking } else { run };
+        Self::new(spec, run, Door::Sync(door))
+    }
+
+    fn raw_future<F, Fut>(spec: TypeSpec, handler: F) -> Self
+    where
+        F: Fn(Body, Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Answer<RawReply>> + Send + 'static,
+    {
+        let door: FutureDoor = Box::new(move |body, call| {
+            call.0.note_all_known();
+            let answer = handler(body, call);
+            Box::pin(async move {
+                let mut out = Vec::new();
+                encode_raw_answer(answer.await, &mut out).map(|ended| (ended, out))
+            })
+        });
+        Self::new(spec, Run::Future, Door::Future(door))
     }
 }
 
@@ -175,14 +189,7 @@ impl Declared {
         F: Fn(Body, Call) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Answer<RawReply>> + Send + 'static,
     {
-        let door: FutureDoor = Box::new(move |body, call| {
-            let answer = handler(body, call);
-            Box::pin(async move {
-                let mut out = Vec::new();
-                encode_raw_answer(answer.await, &mut out).map(|ended| (ended, out))
-            })
-        });
-        self.list.push(Handler::new(spec, Run::Future, Door::Future(door)));
+        self.list.push(Handler::raw_future(spec, handler));
         self
     }
 
@@ -195,10 +202,7 @@ impl Declared {
         run: Run,
         handler: impl Fn(Incoming<'_>, &Call) -> Answer<RawReply> + Send + Sync + 'static,
     ) -> Self {
-        let door: SyncDoor =
-            Box::new(move |incoming, call, out| encode_raw_answer(handler(incoming, call), out));
-        let run = if run == Run::Future { Run::Blocking } else { run };
-        self.list.push(Handler::new(spec, run, Door::Sync(door)));
+        self.list.push(Handler::raw(spec, run, handler));
         self
     }
 }

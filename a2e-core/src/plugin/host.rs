@@ -18,6 +18,7 @@ use crate::layers::Health;
 use crate::protocol::{CapabilityName, PluginName};
 use crate::request::{Call, Nested, NestedTarget, Services, Session, SessionHandle};
 use crate::snapshot::{SnapshotStore, State, StateKey};
+use crate::transport::{Connection, Identity};
 use crate::{Error, Result, Time};
 
 /// How long the end of a session waits for the tasks of an instance of its own.
@@ -106,6 +107,12 @@ impl Host {
     /// The plugin's capability, as configured.
     pub fn capability(&self) -> &CapabilityName {
         &self.0.capability
+    }
+
+    /// Whether the instance is built only to see if it can be, and is let go before it is started: it
+    /// then leaves nothing behind, such as a file that it would make.
+    pub fn is_trial(&self) -> bool {
+        self.0.services.above().is_none()
     }
 
     /// The configuration that the host was started with. What a reload changes since is in
@@ -259,6 +266,16 @@ impl Host {
         let open = session.session().filter(|session| session.is_open());
         let session = open.ok_or_else(|| Error::runtime("the session has ended"))?;
         Ok(Nested::new(&session, None, NestedTarget::Route))
+    }
+
+    /// Opens a session over a connection, for a peer that this plugin knows, and serves it until the connection
+    /// ends. It may what the identity says and no more.
+    ///
+    /// # Errors
+    /// When the host opens no more sessions.
+    pub fn serve(&self, connection: Connection, identity: Identity) -> Result<SessionHandle> {
+        let above = self.0.services.above().ok_or_else(|| Error::runtime("the host is gone"))?;
+        above.serve(connection, identity)
     }
 
     /// Tells this instance from others of the same name.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::BoxFuture;
 use crate::Error;
 use crate::codec::RawJson;
+use crate::config::ApproveRule;
+use crate::protocol::pattern::fits;
 use crate::request::{Answered, Call};
 
 /// Looks at requests before their handlers and after their answers.
@@ -54,6 +56,10 @@ pub enum Before {
     Modify(RawJson),
     /// It ends here with this error.
     Cancel(Error),
+    /// It waits until a principal with the right `approve` says yes or no, and ends with
+    /// `approval_unavailable` where nobody is there; the text is why, for that person. The interceptors
+    /// behind are asked before, so that what is approved is what goes on.
+    Ask(String),
     /// That is decided by this future, which may wait; it must not end in `Later` again. It runs
     /// under the permits of the plugin that registered the interceptor and the request's deadline.
     Later(BoxFuture<Before>),
@@ -65,6 +71,7 @@ impl std::fmt::Debug for Before {
             Self::Continue => f.write_str("Continue"),
             Self::Modify(body) => f.debug_tuple("Modify").field(body).finish(),
             Self::Cancel(error) => f.debug_tuple("Cancel").field(error).finish(),
+            Self::Ask(rule) => f.debug_tuple("Ask").field(rule).finish(),
             Self::Later(_) => f.write_str("Later"),
         }
     }
@@ -90,6 +97,16 @@ impl<'a> Exchange<'a> {
     }
 }
 
+/// A rule of the configuration asks for what fits it.
+impl Interceptor for ApproveRule {
+    fn before(&self, exchange: &Exchange<'_>) -> Before {
+        if self.asks_for(exchange.call().wire_type(), exchange.text()) {
+            return Before::Ask(self.name.clone());
+        }
+        Before::Continue
+    }
+}
+
 /// An interceptor with where it stands, as plugins contribute it.
 pub(crate) struct Interception {
     pub(crate) pattern: String,
@@ -99,54 +116,6 @@ pub(crate) struct Interception {
 
 impl Interception {
     pub(crate) fn takes(&self, wire_type: &str) -> bool {
-        matches(&self.pattern, wire_type)
-    }
-}
-
-/// Whether a text fits a pattern, in which each `*` stands for any run of characters.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut left) = text.strip_prefix(head) else { return false };
-    let mut parts: Vec<&str> = rest.split('*').collect();
-    let tail = parts.pop().unwrap_or_default();
-    for part in parts {
-        match left.find(part) {
-            Some(at) => left = left.get(at + part.len()..).unwrap_or_default(),
-            None => return false,
-        }
-    }
-    left.len() >= tail.len() && left.ends_with(tail)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn patterns() {
-        let cases = [
-            ("tool/call/req", "tool/call/req", true),
-            ("tool/call/req", "tool/call/re", false),
-            ("*", "anything", true),
-            ("*", "", true),
-            ("", "", true),
-            ("", "x", false),
-            ("tool/*", "tool/call/req", true),
-            ("tool/*", "tool", false),
-            ("tool/*", "tools/x", false),
-            ("*/req", "tool/call/req", true),
-            ("*/req", "tool/call/resp", false),
-            ("tool/*/req", "tool/list/req", true),
-            ("tool/*/req", "tool/req", false),
-            ("a*a", "a", false),
-            ("a*a", "aa", true),
-            ("*b*", "abc", true),
-            ("*b*b*", "abc", false),
-            ("a*b*c", "aXbYc", true),
-            ("a*b*c", "acb", false),
-        ];
-        for (pattern, text, expected) in cases {
-            assert_eq!(matches(pattern, text), expected, "{pattern} on {text}");
-        }
+        fits(&self.pattern, wire_type)
     }
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod descriptor;
+mod given;
 mod handlers;
 mod host;
 mod intercept;
@@ -18,7 +19,8 @@ pub use crate::layers::{Health, Run};
 pub use crate::request::{Answered, TypeSpec};
 pub use answer::{Answer, BoxFuture, Later, Outcome, RawReply};
 pub(crate) use answer::{EncodedWork, Ended};
-pub use descriptor::{Descriptor, Loaded, PluginClass, load, settings};
+pub use descriptor::{ClassFacts, Descriptor, Loaded, PluginClass, load, settings};
+pub(crate) use given::{Given, entry_of, is_given};
 pub(crate) use handlers::Door;
 pub use handlers::{Declared, Handler, Handlers};
 pub use host::Host;
@@ -26,15 +28,17 @@ pub(crate) use host::HostDesk;
 pub(crate) use intercept::Interception;
 pub use intercept::{Before, Exchange, Interceptor};
 pub use registry::{Registry, RegistryError};
-pub use scope::{ScopeQuery, ScopeResolver, StateScope};
+pub use scope::{ScopeQuery, StateScope};
 
 /// One configured instance of a capability. Everything but [`handlers`](Plugin::handlers) has a default.
 ///
 /// The other methods are called on a thread that may block, under `catch_unwind` and with a limit of
 /// 5 s; a failure is the plugin's own and never ends the host.
-pub trait Plugin: Sized + Send + Sync + 'static {
+pub trait Plugin: Send + Sync + 'static {
     /// Declares what it handles, by the doors of [`Handlers`].
-    fn handlers(on: &mut Handlers<Self>);
+    fn handlers(on: &mut Handlers<Self>)
+    where
+        Self: Sized;
 
     /// Called once, after every plugin is built and its state restored, before any message.
     /// Here a plugin contributes to others and starts its own tasks. An instance of a session

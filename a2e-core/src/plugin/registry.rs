@@ -1,8 +1,9 @@
 //! The plugin classes that are linked into this program.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use super::{Descriptor, PluginClass};
+use crate::sync::RwLock;
 
 /// Every class, sorted by `cls`: link order means nothing.
 #[derive(Debug, Default)]
@@ -42,7 +43,7 @@ impl Registry {
     /// # Errors
     /// When its `cls` or an alias is taken.
     pub fn add(&self, class: Arc<dyn PluginClass>) -> Result<(), RegistryError> {
-        let mut classes = self.classes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut classes = self.classes.write();
         let mut own: Vec<&str> = Vec::new();
         for name in names(&*class) {
             if own.contains(&name) || classes.iter().any(|it| names(&**it).contains(&name)) {
@@ -50,16 +51,16 @@ impl Registry {
             }
             own.push(name);
         }
-        let place = classes.partition_point(|it| it.cls() < class.cls());
+        let place = classes.partition_point(|it| it.facts().cls < class.facts().cls);
         classes.insert(place, class);
         Ok(())
     }
 
     /// Removes a class; plugins of it that are loaded stay.
     pub fn remove(&self, cls: &str) -> bool {
-        let mut classes = self.classes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut classes = self.classes.write();
         let before = classes.len();
-        classes.retain(|it| it.cls() != cls);
+        classes.retain(|it| it.facts().cls != cls);
         classes.len() != before
     }
 
@@ -70,7 +71,7 @@ impl Registry {
 
     /// Every class, by name.
     pub fn classes(&self) -> Vec<Arc<dyn PluginClass>> {
-        self.classes.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.classes.read().clone()
     }
 
     /// The linked names that are most like `cls`, best first, at most three.
@@ -85,7 +86,7 @@ impl Registry {
 }
 
 fn names(class: &dyn PluginClass) -> Vec<&str> {
-    std::iter::once(class.cls()).chain(class.aliases()).collect()
+    std::iter::once(class.facts().cls).chain(class.facts().aliases.iter().copied()).collect()
 }
 
 /// Whole names, or only their last parts: `ToolPlugin` finds `a2e.caps.tools.plugin.ToolPlugin`.
@@ -96,15 +97,15 @@ fn likeness(name: &str, asked: &str) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ClassFacts;
     use super::*;
 
     fn class(cls: &'static str, aliases: &'static [&'static str]) -> &'static Descriptor {
-        let build = |_: &crate::config::PluginConfig, _: &super::super::Host| {
-            Err(crate::Error::runtime("never built"))
-        };
         Box::leak(Box::new(Descriptor {
-            aliases,
-            ..Descriptor::new(cls, "test", |_| vec![], build)
+            facts: ClassFacts { aliases, ..ClassFacts::new(cls, "test") },
+            check: |_| vec![],
+            schema: || None,
+            build: |_, _| Err(crate::Error::runtime("never built")),
         }))
     }
 
@@ -112,9 +113,10 @@ mod tests {
     fn classes_are_sorted_and_found_by_name_or_alias() {
         let registry =
             Registry::of(vec![class("b.Two", &["old.Two"]), class("a.One", &[])]).unwrap();
-        let names: Vec<String> = registry.classes().iter().map(|it| it.cls().to_owned()).collect();
+        let names: Vec<String> =
+            registry.classes().iter().map(|it| it.facts().cls.to_owned()).collect();
         assert_eq!(names, ["a.One", "b.Two"]);
-        assert_eq!(registry.find("old.Two").unwrap().cls(), "b.Two");
+        assert_eq!(registry.find("old.Two").unwrap().facts().cls, "b.Two");
         assert!(registry.find("Two").is_none());
     }
 

@@ -55,29 +55,16 @@ pub struct ScopeQuery<'a> {
     pub metadata: &'a Map<String, Value>,
 }
 
-/// Maps requests to state, so that for example a project has a memory of its own. Only the resolver
-/// that was set last is asked.
-///
-/// A resolver that gives two sessions one scope lets each see what the other stores: a name that an agent
-/// sends is no proof that it may have it.
-pub trait ScopeResolver: Send + Sync {
-    /// The state that the request works on; `None`: that of its session. Called while a request is
-    /// handled: below 10 us, no I/O, no wait.
-    fn resolve(&self, query: &ScopeQuery<'_>) -> Option<StateScope>;
-}
-
-impl<F> ScopeResolver for F
-where
-    F: Fn(&ScopeQuery<'_>) -> Option<StateScope> + Send + Sync,
-{
-    fn resolve(&self, query: &ScopeQuery<'_>) -> Option<StateScope> {
-        self(query)
-    }
-}
+/// Maps requests to state, so that for example a project has a memory of its own.
+type ScopeResolver = dyn Fn(&ScopeQuery<'_>) -> Option<StateScope> + Send + Sync;
 
 impl Host {
     /// Has this resolver asked for the state of requests, in place of the one that was set before.
-    /// It goes with the plugin; then the one before is asked again.
+    /// It goes with the plugin; then the one before is asked again. Only the resolver that was set last is
+    /// asked, while a request is handled: below 10 us, no I/O, no wait; `None` is the state of the session.
+    ///
+    /// A resolver that gives two sessions one scope lets each see what the other stores: a name that an agent
+    /// sends is no proof that it may have it.
     ///
     /// ```
     /// use a2e_core::plugin::{Host, ScopeQuery, StateScope};
@@ -94,9 +81,12 @@ impl Host {
     ///
     /// # Errors
     /// Never but for a fault of ours; a plugin that sets a second one replaces its first.
-    pub fn set_scope_resolver(&self, resolver: impl ScopeResolver + 'static) -> Result<()> {
-        let resolver: Arc<dyn ScopeResolver> = Arc::new(resolver);
-        self.contribution_table().withdraw_type::<dyn ScopeResolver>(self.epoch());
+    pub fn set_scope_resolver(
+        &self,
+        resolver: impl Fn(&ScopeQuery<'_>) -> Option<StateScope> + Send + Sync + 'static,
+    ) -> Result<()> {
+        let resolver: Arc<ScopeResolver> = Arc::new(resolver);
+        self.contribution_table().withdraw_type::<ScopeResolver>(self.epoch());
         self.contribute(self.plugin().as_str(), resolver)?.keep();
         Ok(())
     }
@@ -111,8 +101,8 @@ impl Call {
     /// As [`scope`](Self::scope), for a request that says more about itself.
     pub fn scope_with(&self, metadata: &Map<String, Value>) -> StateScope {
         let own = || StateScope::Session(self.session_id().clone());
-        let Some(plugin) = self.0.plugin() else { return own() };
-        let resolver = self.0.session.services.contributions.last::<dyn ScopeResolver>();
+        let Some(plugin) = self.0.course.plugin() else { return own() };
+        let resolver = self.0.session.services.contributions.last::<ScopeResolver>();
         let Some(resolver) = resolver else { return own() };
         let agent_id = self.agent_id();
         let query = ScopeQuery {
@@ -120,10 +110,10 @@ impl Call {
             agent_id: &agent_id,
             plugin: Some(&plugin.name),
             wire_type: self.wire_type(),
-            correlation_id: self.0.correlation_id.as_deref(),
+            correlation_id: self.correlation_id(),
             metadata,
         };
-        match catch(|| resolver.item.resolve(&query)) {
+        match catch(|| (resolver.item)(&query)) {
             Ok(scope) => scope.unwrap_or_else(own),
             Err(panic) => {
                 tracing::error!(plugin = %resolver.owner, panic, "the scope resolver panicked");

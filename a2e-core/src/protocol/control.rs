@@ -2,8 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::error::ErrorCode;
 use super::number::integer;
 use crate::message;
+
+/// In `client_features`: the client takes events of a request that come right behind its reply. The
+/// reference's loses some of them, so that without this feature the first of them waits 20 ms.
+pub const EARLY_EVENTS: &str = "early_events";
 
 /// `handshake/req`: the identity of the agent and the capabilities it wants to use.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -21,6 +26,13 @@ pub struct HandshakeRequest {
     /// Asks for a session that can be resumed, and names the one to go on with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
+    /// What the client can do that the reference's cannot: `early_events`, `approvals`. Other names are
+    /// passed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_features: Vec<String>,
+    /// Fields that it had and the host does not know; never on the wire.
+    #[serde(skip)]
+    pub unknown: Vec<String>,
 }
 
 /// `resume` of a handshake: which session, and how far the agent has read it.
@@ -36,6 +48,14 @@ pub struct Resume {
     /// The number of its lines that the agent has received.
     #[serde(deserialize_with = "integer")]
     pub last_seq: u64,
+}
+
+/// `session/gap/push`: messages of the session that a stream missed and the host no longer has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SessionGap {
+    /// How many, right before the next message.
+    pub lost: u64,
 }
 
 /// `handshake/resp`: what the session may use.
@@ -57,6 +77,9 @@ pub struct HandshakeResponse {
     /// Why not: `auth_failed`, `version_mismatch`, `server_error`.
     #[serde(default)]
     pub reason: String,
+    /// The same as a code of the register; there when `ok` is false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<ErrorCode>,
     /// Facts about the host; absent from other implementations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostFacts>,
@@ -67,6 +90,9 @@ pub struct HandshakeResponse {
     /// request had `resume`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<i64>,
+    /// Fields of the request that the host does not know; absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
 }
 
 fn four() -> u32 {
@@ -77,7 +103,7 @@ fn yes() -> bool {
     true
 }
 
-/// One capability of [`HandshakeResponse`].
+/// A capability that the session may use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AcceptedCapability {
@@ -165,6 +191,7 @@ pub struct Cancel {
 message!(HandshakeResponse, "handshake/resp");
 message!(HandshakeRequest, "handshake/req" => HandshakeResponse, First);
 message!(Pong, "pong");
+message!(SessionGap, "session/gap/push");
 message!(Ping, "ping" => Pong, First);
 message!(Shutdown, "shutdown");
 message!(Cancel, "cancel");

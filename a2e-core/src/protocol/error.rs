@@ -6,15 +6,17 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::message;
+
 macro_rules! codes {
-    ($( $(#[$doc:meta])* $name:ident = $wire:literal $(, $retry:ident)? ; )*) => {
+    ($( $(#[doc = $about:literal])* $name:ident = $wire:literal $(, $retry:ident)? ; )*) => {
         /// Why a request failed. Programs branch on this, never on the message.
         ///
         /// The known codes are the wire's register; a plugin may send one of its own as [`ErrorCode::Other`].
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ErrorCode {
-            $( $(#[$doc])* $name, )*
+            $( $(#[doc = $about])* $name, )*
             /// A code outside the register.
             Other(Cow<'static, str>),
         }
@@ -28,6 +30,14 @@ macro_rules! codes {
                 match self {
                     $( ErrorCode::$name => $wire, )*
                     ErrorCode::Other(code) => code,
+                }
+            }
+
+            /// What the code means, for people; empty for one outside the register.
+            pub fn about(&self) -> &'static str {
+                match self {
+                    $( ErrorCode::$name => concat!($($about),*).trim_ascii(), )*
+                    ErrorCode::Other(_) => "",
                 }
             }
 
@@ -69,6 +79,8 @@ codes! {
     VersionMismatch = "version_mismatch";
     /// No good handshake yet, or a wrong token.
     Unauthorized = "unauthorized";
+    /// The principal may not use this.
+    Forbidden = "forbidden";
     /// The deadline passed.
     Timeout = "timeout", retryable;
     /// A memory limit was reached.
@@ -77,6 +89,13 @@ codes! {
     SandboxCrash = "sandbox_crash", retryable;
     /// The plugin is loaded, but the handshake did not accept its capability.
     CapabilityMissing = "capability_missing";
+
+    /// The call needs an approval, and a person refused it.
+    ApprovalDenied = "approval_denied";
+    /// The call needs an approval, and nobody was there to give one, or nobody did in time.
+    ApprovalUnavailable = "approval_unavailable";
+    /// No call waits under this id that the sender may approve.
+    UnknownApproval = "unknown_approval";
 
     /// Cancelled by its sender.
     Cancelled = "cancelled";
@@ -164,11 +183,12 @@ impl<'de> Deserialize<'de> for ErrorCode {
     }
 }
 
-/// The fields of an `error` message beyond the envelope and `req_id`.
+/// `error`: the answer to a request that failed, or to a line that was none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ErrorBody {
     /// What failed, for programs.
+    #[cfg_attr(feature = "schema", schemars(with = "Codes"))]
     pub code: ErrorCode,
     /// What failed and what would be right, for people.
     #[serde(default)]
@@ -183,6 +203,12 @@ pub struct ErrorBody {
     #[serde(default)]
     pub capability_name: String,
 }
+
+/// A code as `error` has it: its schema lists the register.
+#[cfg(feature = "schema")]
+pub(crate) struct Codes;
+
+message!(ErrorBody, "error");
 
 #[cfg(test)]
 mod tests {

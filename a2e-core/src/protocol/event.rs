@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::message;
+
 /// The kind of an event: one of the wire, or a capability's own (`skill.started`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -110,6 +112,21 @@ impl Event {
         self
     }
 }
+
+/// `invoke/event`: what a request tells before its answer, where its capability has no type of its own
+/// for that.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct InvokeEvent {
+    /// What it tells of.
+    pub kind: EventKind,
+    /// Its number within the request, from 0; a gap means that events were left out for a slow reader.
+    pub seq: u64,
+    /// What it tells.
+    pub data: Map<String, Value>,
+}
+
+message!(InvokeEvent, "invoke/event");
 
 fn object<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, Value> {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

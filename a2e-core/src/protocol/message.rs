@@ -23,6 +23,8 @@ pub trait Request: Message + DeserializeOwned {
     const DEADLINE: Deadline = Deadline::Default;
     /// Whether it is never answered; only such a request may end without a reply.
     const IS_ONE_WAY: bool = false;
+    /// The fields that say what a request is about, for its audit record; dots lead into objects.
+    const SUBJECT: &'static [&'static str] = &[];
 }
 
 /// How the answers of several plugins of one type become one answer.
@@ -74,11 +76,12 @@ impl Message for NoReply {
 /// struct Heard {}
 ///
 /// message!(EchoResponse, "echo/resp");
-/// message!(EchoRequest, "echo/req" => EchoResponse, First, TimeoutField(30));
+/// message!(EchoRequest, "echo/req" => EchoResponse, First, TimeoutField(30); subject "text");
 /// message!(Heard, "echo/heard", one_way);
 /// ```
 ///
-/// Fold and deadline may be left out: [`Fold::All`] and [`Deadline::Default`].
+/// Fold and deadline may be left out: [`Fold::All`] and [`Deadline::Default`]. What stands behind `subject` are
+/// the fields that the audit records, see [`Request::SUBJECT`].
 #[macro_export]
 macro_rules! message {
     (@type $type:ty, $wire:literal) => {
@@ -100,7 +103,8 @@ macro_rules! message {
         }
     };
     ($type:ty, $wire:literal => $reply:ty
-        $(, $fold:ident $(($field:literal))? $(, $deadline:ident $(($time:expr))?)?)?) => {
+        $(, $fold:ident $(($field:literal))? $(, $deadline:ident $(($time:expr))?)?)?
+        $(; subject $($subject:literal),+)?) => {
         $crate::message!(@type $type, $wire);
         $crate::__register_message!($type, Some(<$reply as $crate::protocol::Message>::TYPE));
         impl $crate::protocol::Request for $type {
@@ -112,6 +116,7 @@ macro_rules! message {
                         $crate::protocol::Deadline::$deadline $(($time))?;
                 )?
             )?
+            $(const SUBJECT: &'static [&'static str] = &[$($subject),+];)?
         }
     };
 }
@@ -126,7 +131,7 @@ macro_rules! __register_message {
             $crate::schema::MessageClass::new(
                 <$type as $crate::protocol::Message>::TYPE,
                 $reply,
-                || $crate::json_schema!($type),
+                |side| $crate::json_schema!($type, side),
             )
         }
     };

@@ -14,6 +14,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 /// Reads an integer that may be written as a float without a fraction.
@@ -37,29 +38,15 @@ where
     D: Deserializer<'de>,
     T: TryFrom<i128>,
 {
-    struct Optional<T>(PhantomData<T>);
+    struct Whole<T>(T);
 
-    impl<'de, T: TryFrom<i128>> Visitor<'de> for Optional<T> {
-        type Value = Option<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an integer or null")
-        }
-
-        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Self::Value, D::Error> {
-            integer(inner).map(Some)
+    impl<'de, T: TryFrom<i128>> Deserialize<'de> for Whole<T> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            integer(deserializer).map(Self)
         }
     }
 
-    deserializer.deserialize_option(Optional(PhantomData))
+    Ok(Option::<Whole<T>>::deserialize(deserializer)?.map(|it| it.0))
 }
 
 struct Integer<T>(PhantomData<T>);

@@ -1,14 +1,15 @@
 //! The asker of a request, the client or a handler or plugin; and the budget of what one
 //! request leads to.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::end::Verdict;
 use super::request::Request;
 use crate::protocol::{ErrorCode, Event};
+use crate::sync::Mutex;
 use crate::{Error, Result};
 
 /// The one that gets the answer.
@@ -27,7 +28,7 @@ pub(crate) type NestedReply = Result<Vec<u8>>;
 #[derive(Debug)]
 pub(crate) struct Caller {
     /// The request on whose behalf it asks; it stands as long as this one.
-    _parent: Option<Arc<Request>>,
+    pub(super) parent: Option<Arc<Request>>,
     pub(crate) depth: usize,
     answer: Mutex<Option<oneshot::Sender<NestedReply>>>,
     /// Where events of the nested request go; without one they are dropped.
@@ -44,12 +45,12 @@ impl Caller {
         events: Option<mpsc::Sender<Event>>,
         share: Share,
     ) -> Self {
-        Self { _parent: parent, depth, answer: Mutex::new(Some(answer)), events, _share: share }
+        Self { parent, depth, answer: Mutex::new(Some(answer)), events, _share: share }
     }
 
     /// Hands the answer over; false when nobody waits for it any more.
     pub(super) fn answer(&self, verdict: &Verdict) -> bool {
-        let sender = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let sender = self.answer.lock().take();
         let reply = match verdict {
             Verdict::Reply { fields, .. } => Ok(fields.clone()),
             Verdict::Error { error, .. } => Err(error.clone()),
@@ -74,9 +75,7 @@ pub(super) struct Share(Arc<Budget>);
 
 impl Budget {
     /// Takes a share.
-    ///
-    /// # Errors
-    /// `overloaded` when the root has as many nested requests as it may have at a time.
+    /// Errors: `overloaded` when the root has as many nested requests as it may have at a time.
     pub(super) fn take(self: &Arc<Self>) -> Result<Share> {
         let more = |count: usize| (count < MOST_AT_A_TIME).then_some(count + 1);
         if self.nested.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok() {

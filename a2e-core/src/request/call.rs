@@ -15,7 +15,7 @@ use crate::codec::envelope::write_message;
 use crate::codec::{RawJson, encode_fields};
 use crate::counters::Count;
 use crate::layers::NEVER;
-use crate::protocol::{Event, EventKind, SessionId};
+use crate::protocol::{Event, EventKind, SessionId, TraceContext};
 use crate::transport::Identity;
 use crate::{Error, Result, Time};
 
@@ -74,14 +74,31 @@ impl Call {
         self.0.session.agent_id()
     }
 
-    /// The identity that the front gave to the session's connection.
+    /// The identity of the session: as the front gave it, or that of the principal whose token came with
+    /// the handshake.
     pub fn identity(&self) -> &Identity {
-        &self.0.session.identity
+        self.0.session.identity()
+    }
+
+    /// The agent's own mark of the request that this one is, or was made for.
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.0.notes.correlation_id.as_deref()
     }
 
     /// The request's type.
     pub fn wire_type(&self) -> &str {
         &self.0.spec.wire_type
+    }
+
+    /// The place of this request in the trace that its sender named (W3C trace context): what a handler gives to
+    /// those that it asks beyond this host, as `traceparent`. Requests to other plugins have it by themselves.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.0.notes.trace.as_ref().map(|trace| trace.context())
+    }
+
+    /// The `tracestate` that goes with [`trace`](Self::trace).
+    pub fn trace_state(&self) -> Option<&str> {
+        self.0.notes.trace.as_ref()?.state()
     }
 
     /// When the request was accepted; for an inline handler that is now, without a clock read.
@@ -91,7 +108,7 @@ impl Call {
 
     /// Time that is left; `None` when the request never ends by itself.
     pub fn remaining(&self) -> Option<Duration> {
-        let deadline = self.0.deadline_us;
+        let deadline = self.0.deadline_us();
         (deadline != NEVER).then(|| {
             let now = self.0.session.services.clock.now().mono_us();
             Duration::from_micros(deadline.saturating_sub(now))
@@ -112,6 +129,13 @@ impl Call {
     /// the answer. For synchronous handlers that can be interrupted (a wasm guest, a database).
     pub fn on_cancel(&self, hook: impl FnOnce() + Send + 'static) {
         self.0.on_cancel(Box::new(hook));
+    }
+
+    /// Adds a fact to the subject of this request's audit record, beside the fields that its type declares: one
+    /// that the handler alone knows. `value` is asked for where subjects are recorded. Secrets that have
+    /// a name (`token=…`) are taken out.
+    pub fn note_subject(&self, field: &str, value: impl FnOnce() -> String) {
+        self.0.note_subject(field, value);
     }
 
     /// Drops all events of this request from now on; for requests with `streaming: false`.
@@ -159,11 +183,31 @@ impl Call {
         }
     }
 
+    /// As [`emit`](Self::emit), for a type whose events have fields beside those of every event: `fields` has
+    /// them, and `kind` and `data` too. A handler that asked gets them as the event's data.
+    ///
+    /// # Errors
+    /// As `emit`; [`EmitError::Encode`] when `fields` is no object.
+    pub fn emit_fields<T: Serialize>(
+        &self,
+        wire_type: &str,
+        kind: &EventKind,
+        fields: &T,
+    ) -> Result<Sent, EmitError> {
+        let Asker::Caller(caller) = &self.0.asker else {
+            return self.emit_to_client(wire_type, kind, fields);
+        };
+        let unfit = |error: serde_json::Error| EmitError::Encode(error.to_string());
+        let data = serde_json::to_value(fields).and_then(serde_json::from_value).map_err(unfit)?;
+        let event = Event { wire_type: wire_type.to_owned().into(), kind: kind.clone(), data };
+        self.emit_to_caller(caller, event)
+    }
+
     fn emit_to_client<T: Serialize>(
         &self,
         wire_type: &str,
         kind: &EventKind,
-        body: &EventBody<'_, T>,
+        body: &T,
     ) -> Result<Sent, EmitError> {
         let mut fields = Vec::with_capacity(96);
         encode_fields(body, &mut fields).map_err(|error| EmitError::Encode(error.to_string()))?;
@@ -257,7 +301,7 @@ impl Call {
     /// This plugin's own data for this session: made on first use, gone with the session, in no snapshot.
     /// What is to be kept is given by [`Plugin::save`](crate::plugin::Plugin::save).
     pub fn state<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
-        let plugin = self.0.plugin().map_or(usize::MAX, |plugin| plugin.number);
+        let plugin = self.0.course.plugin().map_or(usize::MAX, |plugin| plugin.number);
         self.0.session.plugin_state(plugin, make)
     }
 

@@ -1,23 +1,14 @@
 //! The course of a request: its state, and what goes with it, under one lock. Every step is one
 //! transition, and each step that comes too late changes nothing.
 
-use std::sync::{Arc, PoisonError};
-#[cfg(not(loom))]
-use std::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicU8, Ordering},
-};
-
-#[cfg(loom)]
-use loom::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicU8, Ordering},
-};
+use std::sync::Arc;
 
 use super::label::PluginLabel;
 use super::request::{AfterAnswer, Continuation, OnCancel};
 use super::state::{State, Transition};
 use crate::layers::{NEVER, Probe, StuckMark};
+use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Why a request is to end early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +28,7 @@ pub(crate) enum CancelReason {
 
 /// How far a request is, and whether its handlers are to stop.
 #[derive(Default)]
-pub(super) struct Course {
+pub(crate) struct Course {
     /// Held for a transition or an event, never while a handler runs or a line is written.
     progress: Mutex<CourseState>,
     /// A [`CancelReason`]; 0 without one.
@@ -92,11 +83,11 @@ pub(super) struct Closed {
 
 impl Course {
     pub(super) fn lock(&self) -> MutexGuard<'_, CourseState> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        self.progress.lock()
     }
 
     /// A handler begins: the number of its run, or `None` when the request was answered before.
-    pub(super) fn begin(&self, now: Now, now_us: u64) -> Option<u32> {
+    pub(crate) fn begin(&self, now: Now, now_us: u64) -> Option<u32> {
         let mut progress = self.lock();
         let run = progress.runs + 1;
         progress.state = progress.state.after(Transition::Begin { run }).ok()?;
@@ -120,8 +111,9 @@ impl Course {
         Ok(now.and_then(|mut now| now.resume.take()))
     }
 
-    /// Gives up the run whose own time is over at `now_us`.
-    pub(super) fn lapse(&self, now_us: u64) -> Option<Lapsed> {
+    /// Gives up the run whose own time is over at `now_us`: its permit counts as stuck, and the next
+    /// handler may be asked.
+    pub(crate) fn lapse(&self, now_us: u64) -> Option<Lapsed> {
         let mut progress = self.lock();
         let State::Running { run } = progress.state else { return None };
         if progress.now.as_ref().is_none_or(|now| now_us < now.until_us || now.resume.is_none()) {
@@ -191,7 +183,7 @@ impl Course {
         None
     }
 
-    pub(super) fn reason(&self) -> Option<CancelReason> {
+    pub(crate) fn reason(&self) -> Option<CancelReason> {
         Some(match self.reason.load(Ordering::Acquire) {
             1 => CancelReason::Cancelled,
             2 => CancelReason::ClientGone,
@@ -209,23 +201,23 @@ impl Course {
     }
 
     /// The plugin that works on it now.
-    pub(super) fn plugin(&self) -> Option<Arc<PluginLabel>> {
+    pub(crate) fn plugin(&self) -> Option<Arc<PluginLabel>> {
         self.lock().now.as_ref().and_then(|now| now.label.clone())
     }
 
     /// When the handler of its run is given up; [`NEVER`] while none runs.
-    pub(super) fn run_until_us(&self) -> u64 {
+    pub(crate) fn run_until_us(&self) -> u64 {
         self.lock().now.as_ref().map_or(NEVER, |now| now.until_us)
     }
 
     /// The permit of a handler that goes on although the request was answered.
-    pub(super) fn given_up(&self) -> Option<StuckMark> {
+    pub(crate) fn given_up(&self) -> Option<StuckMark> {
         let progress = self.lock();
         let State::GivenUp { .. } = progress.state else { return None };
         progress.now.as_ref()?.permit.clone()
     }
 
-    pub(super) fn is_listed(&self) -> bool {
+    pub(crate) fn is_listed(&self) -> bool {
         self.lock().is_listed
     }
 }

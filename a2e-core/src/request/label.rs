@@ -1,11 +1,12 @@
 //! What a request knows of the plugin that works on it: who it is, and its counts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::Time;
+use crate::counters::Counter;
 use crate::layers::{Admission, Panics, Remedy};
 use crate::protocol::{CapabilityName, PluginName};
+use crate::sync::Mutex;
 
 /// One instance of a plugin, as requests, records and per-session tables tell it from others.
 #[derive(Debug)]
@@ -23,27 +24,23 @@ pub(crate) struct PluginLabel {
 /// What happened to a plugin's calls.
 #[derive(Debug, Default)]
 pub(crate) struct PluginStats {
-    pub(crate) calls: AtomicU64,
-    pub(crate) panics: AtomicU64,
-    pub(crate) timeouts: AtomicU64,
+    pub(crate) calls: Counter,
+    pub(crate) panics: Counter,
+    pub(crate) timeouts: Counter,
     /// Instances that were built in the place of another, with the same configuration.
-    pub(crate) rebuilds: AtomicU64,
+    pub(crate) rebuilds: Counter,
     /// When it panicked; guarded for a look.
     panic_times: Mutex<Panics>,
 }
 
 impl PluginStats {
-    pub(crate) fn add(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// A call panicked: what is to be done beyond the answer.
     pub(crate) fn note_panic(&self, now: Time) -> Remedy {
-        self.panic_times.lock().unwrap_or_else(PoisonError::into_inner).panicked(now.mono)
+        self.panic_times.lock().panicked(now.mono)
     }
 
     /// The plugin says that its state is not to be trusted.
     pub(crate) fn note_suspect(&self, now: Time) -> Remedy {
-        self.panic_times.lock().unwrap_or_else(PoisonError::into_inner).remedy(now.mono)
+        self.panic_times.lock().remedy(now.mono)
     }
 }

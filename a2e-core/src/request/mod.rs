@@ -4,6 +4,7 @@
 //! that ends, cancels, times out or abandons a request is a transition of that state, and
 //! `Request::end` is the one place where an answer is given.
 
+mod approval;
 mod asker;
 mod call;
 mod course;
@@ -18,10 +19,11 @@ mod spec;
 mod state;
 mod watch;
 
+pub(crate) use approval::Approvals;
 pub(crate) use asker::Asker;
 pub use call::{Call, EmitError, Sent};
 pub(crate) use course::{CancelReason, Now};
-pub(crate) use end::{Verdict, error_fields};
+pub(crate) use end::{Verdict, error_fields, with_names};
 pub(crate) use label::{PluginLabel, PluginStats};
 pub(crate) use nested::{Ask, AskFor};
 pub use nested::{Nested, NestedTarget};

@@ -17,7 +17,7 @@ use super::spec::TypeSpec;
 use crate::codec::envelope::write_message;
 use crate::codec::scan::{Key, scan_written};
 use crate::codec::{Body, Incoming, RawJson, decode, encode_fields};
-use crate::layers::{NEVER, micros};
+use crate::layers::{Hop, NEVER, micros};
 use crate::protocol::{CapabilityName, ErrorCode, Event, Request as Typed};
 use crate::{Error, Result};
 
@@ -213,20 +213,25 @@ impl Nested {
         let own = spec.limit(&scanned.get(Key::Timeout));
         let limit = own.into_iter().chain(self.limit).min();
         let own_us = limit.map_or(NEVER, |limit| now.mono_us().saturating_add(micros(limit)));
-        let parent_us = self.parent.as_ref().map_or(NEVER, |parent| parent.deadline_us);
+        let parent_us = self.parent.as_ref().map_or(NEVER, |parent| parent.deadline_us());
         let correlation_id =
-            self.parent.as_ref().and_then(|parent| parent.correlation_id.as_deref());
+            self.parent.as_ref().and_then(|parent| parent.notes.correlation_id.as_deref());
         let id = scanned.get(Key::Id);
+        let session = self.session.id().as_str();
+        let hop = Hop { kind: wire_type, id: id.as_text().unwrap_or_default(), session };
+        let above = self.parent.as_ref().and_then(|parent| parent.notes.trace.as_ref());
         let accepted = Accepted {
             id: id.as_text().unwrap_or_default(),
             spec: &spec,
             correlation_id,
+            trace: above.map(|trace| Box::new(trace.child(hop))),
+            detail: services.audit.describe(&spec, Incoming::of(&scanned)),
             input_bytes: scanned.text.len(),
             at: now,
             deadline_us: own_us.min(parent_us),
         };
         let caller = Caller::new(self.parent.clone(), depth, sender, self.events.clone(), share);
-        let request = Request::new(&self.session, Asker::Caller(caller), &accepted);
+        let request = Request::new(&self.session, Asker::Caller(caller), accepted);
         request.budget.get_or_init(|| budget);
         let body = Incoming::of(&scanned).to_body();
         request.list();

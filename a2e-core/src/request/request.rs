@@ -1,17 +1,23 @@
 //! A request: what was asked, which never changes, and its progress, which one lock guards.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tracing::Span;
 
 use super::asker::{Asker, Budget};
-use super::course::{CancelReason, Course, Lapsed, Now};
+use super::course::{CancelReason, Course};
+use super::end::Ignored;
 use super::label::PluginLabel;
 use super::session::Session;
 use super::spec::TypeSpec;
 use super::state::Transition;
-use crate::layers::StuckMark;
+use crate::audit::Detail;
+use crate::codec::Incoming;
+use crate::layers::{Trace, micros};
+use crate::sync::{Mutex, wait_until};
 use crate::{Error, Time};
 
 /// What one handler said, beyond `Later`.
@@ -19,9 +25,7 @@ use crate::{Error, Time};
 pub(crate) enum Said {
     /// A reply: wire type and body fields.
     Reply(std::borrow::Cow<'static, str>, Vec<u8>),
-    /// Not mine.
     Pass(Error),
-    /// It failed.
     Error(Error),
     /// It did not come to an answer: out of its own time, refused, or by a panic. The next handler
     /// may do better.
@@ -84,22 +88,41 @@ pub(crate) type OnCancel = Box<dyn FnOnce() + Send>;
 pub(crate) struct Request {
     pub(crate) id: Box<str>,
     pub(crate) spec: Arc<TypeSpec>,
-    pub(crate) correlation_id: Option<Box<str>>,
+    pub(crate) notes: Notes,
     /// Length of its line.
     pub(crate) input_bytes: usize,
     pub(crate) accepted: Time,
-    /// Monotonic microseconds; [`NEVER`] without one.
-    pub(crate) deadline_us: u64,
+    /// Monotonic microseconds, as it was accepted; [`NEVER`] without one.
+    deadline_us: u64,
     pub(crate) session: Arc<Session>,
     /// The client, or the handler that asked.
     pub(crate) asker: Asker,
     /// Of the requests that its handlers make; shared with all that those lead to.
     pub(super) budget: OnceLock<Arc<Budget>>,
-    /// Tells its line from others of its length; set when the request leaves the reader.
-    fingerprint: OnceLock<u32>,
-    pub(super) course: Course,
+    pub(super) noted: Noted,
+    pub(crate) course: Course,
     /// Tells everything that works on it to stop.
-    told: Notify,
+    stop: Notify,
+}
+
+/// What its audit record says of it beyond its type and outcome.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) correlation_id: Option<Box<str>>,
+    /// Of a request whose sender said so; without one nothing is allocated.
+    pub(crate) trace: Option<Box<Trace>>,
+    /// Taken by the record. Guards what interceptors and handlers change and add.
+    pub(super) detail: Mutex<Option<Box<Detail>>>,
+}
+
+/// What is noted of its line on the way.
+#[derive(Default)]
+pub(super) struct Noted {
+    /// Tells it from others of its length; set when the request leaves the reader.
+    fingerprint: OnceLock<u32>,
+    /// How long its deadline stood still, in microseconds.
+    stood_us: AtomicU64,
+    pub(super) ignored: Ignored,
 }
 
 /// What the reader knows about a request.
@@ -107,35 +130,36 @@ pub(crate) struct Accepted<'a> {
     pub(crate) id: &'a str,
     pub(crate) spec: &'a Arc<TypeSpec>,
     pub(crate) correlation_id: Option<&'a str>,
+    pub(crate) trace: Option<Box<Trace>>,
+    pub(crate) detail: Option<Box<Detail>>,
     pub(crate) input_bytes: usize,
     pub(crate) at: Time,
     pub(crate) deadline_us: u64,
 }
 
 impl Request {
-    pub(crate) fn new(session: &Arc<Session>, asker: Asker, accepted: &Accepted<'_>) -> Arc<Self> {
+    pub(crate) fn new(session: &Arc<Session>, asker: Asker, accepted: Accepted<'_>) -> Arc<Self> {
         Arc::new(Self {
             id: accepted.id.into(),
             spec: Arc::clone(accepted.spec),
-            correlation_id: accepted.correlation_id.map(Into::into),
+            notes: Notes {
+                correlation_id: accepted.correlation_id.map(Into::into),
+                trace: accepted.trace,
+                detail: Mutex::new(accepted.detail),
+            },
             input_bytes: accepted.input_bytes,
             accepted: accepted.at,
             deadline_us: accepted.deadline_us,
             session: Arc::clone(session),
             asker,
             budget: OnceLock::new(),
-            fingerprint: OnceLock::new(),
+            noted: Noted::default(),
             course: Course::default(),
-            told: Notify::new(),
+            stop: Notify::new(),
         })
     }
 
-    // --- transitions; `end` is in a file of its own
-
-    /// A handler begins: the number of its run, or `None` when the request was answered before.
-    pub(crate) fn begin(&self, now: Now, now_us: u64) -> Option<u32> {
-        self.course.begin(now, now_us)
-    }
+    // --- transitions that `Course` does not make alone; `end` is in a file of its own
 
     /// The handler of this run has something to say. Gives back how the walk goes on (`None` on the
     /// reader); fails when it comes too late.
@@ -149,36 +173,10 @@ impl Request {
         let _is_over = self.course.step(Transition::Return { run });
     }
 
-    /// Gives up the run whose own time is over at `now_us`: its permit counts as stuck, and the next
-    /// handler may be asked.
-    pub(crate) fn lapse(&self, now_us: u64) -> Option<Lapsed> {
-        self.course.lapse(now_us)
-    }
-
     // --- how it stands
 
     pub(crate) fn has_ended(&self) -> bool {
         self.course.has_answer()
-    }
-
-    /// The plugin that works on it now.
-    pub(crate) fn plugin(&self) -> Option<Arc<PluginLabel>> {
-        self.course.plugin()
-    }
-
-    /// When the handler of its run is given up, in monotonic microseconds.
-    pub(crate) fn run_until_us(&self) -> u64 {
-        self.course.run_until_us()
-    }
-
-    /// The permit of a handler that goes on although the request was answered.
-    pub(crate) fn given_up(&self) -> Option<StuckMark> {
-        self.course.given_up()
-    }
-
-    /// Whether it is in the session's table.
-    pub(crate) fn is_listed(&self) -> bool {
-        self.course.is_listed()
     }
 
     /// Puts it into the table of its session, so that it can be cancelled and times out.
@@ -190,17 +188,48 @@ impl Request {
 
     /// Notes the line as it came, before an interceptor changes it.
     pub(crate) fn note_line(&self, line: &str) {
-        self.fingerprint.get_or_init(|| fingerprint(line));
+        self.noted.fingerprint.get_or_init(|| fingerprint(line));
     }
 
     /// Whether this line is the one it came as, once more.
     pub(crate) fn is_repeated_by(&self, line: &str) -> bool {
-        self.input_bytes == line.len() && self.fingerprint.get() == Some(&fingerprint(line))
+        self.input_bytes == line.len() && self.noted.fingerprint.get() == Some(&fingerprint(line))
     }
 
     /// Its fingerprint, for the answer that is kept for a repeat.
     pub(crate) fn line_mark(&self) -> Option<u32> {
-        self.fingerprint.get().copied()
+        self.noted.fingerprint.get().copied()
+    }
+
+    /// When it is given up, in monotonic microseconds; [`NEVER`] when it is not.
+    pub(crate) fn deadline_us(&self) -> u64 {
+        self.deadline_us.saturating_add(self.noted.stood_us.load(Ordering::Acquire))
+    }
+
+    /// Its deadline stands still, and that of each request which led to it, for at most this long.
+    pub(super) fn stand_still(&self, most: Duration) {
+        self.and_those_before(|it| {
+            it.noted.stood_us.fetch_add(micros(most), Ordering::AcqRel);
+        });
+    }
+
+    /// It was not as long as it might have been.
+    pub(super) fn go_on_counting(&self, most: Duration, stood: Duration) {
+        let left = micros(most.saturating_sub(stood));
+        self.and_those_before(|it| {
+            it.noted.stood_us.fetch_sub(left, Ordering::AcqRel);
+        });
+    }
+
+    fn and_those_before(&self, change: impl Fn(&Self)) {
+        let mut next = Some(self);
+        while let Some(it) = next {
+            change(it);
+            next = match &it.asker {
+                Asker::Client => None,
+                Asker::Caller(caller) => caller.parent.as_deref(),
+            };
+        }
     }
 
     /// How many requests led to this one.
@@ -211,12 +240,41 @@ impl Request {
         }
     }
 
+    // --- its trace, where its sender named one
+
+    /// The time that it waits for a permit of this plugin.
+    pub(crate) fn queue_span(&self, label: &PluginLabel) -> Option<Span> {
+        Some(self.notes.trace.as_ref()?.queue(label.name.as_str()))
+    }
+
+    /// The time that a handler of this plugin runs.
+    pub(crate) fn run_span(&self, label: &PluginLabel) -> Span {
+        let trace = self.notes.trace.as_ref();
+        trace.map_or_else(Span::none, |trace| trace.run(label.name.as_str()))
+    }
+
+    // --- its audit record
+
+    /// Another line has taken the place of the one that came.
+    pub(crate) fn describe_anew(&self, line: Incoming<'_>) {
+        let detail = self.session.services.audit.describe(&self.spec, line);
+        *self.notes.detail.lock() = detail;
+    }
+
+    /// Adds a field to the subject of its record, where there is to be one.
+    pub(crate) fn note_subject(&self, field: &str, value: impl FnOnce() -> String) {
+        if self.session.services.audit.has_subjects() {
+            let value = value();
+            self.notes.detail.lock().get_or_insert_default().note(field, &value);
+        }
+    }
+
     // --- cancellation
 
     /// Tells everything that works on it to stop. The first reason stays.
     pub(crate) fn cancel(&self, reason: CancelReason) {
         let Some(hooks) = self.course.cancel(reason) else { return };
-        self.told.notify_waiters();
+        self.stop.notify_waiters();
         if !hooks.is_empty() {
             // The caller may be the watchdog, which has no time for plugin code.
             self.session.services.runtime.spawn_blocking(move || {
@@ -237,24 +295,12 @@ impl Request {
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancel_reason().is_some()
-    }
-
-    pub(crate) fn cancel_reason(&self) -> Option<CancelReason> {
-        self.course.reason()
+        self.course.reason().is_some()
     }
 
     /// Waits for [`cancel`](Self::cancel).
     pub(crate) async fn cancelled(&self) {
-        loop {
-            let told = self.told.notified();
-            tokio::pin!(told);
-            told.as_mut().enable();
-            if self.is_cancelled() {
-                return;
-            }
-            told.await;
-        }
+        wait_until(&self.stop, || self.is_cancelled()).await;
     }
 }
 
@@ -264,11 +310,4 @@ pub(super) fn fingerprint(line: &str) -> u32 {
     crc32c::crc32c(line.as_bytes())
 }
 
-impl std::fmt::Debug for Request {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Request")
-            .field("id", &self.id)
-            .field("type", &self.spec.wire_type)
-            .finish_non_exhaustive()
-    }
-}
+show!(Request, id: |it| it.id, wire_type: |it| it.spec.wire_type);

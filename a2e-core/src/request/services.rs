@@ -6,14 +6,17 @@ use std::sync::{Arc, OnceLock, Weak};
 use super::nested::Ask;
 use super::session::LiveSessions;
 use super::watch::Watch;
-use super::{PluginLabel, Session};
-use crate::audit::{self, AuditLog, AuditRecord};
+use super::{PluginLabel, Session, SessionHandle, TypeSpec};
+use crate::audit::{self, AuditLog, AuditRecord, Detail};
 use crate::clock::Clock;
-use crate::config::{AuditMode, HostConfig};
+use crate::codec::Incoming;
+use crate::config::{AuditDetail, AuditMode, HostConfig};
 use crate::contribution::Contributions;
 use crate::counters::Counters;
 use crate::layers::{Remedy, Shortage, catch};
+use crate::meters::Meters;
 use crate::protocol::IdSource;
+use crate::transport::{Connection, Identity};
 use crate::{Error, Result, Time};
 
 /// Shared by all parts of a host; knows nothing of plugins, routes or transports.
@@ -54,6 +57,9 @@ pub(crate) trait Above: Ask {
 
     /// Does what is to be done with a plugin after a panic.
     fn heal(&self, plugin: &PluginLabel, remedy: Remedy, reason: &str);
+
+    /// Opens a session over a connection and serves it.
+    fn serve(&self, connection: Connection, identity: Identity) -> Result<SessionHandle>;
 }
 
 impl Services {
@@ -64,7 +70,9 @@ impl Services {
         audit: Arc<AuditLog>,
     ) -> Arc<Self> {
         let own = runtime.clone();
-        let to_log = config.audit.mode != AuditMode::Off && config.audit.path.is_none();
+        let is_on = config.audit.mode != AuditMode::Off;
+        let to_log = is_on && config.audit.path.is_none();
+        let detail = if is_on { config.audit.detail } else { AuditDetail::None };
         Arc::new(Self {
             live: LiveSessions::new(&config),
             started: clock.now(),
@@ -73,7 +81,14 @@ impl Services {
             ids: Ids { wire: IdSource::new(), inner: IdSource::new() },
             runtime,
             counters: Counters::default(),
-            audit: Recorder { log: audit, to_log, runtime: own, is_writing: Arc::default() },
+            audit: Recorder {
+                log: audit,
+                meters: Meters::default(),
+                to_log,
+                detail,
+                runtime: own,
+                is_writing: Arc::default(),
+            },
             watch: Watch::default(),
             shortage: Arc::default(),
             contributions: Arc::default(),
@@ -91,17 +106,13 @@ impl Services {
     }
 
     /// Starts nested requests.
-    ///
-    /// # Errors
-    /// When the host is gone.
+    /// Errors: When the host is gone.
     pub(super) fn dispatcher(&self) -> Result<Arc<dyn Above>> {
         self.above().ok_or_else(|| Error::runtime("the host is gone"))
     }
 
     /// Whether a request may be served as far as audit and memory decide.
-    ///
-    /// # Errors
-    /// `audit_unavailable` where work that cannot be recorded is refused, `overloaded` without memory.
+    /// Errors: `audit_unavailable` where work that cannot be recorded is refused, `overloaded` without memory.
     pub(crate) fn may_work(&self) -> Result<()> {
         if self.audit.log.refuses_now() {
             return Err(audit::unavailable(false));
@@ -110,18 +121,18 @@ impl Services {
     }
 }
 
-impl std::fmt::Debug for Services {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Services").field("host_id", &self.config.host_id).finish_non_exhaustive()
-    }
-}
+show!(Services, host_id: |it| it.config.host_id);
 
 /// Takes the records of requests.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     log: Arc<AuditLog>,
+    /// What has a record is counted, also where the audit is off.
+    pub(crate) meters: Meters,
     /// Without a file, records go to the log.
     to_log: bool,
+    /// How much records say; `None` also where there are none.
+    detail: AuditDetail,
     runtime: tokio::runtime::Handle,
     /// Whether a thread makes room in the buffer.
     is_writing: Arc<AtomicBool>,
@@ -132,16 +143,35 @@ impl Recorder {
         &self.log
     }
 
-    /// Appends a record; the batch that it belongs to commits it.
+    /// Counts and appends a record; the batch that it belongs to commits it.
     pub(crate) fn append(&self, record: &AuditRecord<'_>) {
+        self.meters.note(record);
         if self.log.append(record) {
             self.make_room();
         }
         if self.to_log {
+            let subject = record.detail.map(Detail::subject);
             tracing::info!(target: "audit", req_id = record.req_id, r#type = record.kind,
                 plugin = record.plugin, outcome = record.outcome.as_str(), code = record.error_code,
-                "[audit]");
+                subject, "[audit]");
         }
+    }
+
+    /// What the record of a request is to say of it; `None` for nothing, as where nothing is recorded.
+    #[inline]
+    pub(crate) fn describe(&self, spec: &TypeSpec, line: Incoming<'_>) -> Option<Box<Detail>> {
+        let with_payload = match self.detail {
+            AuditDetail::None => return None,
+            AuditDetail::Subject if spec.subject.is_empty() => return None,
+            AuditDetail::Subject => false,
+            AuditDetail::Payload => true,
+        };
+        Detail::of(&spec.subject, line, with_payload).map(Box::new)
+    }
+
+    /// Whether records have subjects.
+    pub(crate) fn has_subjects(&self) -> bool {
+        self.detail != AuditDetail::None
     }
 
     /// Waits for room in the buffer; for threads that hold no lock and may wait for the disk.

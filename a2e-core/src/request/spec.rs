@@ -20,6 +20,8 @@ pub struct TypeSpec {
     pub deadline: Deadline,
     /// Whether it is never answered.
     pub is_one_way: bool,
+    /// The fields that its audit records show; dots lead into objects.
+    pub subject: Vec<Cow<'static, str>>,
 }
 
 impl TypeSpec {
@@ -31,6 +33,7 @@ impl TypeSpec {
             fold: Q::FOLD,
             deadline: Q::DEADLINE,
             is_one_way: Q::IS_ONE_WAY,
+            subject: Q::SUBJECT.iter().map(|field| Cow::Borrowed(*field)).collect(),
         }
     }
 
@@ -45,6 +48,32 @@ impl TypeSpec {
             fold: Fold::All,
             deadline: Deadline::Default,
             is_one_way: false,
+            subject: Vec::new(),
+        }
+    }
+
+    /// Names the fields that its audit records show; dots lead into objects.
+    #[must_use]
+    pub fn with_subject<F: Into<Cow<'static, str>>>(
+        mut self,
+        fields: impl IntoIterator<Item = F>,
+    ) -> Self {
+        self.subject = fields.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether both say the same of a type, as far as its answer depends on it.
+    pub(crate) fn agrees_with(&self, other: &Self) -> bool {
+        let plain = |spec: &Self| Self { subject: Vec::new(), ..spec.clone() };
+        plain(self) == plain(other)
+    }
+
+    /// Adds the fields that another plugin declares for the same type.
+    pub(crate) fn add_subject(&mut self, other: &Self) {
+        for field in &other.subject {
+            if !self.subject.contains(field) {
+                self.subject.push(field.clone());
+            }
         }
     }
 

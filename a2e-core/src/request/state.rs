@@ -17,15 +17,9 @@ pub(crate) enum State {
     #[default]
     Waiting,
     /// A handler works on it.
-    Running {
-        /// Tells the run from those before.
-        run: u32,
-    },
+    Running { run: u32 },
     /// It was answered early, and its handler has not returned.
-    GivenUp {
-        /// The run that goes on.
-        run: u32,
-    },
+    GivenUp { run: u32 },
     /// It was answered, and nothing of it runs.
     Ended,
 }
@@ -33,26 +27,21 @@ pub(crate) enum State {
 /// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transition {
-    /// A handler begins.
     Begin {
-        /// Its number.
         run: u32,
     },
     /// The handler of this run has said what it has to say.
     Said {
-        /// Its number.
         run: u32,
     },
     /// The time that this run had for itself is over; the next handler is asked.
     Lapse {
-        /// Its number.
         run: u32,
     },
     /// The answer is given.
     End,
     /// The handler of this run has returned without a word.
     Return {
-        /// Its number.
         run: u32,
     },
 }
@@ -63,9 +52,7 @@ pub(crate) struct TooLate;
 
 impl State {
     /// Where the request stands after an event.
-    ///
-    /// # Errors
-    /// When the event comes too late; nothing changes then.
+    /// Errors: When the event comes too late; nothing changes then.
     pub(crate) fn after(self, event: Transition) -> Result<Self, TooLate> {
         use Transition::{Begin, End, Lapse, Return, Said};
         match (self, event) {

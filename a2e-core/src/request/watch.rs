@@ -1,11 +1,12 @@
 //! What the watchdog looks at: sessions that have work, and handlers that go on after the answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, PoisonError};
 use std::time::Duration;
 
 use super::{Request, Session};
 use crate::Time;
+use crate::sync::Mutex;
 
 /// How long a handler may go on after its request was ended early, before its run counts as stuck.
 const GRACE: Duration = Duration::from_secs(1);
@@ -34,13 +35,9 @@ impl Watched {
 }
 
 impl Watch {
-    fn lock(&self) -> MutexGuard<'_, Watched> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Watches a session from now until it has no work.
     pub(super) fn session(&self, session: &Arc<Session>) {
-        let mut watched = self.lock();
+        let mut watched = self.watched.lock();
         let was_idle = watched.is_empty();
         watched.sessions.push(Arc::clone(session));
         drop(watched);
@@ -51,29 +48,27 @@ impl Watch {
 
     /// Watches a request whose handler goes on after the answer.
     pub(super) fn linger(&self, request: &Arc<Request>, now: Time) {
-        if request.given_up().is_none() {
+        if request.course.given_up().is_none() {
             // On the reader, which is watched with its session.
             return;
         }
-        self.lock().lingering.push((Arc::clone(request), now.mono + GRACE));
+        self.watched.lock().lingering.push((Arc::clone(request), now.mono + GRACE));
         self.wake.notify_all();
     }
 
-    /// Takes what is to be looked at.
     pub(crate) fn take(&self) -> Watched {
-        std::mem::take(&mut *self.lock())
+        std::mem::take(&mut *self.watched.lock())
     }
 
-    /// Puts back what is to be looked at again.
     pub(crate) fn put_back(&self, mut again: Watched) {
-        let mut watched = self.lock();
+        let mut watched = self.watched.lock();
         watched.sessions.append(&mut again.sessions);
         watched.lingering.append(&mut again.lingering);
     }
 
     /// Sleeps one tick, or for long while there is nothing to watch.
     pub(crate) fn sleep(&self, tick: Duration) {
-        let watched = self.lock();
+        let watched = self.watched.lock();
         if watched.is_empty() {
             // Not for ever: the watchdog also ends when its host is dropped.
             let idle = Duration::from_secs(1);

@@ -1,7 +1,6 @@
 //! A plugin as the dispatcher sees it: its label, its handlers, whether it takes calls, its permits.
 
-use std::fmt;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -9,6 +8,7 @@ use crate::layers::{BreakerState, Entry, Gate};
 use crate::plugin::Handler;
 use crate::protocol::ErrorCode;
 use crate::request::{PluginLabel, Session};
+use crate::sync::RwLock;
 use crate::{Error, Result};
 
 /// One loaded plugin in its place in the tables.
@@ -81,11 +81,11 @@ impl Endpoint {
 
     /// Its handlers, in the order of declaration.
     pub(crate) fn handlers(&self) -> Arc<[Arc<Handler>]> {
-        Arc::clone(&self.handlers.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.handlers.read())
     }
 
     pub(crate) fn set_handlers(&self, handlers: Arc<[Arc<Handler>]>) {
-        *self.handlers.write().unwrap_or_else(PoisonError::into_inner) = handlers;
+        *self.handlers.write() = handlers;
     }
 
     /// The handler of a type, in the session's own instance where it has one.
@@ -166,8 +166,4 @@ impl Endpoint {
     }
 }
 
-impl fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("name", &self.label.name).finish_non_exhaustive()
-    }
-}
+show!(Endpoint, name: |it| it.label.name);

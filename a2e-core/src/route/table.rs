@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Endpoint;
 use crate::Time;
 use crate::codec::scan::Slot;
+use crate::config::ApproveRule;
 use crate::layers::{NEVER, micros};
 use crate::plugin::{Contribution, Handler, Interception, Interceptor};
 use crate::request::{PluginLabel, TypeSpec};
@@ -20,23 +21,28 @@ pub(crate) struct Route {
     pub(crate) interceptors: Vec<RouteInterceptor>,
 }
 
-/// One interceptor in a route.
 #[derive(Clone)]
 pub(crate) struct RouteInterceptor {
     pub(crate) name: String,
-    /// The plugin that registered it.
-    pub(crate) endpoint: Arc<Endpoint>,
+    /// The plugin that registered it; none for a rule of the configuration.
+    pub(crate) endpoint: Option<Arc<Endpoint>>,
     pub(crate) priority: i64,
     pub(crate) item: Arc<dyn Interceptor>,
 }
 
 impl std::fmt::Debug for RouteInterceptor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} of {}", self.name, self.endpoint.label.name)
+        write!(f, "{} of {}", self.name, self.owner())
     }
 }
 
-/// One handler in a route.
+impl RouteInterceptor {
+    /// The plugin that registered it; empty for a rule of the configuration.
+    pub(crate) fn owner(&self) -> &str {
+        self.endpoint.as_ref().map_or("", |endpoint| endpoint.label.name.as_str())
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct RouteHandler {
     pub(crate) endpoint: Arc<Endpoint>,
@@ -85,6 +91,7 @@ impl RouteTable {
     pub(crate) fn build(
         endpoints: &[Arc<Endpoint>],
         interceptions: &[Contribution<Interception>],
+        rules: &[ApproveRule],
     ) -> (Self, Vec<RouteProblem>) {
         let mut by_type: HashMap<Box<str>, Vec<RouteHandler>> = HashMap::new();
         let mut problems = Vec::new();
@@ -105,17 +112,22 @@ impl RouteTable {
         }
         let routes = by_type.into_iter().filter_map(|(wire_type, mut handlers)| {
             let head = handlers.first()?;
-            let spec = Arc::clone(&head.handler.spec);
+            let mut spec = Arc::clone(&head.handler.spec);
             if head.endpoint.order.is_exclusive {
                 handlers.truncate(1);
             }
-            let interceptors = interceptors(&wire_type, endpoints, interceptions);
+            for other in handlers.iter().skip(1).map(|it| &it.handler.spec) {
+                if other.subject != spec.subject {
+                    Arc::make_mut(&mut spec).add_subject(other);
+                }
+            }
+            let mut interceptors = interceptors(&wire_type, endpoints, interceptions);
+            interceptors.extend(rules.iter().filter(|it| it.takes(&wire_type)).map(of_rule));
             Some((wire_type, Arc::new(Route { spec, handlers, interceptors })))
         });
         (Self { routes: routes.collect() }, problems)
     }
 
-    /// The route of a type.
     pub(crate) fn get(&self, wire_type: &str) -> Option<&Arc<Route>> {
         self.routes.get(wire_type)
     }
@@ -139,7 +151,7 @@ fn interceptors(
         .filter_map(|it| {
             Some(RouteInterceptor {
                 name: it.name.clone(),
-                endpoint: Arc::clone(endpoints.iter().find(|e| e.label.name == it.owner)?),
+                endpoint: Some(Arc::clone(endpoints.iter().find(|e| e.label.name == it.owner)?)),
                 priority: it.item.priority,
                 item: Arc::clone(&it.item.item),
             })
@@ -147,6 +159,16 @@ fn interceptors(
         .collect();
     found.sort_by_key(|it| std::cmp::Reverse(it.priority));
     found
+}
+
+/// Behind all others: what it looks at is what goes on.
+fn of_rule(rule: &ApproveRule) -> RouteInterceptor {
+    RouteInterceptor {
+        name: rule.name.clone(),
+        endpoint: None,
+        priority: i64::MIN,
+        item: Arc::new(rule.clone()),
+    }
 }
 
 /// The first type that this plugin declares otherwise than a plugin before it, or twice.
@@ -171,7 +193,7 @@ fn contradiction(
         }
         let existing = by_type.get(ours.wire_type.as_ref())?.first()?;
         let theirs = &existing.handler.spec;
-        (ours != theirs).then(|| problem(ours, &existing.endpoint.label, theirs))
+        (!ours.agrees_with(theirs)).then(|| problem(ours, &existing.endpoint.label, theirs))
     })
 }
 

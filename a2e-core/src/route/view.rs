@@ -2,10 +2,11 @@
 //! plugins of its own.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Endpoint, RouteTable};
+use crate::sync::RwLock;
 
 /// An ordered set of plugins and the table of what they handle. Never changed, only replaced.
 #[derive(Debug, Default)]
@@ -15,7 +16,6 @@ pub(crate) struct View {
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
 }
 
-/// The views in force.
 #[derive(Debug, Default)]
 pub(crate) struct Views {
     /// Written when plugins change; read when a session sees another generation.
@@ -33,7 +33,7 @@ struct InForce {
 impl Views {
     /// The view of a tenant's sessions, or of sessions without one.
     pub(crate) fn of(&self, tenant: Option<&str>) -> Arc<View> {
-        let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
+        let in_force = self.in_force.read();
         let own = tenant.and_then(|tenant| in_force.tenants.get(tenant));
         Arc::clone(own.unwrap_or(&in_force.host))
     }
@@ -47,7 +47,7 @@ impl Views {
     pub(crate) fn replace(&self, host: View, tenants: BTreeMap<String, View>) {
         let tenants = tenants.into_iter().map(|(name, view)| (name, Arc::new(view))).collect();
         let next = InForce { host: Arc::new(host), tenants };
-        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = next;
+        *self.in_force.write() = next;
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::layers::catch;
 use crate::plugin::Ended;
 use crate::protocol::ErrorCode;
-use crate::request::{PluginLabel, PluginStats, Said, Services};
+use crate::request::{PluginLabel, Said, Services};
 use crate::{Error, Result};
 
 /// Calls plugin code and tells the breaker how it ended.
@@ -36,7 +36,7 @@ pub(super) fn note_end(services: &Services, label: &PluginLabel, error: Option<&
 
 /// What a handler says that panicked.
 pub(super) fn panicked(services: &Services, label: &Arc<PluginLabel>, panic: &str) -> Said {
-    PluginStats::add(&label.stats.panics);
+    label.stats.panics.add();
     // The text may hold anything: it goes to the log, not to the client.
     tracing::error!(plugin = %label.name, panic, "handler panicked");
     let now = services.clock.now();

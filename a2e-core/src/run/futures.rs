@@ -2,13 +2,14 @@
 //! block their threads, which none may, hold up others like them, but no session (R26).
 
 use std::num::NonZero;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::layers::catch;
+use crate::sync::Mutex;
 
 /// Threads that answer no beat for this long are blocked.
 const BLOCKED: Duration = Duration::from_secs(1);
@@ -39,10 +40,6 @@ struct Current {
 type Beat = Arc<AtomicBool>;
 
 impl FutureThreads {
-    fn lock(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Polls a future; on the threads of the host while others cannot be started.
     pub(super) fn spawn(
         &self,
@@ -50,7 +47,7 @@ impl FutureThreads {
         future: impl Future<Output = ()> + Send + 'static,
     ) {
         let handle = {
-            let mut current = self.lock();
+            let mut current = self.current.lock();
             if current.runtime.is_none() {
                 match start() {
                     Ok(runtime) => current.runtime = Some(runtime),
@@ -68,7 +65,7 @@ impl FutureThreads {
     /// Looks whether a thread still answers; called by the watchdog. Threads that are all blocked are
     /// left to their futures, and others take over.
     pub(super) fn look(&self, now: Duration) {
-        let mut current = self.lock();
+        let mut current = self.current.lock();
         current.overdue.retain(|beat| !beat.load(Ordering::Acquire));
         let Some(handle) = current.runtime.as_ref().map(|it| it.handle().clone()) else { return };
         let (asked, beat) = match &current.beat {
@@ -100,7 +97,7 @@ impl FutureThreads {
 
     /// Threads that futures block now.
     pub(crate) fn blocked(&self) -> usize {
-        let current = self.lock();
+        let current = self.current.lock();
         let overdue = current.overdue.iter().filter(|beat| !beat.load(Ordering::Acquire)).count();
         overdue * threads()
     }
@@ -130,7 +127,7 @@ fn threads() -> usize {
 
 impl Drop for FutureThreads {
     fn drop(&mut self) {
-        let mut current = self.lock();
+        let mut current = self.current.lock();
         let last = current.runtime.take();
         let retired = std::mem::take(&mut current.retired);
         drop(current);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::runners::Parcel;
 use super::walk::Walk;
 use super::work::Task;
 use crate::codec::scan::scan;
@@ -41,18 +42,21 @@ fn enter(mut walk: Walk, line: Option<Incoming<'_>>, from: usize) {
         };
         let decision = match decision {
             Ok(Before::Later(future)) => {
+                let Some(endpoint) = entry.endpoint.clone() else {
+                    discard("future", future);
+                    return end(&walk, Error::internal("a rule decides at once"), None, false);
+                };
                 let task = Task::Intercept(future, number);
-                let endpoint = Arc::clone(&entry.endpoint);
                 if let Some((walk, Said::Broken { error, .. }, endpoint)) =
                     walk.leave(task, endpoint, None, line)
                 {
-                    end(&walk, error, &endpoint, false);
+                    end(&walk, error, Some(&endpoint), false);
                 }
                 return;
             }
             other => other,
         };
-        match decide(&walk, decision, &entry.name) {
+        match decide(&mut walk, decision, &entry.name) {
             Ok(None) => {}
             Ok(Some(changed)) => {
                 if let Some(line) = line {
@@ -61,35 +65,72 @@ fn enter(mut walk: Walk, line: Option<Incoming<'_>>, from: usize) {
                 }
                 walk.body = Some(changed);
             }
-            Err((error, is_panic)) => return end(&walk, error, &entry.endpoint, is_panic),
+            Err((error, is_panic)) => {
+                return end(&walk, error, entry.endpoint.as_ref(), is_panic);
+            }
         }
+    }
+    if !walk.rules.is_empty() {
+        return wait_for_approval(walk, line);
     }
     let line = line.filter(|_| walk.body.is_none());
     walk.drive(line);
 }
 
+/// Has the request wait until a person decides, on no thread and without a permit. Every interceptor has
+/// seen it: what is approved is what goes on.
+fn wait_for_approval(mut walk: Walk, line: Option<Incoming<'_>>) {
+    walk.leave_reader(line, true);
+    let (request, rules) = (Arc::clone(&walk.request), std::mem::take(&mut walk.rules));
+    let Some(body) = walk.body.clone() else {
+        return end(&walk, Error::internal("a request without its line"), None, false);
+    };
+    let walk = Parcel::new(walk);
+    let waiting = walk.clone();
+    let go_on = Box::new(move |decision: Result<()>| {
+        let Some(walk) = waiting.take() else { return };
+        match decision {
+            Ok(()) => walk.drive(None),
+            Err(error) => end(&walk, error, None, false),
+        }
+    });
+    if let Err(error) = request.wait_for_approval(&body, rules, go_on)
+        && let Some(walk) = walk.take()
+    {
+        end(&walk, error, None, false);
+    }
+}
+
 /// An interceptor that took its time has decided: goes on where the request stopped.
 pub(super) fn go_on(mut walk: Walk, decision: Result<Before, String>, number: usize) {
     let Some(entry) = walk.route.interceptors.get(number).cloned() else { return };
-    match decide(&walk, decision, &entry.name) {
+    match decide(&mut walk, decision, &entry.name) {
         Ok(changed) => {
             walk.body = changed.or(walk.body);
             enter(walk, None, number + 1);
         }
-        Err((error, is_panic)) => end(&walk, error, &entry.endpoint, is_panic),
+        Err((error, is_panic)) => end(&walk, error, entry.endpoint.as_ref(), is_panic),
     }
 }
 
 /// What an interceptor said: the new line where it gave one, or why the request ends here.
 fn decide(
-    walk: &Walk,
+    walk: &mut Walk,
     decision: Result<Before, String>,
     name: &str,
 ) -> Result<Option<Body>, (Error, bool)> {
     match decision {
         Ok(Before::Continue) => Ok(None),
+        Ok(Before::Ask(rule)) => {
+            walk.rules.push(rule);
+            Ok(None)
+        }
         Ok(Before::Modify(body)) => match line_of(walk, &body) {
-            Ok(body) => Ok(Some(body)),
+            Ok(body) => {
+                // What is done is what the record tells.
+                walk.request.describe_anew(body.as_incoming());
+                Ok(Some(body))
+            }
             Err(why) => {
                 tracing::error!(interceptor = name, why, "its message cannot be used");
                 Err((Error::internal(format!("interceptor `{name}`: {why}")), false))
@@ -108,8 +149,8 @@ fn decide(
     }
 }
 
-fn end(walk: &Walk, error: Error, endpoint: &Arc<Endpoint>, is_panic: bool) {
-    let by = Some(Arc::clone(&endpoint.label));
+fn end(walk: &Walk, error: Error, endpoint: Option<&Arc<Endpoint>>, is_panic: bool) {
+    let by = endpoint.map(|endpoint| Arc::clone(&endpoint.label));
     walk.request.end(&Verdict::Error { error, by, is_panic });
 }
 

@@ -1,12 +1,14 @@
 //! The worker pool: rayon threads, replaced whole when too many of them hang.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::runners::Parcel;
 use crate::layers::{catch, text_of};
+use crate::sync::Mutex;
 use crate::{Error, Result};
 
 /// After this many replacements the host calls its own health failed.
@@ -32,14 +34,7 @@ struct PoolState {
 /// Runs one piece of work on a thread of the pool of this generation.
 type StartOrder = Box<dyn FnOnce(usize) + Send>;
 
-impl std::fmt::Debug for WorkerPool {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WorkerPool")
-            .field("threads", &self.0.threads)
-            .field("replacements", &self.0.replacements)
-            .finish_non_exhaustive()
-    }
-}
+show!(WorkerPool, threads: |it| it.0.threads, replacements: |it| it.0.replacements);
 
 impl WorkerPool {
     pub(crate) fn new(threads: usize) -> Self {
@@ -59,17 +54,16 @@ impl WorkerPool {
         work: W,
         run: impl FnOnce(W, usize) + Send + 'static,
     ) -> Result<(), (W, Error)> {
-        let parcel = Arc::new(Mutex::new(Some(work)));
-        let theirs = Arc::clone(&parcel);
+        let parcel = Parcel::new(work);
+        let theirs = parcel.clone();
         let begin: StartOrder = Box::new(move |generation| {
-            let work = theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(work) = work {
+            if let Some(work) = theirs.take() {
                 run(work, generation);
             }
         });
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         // Listed first: a pool that takes over from now on is given it.
-        self.waiting().insert(number, begin);
+        self.0.waiting.lock().insert(number, begin);
         let error = match self.pool() {
             Ok((pool, generation)) => {
                 self.call(&pool, generation, number);
@@ -77,16 +71,15 @@ impl WorkerPool {
             }
             Err(error) => error,
         };
-        drop(self.waiting().remove(&number));
-        let work = parcel.lock().unwrap_or_else(PoisonError::into_inner).take();
-        work.map_or(Ok(()), |work| Err((work, error)))
+        drop(self.0.waiting.lock().remove(&number));
+        parcel.take().map_or(Ok(()), |work| Err((work, error)))
     }
 
     /// Has a thread of this pool begin the work of this number, unless another has.
     fn call(&self, pool: &Arc<ThreadPool>, generation: usize, number: u64) {
         let this = self.clone();
         pool.spawn(move || {
-            let begin = this.waiting().remove(&number);
+            let begin = this.0.waiting.lock().remove(&number);
             if let Some(Err(panic)) = begin.map(|begin| catch(|| begin(generation))) {
                 // Plugin code is contained where it is called.
                 tracing::error!(panic, "a worker thread panicked");
@@ -94,18 +87,9 @@ impl WorkerPool {
         });
     }
 
-    /// Held for a look-up or a change.
-    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, StartOrder>> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn current(&self) -> MutexGuard<'_, Option<Arc<ThreadPool>>> {
-        self.0.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The pool in use, and its generation.
     fn pool(&self) -> Result<(Arc<ThreadPool>, usize)> {
-        let mut current = self.current();
+        let mut current = self.0.current.lock();
         let pool = match &*current {
             Some(pool) => Arc::clone(pool),
             None => Arc::clone(current.insert(Arc::new(self.build()?))),
@@ -129,7 +113,7 @@ impl WorkerPool {
     /// A thread of the pool of this generation hangs. When half of a pool do, a new one takes over,
     /// with the work that the old one has not begun; the old one's free threads end.
     pub(super) fn note_stuck(&self, generation: usize) {
-        let mut current = self.current();
+        let mut current = self.0.current.lock();
         if generation != self.replacements() {
             return;
         }
@@ -154,7 +138,7 @@ impl WorkerPool {
         // Dropping a pool waits for nothing: rayon threads end by themselves.
         *current = Some(Arc::clone(&next));
         drop(current);
-        let numbers: Vec<u64> = self.waiting().keys().copied().collect();
+        let numbers: Vec<u64> = self.0.waiting.lock().keys().copied().collect();
         for number in numbers {
             self.call(&next, replacement, number);
         }
@@ -162,7 +146,7 @@ impl WorkerPool {
 
     /// A thread that hung came back.
     pub(super) fn note_freed(&self, generation: usize) {
-        let _current = self.current();
+        let _current = self.0.current.lock();
         if generation == self.replacements() {
             self.0.stuck.fetch_sub(1, Ordering::AcqRel);
         }

@@ -1,13 +1,15 @@
 //! Where handlers run beyond the reader.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::futures::FutureThreads;
 use super::pool::WorkerPool;
+use super::walk::Walk;
 use super::watchdog;
 use crate::counters::Count;
 use crate::layers::{Permit, StuckMark, StuckThread, catch};
 use crate::request::Services;
+use crate::sync::Mutex;
 use crate::{Error, Result};
 
 /// The threads of a host.
@@ -25,9 +27,7 @@ impl Runners {
     }
 
     /// Starts the watchdog. It ends when the runners are gone or its list is stopped.
-    ///
-    /// # Errors
-    /// When its thread cannot be started.
+    /// Errors: When its thread cannot be started.
     pub(crate) fn start_watchdog(self: &Arc<Self>) -> Result<()> {
         watchdog::start(self)
     }
@@ -38,23 +38,19 @@ impl Runners {
         work: W,
         run: impl FnOnce(W) + Send + 'static,
     ) -> Result<(), (W, Error)> {
-        let parcel = Arc::new(Mutex::new(Some(work)));
-        let theirs = Arc::clone(&parcel);
+        let parcel = Parcel::new(work);
+        let theirs = parcel.clone();
         // Without a thread to be had, tokio panics.
         let spawned = catch(|| {
             self.services.runtime.spawn_blocking(move || {
-                let work = theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
-                if let Some(work) = work {
-                    run(work);
-                }
+                theirs.take().map(run);
             })
         });
         match spawned {
             Ok(_) => Ok(()),
-            Err(panic) => match parcel.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                Some(work) => Err((work, Error::internal(format!("no thread: {panic}")))),
-                None => Ok(()),
-            },
+            Err(panic) => parcel
+                .take()
+                .map_or(Ok(()), |work| Err((work, Error::internal(format!("no thread: {panic}"))))),
         }
     }
 
@@ -82,5 +78,30 @@ impl Runners {
             return Some("the worker pool was replaced too often; its threads hang".to_owned());
         }
         self.futures.trouble()
+    }
+}
+
+/// Something that waits for one of several threads; the first takes it.
+pub(super) struct Parcel<T>(Arc<Mutex<Option<T>>>);
+
+impl<T> Parcel<T> {
+    pub(super) fn new(it: T) -> Self {
+        Self(Arc::new(Mutex::new(Some(it))))
+    }
+
+    pub(super) fn take(&self) -> Option<T> {
+        self.0.lock().take()
+    }
+}
+
+impl<T> Clone for Parcel<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Parcel<Walk> {
+    pub(super) fn runners(&self) -> Option<Arc<Runners>> {
+        self.0.lock().as_ref().map(|walk| Arc::clone(&walk.runners))
     }
 }

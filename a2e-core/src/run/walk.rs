@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::contain::{contain, said};
 use super::intercept;
-use super::runners::Runners;
+use super::runners::{Parcel, Runners};
 use super::work::{HandlerRun, Task};
 use crate::codec::{Body, Incoming};
 use crate::counters::Count;
 use crate::layers::{Entry, NEVER, Probe, Run, micros};
 use crate::plugin::{Door, Ended, Handler};
-use crate::request::{Call, Now, PluginStats, Request, Said, Verdict};
+use crate::request::{Call, Now, Request, Said, Verdict};
 use crate::route::{Chain, Endpoint, Found, Route, RouteHandler};
 use crate::{Error, Result};
 
@@ -25,6 +25,8 @@ pub(crate) struct Walk {
     pub(super) body: Option<Body>,
     /// Whether this thread is the session's reader.
     pub(super) is_on_reader: bool,
+    /// Why a person has to approve it, where one has to.
+    pub(super) rules: Vec<String>,
 }
 
 /// What came of asking one handler: it said something, or the walk goes on elsewhere.
@@ -38,7 +40,8 @@ impl Walk {
         route: &Arc<Route>,
     ) -> Self {
         let (runners, route) = (Arc::clone(runners), Arc::clone(route));
-        Self { runners, request, route, chain: Chain::default(), body: None, is_on_reader: true }
+        let (chain, rules) = (Chain::default(), Vec::new());
+        Self { runners, request, route, chain, body: None, is_on_reader: true, rules }
     }
 
     /// A request of another handler, on any thread.
@@ -50,7 +53,8 @@ impl Walk {
     ) -> Self {
         let runners = Arc::clone(runners);
         let body = Some(body);
-        Self { runners, request, route, chain: Chain::default(), body, is_on_reader: false }
+        let (chain, rules) = (Chain::default(), Vec::new());
+        Self { runners, request, route, chain, body, is_on_reader: false, rules }
     }
 
     /// Asks the interceptors, then the handlers, until the request has ended or goes on elsewhere.
@@ -92,7 +96,7 @@ impl Walk {
             Ok(Found::Starting) => return self.wait_for_instance(endpoint, line),
             Err(error) => return Some((self, Said::broken(error), endpoint)),
         };
-        PluginStats::add(&endpoint.label.stats.calls);
+        endpoint.label.stats.calls.add();
         // Runner: short work runs here, contained and under the deadline; all else takes a permit.
         if handler.run == Run::Inline && self.is_on_reader && !has_to_wait {
             return self.run_inline(&handler, endpoint, probe, line);
@@ -125,10 +129,14 @@ impl Walk {
         let label = &endpoint.label;
         let until_us = until_us(&endpoint, started_us);
         let now = Now { label: Some(Arc::clone(label)), until_us, probe, ..Now::default() };
-        let run = self.request.begin(now, started_us)?;
+        let run = self.request.course.begin(now, started_us)?;
         let call = Call(Arc::clone(&self.request));
         let mut out = Vec::with_capacity(256);
-        let result = contain(&self.runners.services, label, || door(incoming, &call, &mut out));
+        let span = self.request.run_span(label);
+        let result = contain(&self.runners.services, label, || {
+            span.in_scope(|| door(incoming, &call, &mut out))
+        });
+        drop(span);
         if self.request.said(run).is_err() {
             self.runners.services.counters.add(Count::LateAnswer);
             return None;
@@ -171,7 +179,7 @@ impl Walk {
         }
     }
 
-    fn leave_reader(&mut self, line: Option<Incoming<'_>>, needs_body: bool) {
+    pub(super) fn leave_reader(&mut self, line: Option<Incoming<'_>>, needs_body: bool) {
         if needs_body && self.body.is_none() {
             self.body = line.map(Incoming::to_body);
         }
@@ -192,7 +200,7 @@ impl Walk {
     ) -> NextSaid {
         self.leave_reader(line, true);
         let session = Arc::clone(&self.request.session);
-        let parked = super::work::Parked::new(self);
+        let parked = Parcel::new(self);
         let again = parked.clone();
         let ready = Box::new(move || {
             if let Some(walk) = again.take() {

@@ -60,7 +60,7 @@ fn look(runners: &Arc<Runners>) {
         above.sweep();
     }
     for (request, until) in lingering {
-        let Some(permit) = request.given_up().filter(StuckMark::is_held) else { continue };
+        let Some(permit) = request.course.given_up().filter(StuckMark::is_held) else { continue };
         if now.mono >= until {
             runners.mark_stuck(&permit);
         } else {
@@ -76,13 +76,14 @@ fn look_at(runners: &Arc<Runners>, session: &Arc<Session>, now: Time) -> bool {
         // Answers that wait behind a slow inline handler.
         session.outbox.flush_soon();
     }
-    if let Some(request) = session.inline().filter(|it| !it.is_listed()) {
+    if let Some(request) = session.inline().filter(|it| !it.course.is_listed()) {
         look_at_inline(session, &request, now);
     }
     let now_us = now.mono_us();
     let mut has_ended_some = false;
     for request in session.in_flight.all() {
-        if request.deadline_us != NEVER && now_us >= request.deadline_us {
+        let deadline_us = request.deadline_us();
+        if deadline_us != NEVER && now_us >= deadline_us {
             request.end_early(CancelReason::Timeout);
             has_ended_some = true;
         } else {
@@ -96,7 +97,7 @@ fn look_at(runners: &Arc<Runners>, session: &Arc<Session>, now: Time) -> bool {
 fn look_at_inline(session: &Arc<Session>, request: &Arc<Request>, now: Time) {
     let accepted_us = request.accepted.mono_us();
     let limit = accepted_us + micros(INLINE_LIMIT);
-    let due = request.deadline_us.min(limit).min(request.run_until_us());
+    let due = request.deadline_us().min(limit).min(request.course.run_until_us());
     let now_us = now.mono_us();
     if now_us < due || !session.is_open() {
         return;
@@ -113,7 +114,7 @@ fn look_at_inline(session: &Arc<Session>, request: &Arc<Request>, now: Time) {
 
 /// The reader of this session hangs in a handler: the session is cut.
 fn cut(session: &Arc<Session>, request: &Request) {
-    let plugin = request.plugin().map(|plugin| plugin.name.to_string()).unwrap_or_default();
+    let plugin = request.course.plugin().map(|plugin| plugin.name.to_string()).unwrap_or_default();
     tracing::error!(session = %session.id(), %plugin, r#type = %request.spec.wire_type,
         "an inline handler hangs; its session is cut");
     session.services.counters.add(Count::HungReader);
@@ -127,7 +128,7 @@ fn cut(session: &Arc<Session>, request: &Request) {
 /// The time that a handler has for itself is over: it is given up, and the next is asked where the
 /// fold says so.
 fn give_up_run(runners: &Arc<Runners>, request: &Arc<Request>, now: Time) {
-    let Some(lapsed) = request.lapse(now.mono_us()) else { return };
+    let Some(lapsed) = request.course.lapse(now.mono_us()) else { return };
     if let Some(permit) = &lapsed.permit {
         runners.mark_stuck(permit);
     }

@@ -1,12 +1,14 @@
 //! One run of one handler beyond the reader: on the worker pool, a blocking thread, or as a future.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::FutureExt;
+use tracing::{Instrument, Span};
 
 use super::contain::{contain, note_end, panicked, said};
 use super::intercept;
+use super::runners::Parcel;
 use super::walk::{Walk, until_us};
 use crate::codec::Body;
 use crate::counters::Count;
@@ -34,29 +36,17 @@ impl Task {
     }
 }
 
-/// A walk that waits for one of several threads to go on with it; the first takes it.
-#[derive(Clone)]
-pub(super) struct Parked(Arc<Mutex<Option<Walk>>>);
-
-impl Parked {
-    pub(super) fn new(walk: Walk) -> Self {
-        Self(Arc::new(Mutex::new(Some(walk))))
-    }
-
-    pub(super) fn take(&self) -> Option<Walk> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
 /// One handler's run, from the plugin's queue to its end.
 pub(super) struct HandlerRun {
     request: Arc<Request>,
-    walk: Parked,
+    walk: Parcel<Walk>,
     endpoint: Arc<Endpoint>,
     task: Task,
     run: Run,
     probe: Option<Probe>,
     body: Option<Body>,
+    /// Of the trace, where there is one: the time until it begins.
+    queue: Option<Span>,
 }
 
 impl HandlerRun {
@@ -68,10 +58,11 @@ impl HandlerRun {
     ) -> Self {
         let (request, body) = (Arc::clone(&walk.request), walk.body.clone());
         let run = task.run();
-        Self { request, walk: Parked::new(walk), endpoint, task, run, probe, body }
+        let queue = request.queue_span(&endpoint.label);
+        Self { request, walk: Parcel::new(walk), endpoint, task, run, probe, body, queue }
     }
 
-    pub(super) fn walk(&self) -> Parked {
+    pub(super) fn walk(&self) -> Parcel<Walk> {
         self.walk.clone()
     }
 
@@ -96,6 +87,7 @@ impl HandlerRun {
 
     /// Begins the run: its number, or `None` when the request has ended meanwhile.
     fn begin(&mut self, permit: &Permit) -> Option<u32> {
+        self.queue = None;
         if self.request.is_cancelled() {
             return None;
         }
@@ -107,7 +99,7 @@ impl HandlerRun {
             probe: self.probe.take(),
             resume: Some(self.resume()),
         };
-        self.request.begin(now, now_us)
+        self.request.course.begin(now, now_us)
     }
 
     fn run_sync(mut self, permit: Permit, pool: Option<usize>) {
@@ -119,7 +111,8 @@ impl HandlerRun {
         let Some(runners) = walk.runners() else { return };
         let call = Call(Arc::clone(&request));
         let mut out = Vec::with_capacity(256);
-        let result = contain(&runners.services, &endpoint.label, || match task {
+        let span = request.run_span(&endpoint.label);
+        let handle = || match task {
             Task::Later(EncodedWork::Sync(_, work)) => work(&call, &mut out),
             Task::Later(EncodedWork::Future(_)) | Task::Intercept(..) => {
                 Err(Error::internal("a future on a thread"))
@@ -128,7 +121,10 @@ impl HandlerRun {
                 (Some(Door::Sync(door)), Some(body)) => door(body.as_incoming(), &call, &mut out),
                 _ => Err(Error::internal("a handler without its line")),
             },
-        });
+        };
+        let label = &endpoint.label;
+        let result = contain(&runners.services, label, || span.in_scope(handle));
+        drop(span);
         runners.services.audit.wait_for_room();
         // The permit goes back, and may start what waited for it.
         runners.give_back(permit);
@@ -180,34 +176,27 @@ impl HandlerRun {
             Task::Later(EncodedWork::Sync(..)) | Task::Intercept(..) => None,
         });
         let result = match future {
-            Ok(Some(future)) => until_cancelled(&request, future).await,
+            Ok(Some(future)) => {
+                until_cancelled(&request, future)
+                    .instrument(request.run_span(&endpoint.label))
+                    .await
+            }
             Ok(None) => Some(Ok(Err(Error::internal("a handler without its line")))),
             Err(panic) => Some(Err(panic)),
         };
-        let said = match result {
-            Some(Ok(result)) => {
+        let said = result.map(|result| match result {
+            Ok(result) => {
                 note_end(&runners.services, &endpoint.label, result.as_ref().err());
-                match result {
-                    Ok((ended, fields)) => Some(said(Ok(ended), fields)),
-                    Err(error) => Some(Said::Error(error)),
-                }
+                result.map_or_else(Said::Error, |(ended, fields)| said(Ok(ended), fields))
             }
-            Some(Err(panic)) => Some(panicked(&runners.services, &endpoint.label, &panic)),
-            None => None,
-        };
+            Err(panic) => panicked(&runners.services, &endpoint.label, &panic),
+        });
         runners.give_back(permit);
         let Some(said) = said else { return request.returned(run) };
         match request.said(run) {
             Ok(Some(resume)) => resume(said),
             Ok(None) | Err(()) => runners.services.counters.add(Count::LateAnswer),
         }
-    }
-}
-
-impl Parked {
-    fn runners(&self) -> Option<Arc<super::Runners>> {
-        let walk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        walk.as_ref().map(|walk| Arc::clone(&walk.runners))
     }
 }
 
@@ -233,7 +222,7 @@ impl Job for HandlerRun {
     }
 
     fn place(&self) -> &Arc<Place> {
-        &self.request.session.place
+        self.request.session.place()
     }
 
     fn depth(&self) -> usize {

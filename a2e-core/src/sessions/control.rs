@@ -7,7 +7,7 @@ use super::hub::Served;
 use super::resume::ResumeAsked;
 use crate::codec::envelope::write_message;
 use crate::codec::scan::Scanned;
-use crate::codec::{Envelope, Incoming, decode, encode_fields};
+use crate::codec::{Envelope, Incoming, decode, decode_noting, encode_fields};
 use crate::counters::Count;
 use crate::protocol::{
     Cancel, ErrorCode, HandshakeRequest, HandshakeResponse, Message, Pong, Shutdown,
@@ -16,7 +16,7 @@ use crate::request::CancelReason;
 use crate::{Error, Result, Time};
 
 /// The types that the kernel answers itself.
-pub(crate) const CORE_TYPES: [&str; 8] = [
+pub(crate) const CORE_TYPES: [&str; 12] = [
     "handshake/req",
     "ping",
     "cancel",
@@ -24,7 +24,11 @@ pub(crate) const CORE_TYPES: [&str; 8] = [
     "host/status/req",
     "host/reload/req",
     "host/snapshot/req",
+    "host/stop/req",
     "host/explain/req",
+    "host/cancel/req",
+    "approval/list/req",
+    "approval/answer/req",
 ];
 
 /// A drain that is asked for never lasts longer than this, in seconds.
@@ -57,8 +61,10 @@ impl Served {
         match kind {
             "ping" if !self.session.life.is_ending() => self.pong(id, now),
             "handshake/req" if !self.session.life.is_ending() => {
-                match decode::<HandshakeRequest>(incoming) {
-                    Ok(request) => {
+                let (request, unknown) = decode_noting::<HandshakeRequest>(incoming);
+                match request {
+                    Ok(mut request) => {
+                        request.unknown = unknown.names();
                         let asked = self.handshake(request, id, scanned.text.len(), now, is_first);
                         if let Some(asked) = asked {
                             return Control::Resume(Box::new(asked));
@@ -81,7 +87,8 @@ impl Served {
                 tracing::debug!(session = %self.session.id(), req_id, "the peer sent an error");
                 self.hub.services.counters.add(Count::PeerError);
             }
-            _ if kind.starts_with("host/") && self.operate(kind, id, incoming, now) => {}
+            _ if (kind.starts_with("host/") || kind.starts_with("approval/"))
+                && self.operate(kind, id, incoming, now) => {}
             _ => return Control::NotMine,
         }
         Control::Done
@@ -115,10 +122,7 @@ impl Served {
         if let Err(error) = encode_fields(message, &mut fields) {
             return self.refuse(M::TYPE, req_id, &Error::internal(error.to_string()), 0);
         }
-        let now = self.session.now();
-        self.session.outbox.append(|out| {
-            write_message(out, &self.hub.services.ids.wire, now, M::TYPE, Some(req_id), &fields);
-        });
+        self.session.queue_fields(M::TYPE, &fields, Some(req_id));
         self.session.outbox.flush();
     }
 
@@ -140,9 +144,7 @@ impl Served {
         let is_numbered = self.session.keeps_answers()
             && resume.as_ref().is_none_or(|greeting| greeting.replay.is_none());
         if is_numbered {
-            return self.session.outbox.append(|out| {
-                write_message(out, &self.hub.services.ids.wire, now, kind, Some(req_id), &fields);
-            });
+            return self.session.queue_fields(kind, &fields, Some(req_id));
         }
         self.session.outbox.append_unnumbered(|out, ring| {
             write_message(out, &self.hub.services.ids.wire, now, kind, Some(req_id), &fields);

@@ -7,10 +7,13 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::hub::{Hub, Served};
 use super::intake::Intake;
-use super::serve::{End, finish};
+use super::serve::{End, finish, handshake_overdue};
 use crate::Result;
-use crate::codec::{LineBuffer, LineItem};
+use crate::codec::envelope::write_message;
+use crate::codec::{LineBuffer, LineItem, encode_fields};
+use crate::layers::TraceHead;
 use crate::out::Ring;
+use crate::protocol::{Message, SessionGap};
 use crate::request::{OnDetach, SessionHandle};
 use crate::transport::{ByteSink, Identity, Peer};
 
@@ -64,10 +67,13 @@ impl Front {
         let session = &served.session;
         let look = (keep / 4).clamp(Duration::from_millis(5), Duration::from_secs(30));
         let mut was_in_use = false;
+        let overdue = handshake_overdue(session);
+        tokio::pin!(overdue);
         loop {
             tokio::select! {
                 () = session.outbox.death() => return End::Lost,
                 () = crate::request::drained(session) => return End::Drain,
+                () = &mut overdue => return End::Drain,
                 () = tokio::time::sleep(look) => {}
             }
             if session.outbox.is_attached() || !session.in_flight.is_empty() {
@@ -105,10 +111,24 @@ impl Front {
     /// Takes lines, one or several, each an A2E message; the last one may lack its newline. Waits while
     /// the session has too much in flight or unread; false when it has ended.
     pub async fn feed(&self, bytes: &[u8]) -> bool {
+        self.feed_traced(bytes, None, None).await
+    }
+
+    /// As [`feed`](Self::feed), with the `traceparent` and `tracestate` that stood in the head of a request, for the
+    /// lines that have none of their own.
+    pub async fn feed_traced(
+        &self,
+        bytes: &[u8],
+        traceparent: Option<&str>,
+        tracestate: Option<&str>,
+    ) -> bool {
         self.note_seen();
         let session = &self.served.session;
-        let limit = self.served.hub.services.config.limits.max_line_bytes;
+        let services = &self.served.hub.services;
+        let limit = services.config.limits.max_line_bytes;
         let mut intake = self.intake.lock().await;
+        let read = |parent| TraceHead::read(&services.counters, parent, tracestate);
+        intake.trace = traceparent.and_then(read);
         let mut lines = LineBuffer::new(limit);
         lines.buffer().extend_from_slice(bytes);
         lines.buffer().extend_from_slice(b"\n");
@@ -152,19 +172,49 @@ impl Front {
     /// Takes the sink away; the session goes on.
     pub fn detach(&self) {
         self.note_seen();
-        self.served.session.outbox.detach();
+        self.served.session.outbox.detach(None);
+    }
+
+    /// As [`detach`](Self::detach), unless another sink has taken the place of this one.
+    pub fn leave(&self, sink: &Arc<dyn ByteSink>) {
+        self.note_seen();
+        self.served.session.outbox.detach(Some(sink));
+    }
+
+    /// Resolves when the session has ended.
+    pub async fn ended(&self) {
+        self.served.session.outbox.death().await;
     }
 
     /// The kept lines after the first `received`, and how many in between are lost; `None` when fewer
-    /// were ever sent.
-    pub fn read_after(&self, received: u64) -> Option<(u64, Vec<u8>)> {
+    /// were ever sent, or the session ended for want of an audit.
+    pub async fn read_after(&self, received: u64) -> Option<(u64, Vec<u8>)> {
         self.note_seen();
-        self.served.session.outbox.read_after(received)
+        let outbox = &self.served.session.outbox;
+        // What an answer acknowledges is in the audit before the answer is out.
+        if !outbox.committed().await && outbox.is_dead() {
+            return None;
+        }
+        outbox.read_after(received)
     }
 
     /// Waits until more than `received` lines were sent; false when the session has ended.
     pub async fn sent_beyond(&self, received: u64) -> bool {
         self.served.session.outbox.sent_beyond(received).await
+    }
+
+    /// The line, without its newline, that tells a client how many lines it missed for good. It has no
+    /// number among the others.
+    pub fn gap_line(&self, lost: u64) -> Vec<u8> {
+        let (services, mut fields) = (&self.served.hub.services, Vec::new());
+        if let Err(error) = encode_fields(&SessionGap { lost }, &mut fields) {
+            tracing::error!(%error, "a gap cannot be told");
+        }
+        let now = self.served.session.now();
+        let mut line = Vec::new();
+        write_message(&mut line, &services.ids.wire, now, SessionGap::TYPE, None, &fields);
+        line.truncate(line.trim_ascii_end().len());
+        line
     }
 
     /// How many lines were sent so far.

@@ -8,7 +8,7 @@ use crate::Result;
 use crate::lifecycle::Plugins;
 use crate::plugin::BoxFuture;
 use crate::protocol::host::{
-    Explanation, HostReloadRequest, HostSnapshot, HostStatus, ReloadReport,
+    Explanation, HostReloadRequest, HostSnapshot, HostStatus, HostStop, ReloadReport,
 };
 use crate::request::{Services, Session};
 use crate::run::Runners;
@@ -32,6 +32,8 @@ pub(crate) trait OperatorDesk: Send + Sync {
     fn explain(&self, message_type: &str) -> Explanation;
     fn reload(&self, request: HostReloadRequest) -> BoxFuture<ReloadReport>;
     fn snapshot(&self) -> BoxFuture<Result<HostSnapshot>>;
+    /// The program that runs the host is told to end it.
+    fn stop(&self, drain_s: Option<f64>) -> Result<HostStop>;
     /// The host cannot go on.
     fn fail(&self, reason: &str);
 }

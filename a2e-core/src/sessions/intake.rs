@@ -8,13 +8,14 @@ use super::hub::Served;
 use super::pace::Rate;
 use super::refuse::unhandled;
 use super::resume::ResumeAsked;
-use crate::codec::scan::{Key, Outline, Scanned, scan_into};
+use crate::codec::scan::{Key, Scanned, Slot, scan};
 use crate::codec::{Envelope, EnvelopeError, Incoming};
 use crate::counters::Count;
+use crate::layers::{Hop, Trace, TraceHead};
 use crate::protocol::ErrorCode;
 use crate::request::{Accepted, KeptAnswer, Request};
 use crate::request::{Asker, SessionPhase};
-use crate::route::{Route, View};
+use crate::route::{Route, View, may_send};
 use crate::run::Walk;
 use crate::{Error, Result, Time};
 
@@ -23,15 +24,13 @@ pub(super) struct Intake {
     served: Served,
     view: Arc<View>,
     view_generation: u64,
-    /// The route of the line before.
-    last_route: Option<Arc<Route>>,
-    /// Where the members of a line stand; kept for its memory.
-    outline: Outline,
     rate: Rate,
     /// Whether nothing but refused handshakes was taken yet.
     is_first: bool,
     /// A handshake that has to be answered before another line is taken.
     pub(super) asked: Option<Box<ResumeAsked>>,
+    /// What a front says of the trace, for lines that say nothing.
+    pub(super) trace: Option<TraceHead>,
     /// The time, as of the last step.
     now: Time,
 }
@@ -43,13 +42,12 @@ impl Intake {
         let limit = served.hub.services.config.limits.max_messages_per_s;
         Self {
             view_generation: views.generation(),
-            view: views.of(session.identity.tenant.as_deref()),
+            view: views.of(session.identity().tenant.as_deref()),
             served: served.clone(),
-            last_route: None,
-            outline: Outline::default(),
             rate: Rate::new(limit, now.mono),
             is_first: true,
             asked: None,
+            trace: None,
             now,
         }
     }
@@ -63,9 +61,8 @@ impl Intake {
         let views = &self.served.hub.plugins.views;
         let generation = views.generation();
         if generation != self.view_generation {
-            self.view = views.of(session.identity.tenant.as_deref());
+            self.view = views.of(session.identity().tenant.as_deref());
             self.view_generation = generation;
-            self.last_route = None;
         }
     }
 
@@ -94,9 +91,8 @@ impl Intake {
 
     /// The way of a message: line, request, route, layers and runner, answer, outbox.
     pub(super) fn take(&mut self, line: &[u8]) {
-        let mut outline = std::mem::take(&mut self.outline);
         // The whole line is checked before anything is done with it.
-        match scan_into(line, &mut outline) {
+        match scan(line) {
             Ok(scanned) => self.take_checked(&scanned),
             Err(error) => {
                 let refusal = Error::new(ErrorCode::ParseError, error.to_string())
@@ -104,7 +100,6 @@ impl Intake {
                 self.served.refuse("", "", &refusal, line.len());
             }
         }
-        self.outline = outline;
     }
 
     fn take_checked(&mut self, scanned: &Scanned<'_>) {
@@ -123,8 +118,11 @@ impl Intake {
         let is_first = self.is_first;
         self.is_first &= envelope.kind == "handshake/req";
         match served.control(&envelope, scanned, self.now, is_first) {
-            Control::Done => return,
-            Control::Resume(asked) => return self.asked = Some(asked),
+            Control::Done => return self.look_again(&envelope.kind),
+            Control::Resume(asked) => {
+                self.asked = Some(asked);
+                return self.look_again(&envelope.kind);
+            }
             Control::NotMine => {}
         }
         // Repeats, before all else: an error under an id in flight would end that call for its sender.
@@ -132,13 +130,28 @@ impl Intake {
         if id.is_some_and(|id| met_before(&served, id, &envelope.kind, scanned, self.now)) {
             return;
         }
-        // The gate of the session, then the route.
-        let refusal = match self.may_pass(&served) {
-            Ok(()) if self.finds_route(&envelope.kind) => return self.accept(&served, scanned, id),
-            Ok(()) => unhandled(&envelope.kind, &self.view.table),
-            Err(refusal) => refusal,
+        // The gate of the session, then the route, then what its principal may use.
+        let route = self.view.table.get(&envelope.kind).cloned();
+        let gate = self.may_pass(&served).and_then(|()| {
+            let identity = served.session.identity();
+            may_send(identity, &envelope.kind, route.as_deref(), Incoming::of(scanned))
+                .inspect_err(|_| served.hub.services.counters.add(Count::Forbidden))
+        });
+        let refusal = match (gate, route) {
+            (Ok(()), Some(route)) => return self.accept(&served, &route, scanned, id),
+            (Ok(()), None) => unhandled(&envelope.kind, &self.view.table),
+            (Err(refusal), _) => refusal,
         };
         served.refuse(&envelope.kind, id.unwrap_or_default(), &refusal, scanned.text.len());
+    }
+
+    /// After a message of the kernel: a handshake may have made the session a principal's, who sees other
+    /// plugins.
+    fn look_again(&mut self, kind: &str) {
+        if kind == "handshake/req" {
+            self.view =
+                self.served.hub.plugins.views.of(self.served.session.identity().tenant.as_deref());
+        }
     }
 
     fn may_pass(&mut self, served: &Served) -> Result<()> {
@@ -151,17 +164,14 @@ impl Intake {
         })
     }
 
-    /// Looks for the route of a type; most often it is that of the line before.
-    fn finds_route(&mut self, kind: &str) -> bool {
-        if self.last_route.as_ref().is_none_or(|route| route.spec.wire_type != kind) {
-            self.last_route = self.view.table.get(kind).cloned();
-        }
-        self.last_route.is_some()
-    }
-
-    /// Starts a request of the route that was found last. From here on it gets exactly one answer.
-    fn accept(&mut self, served: &Served, scanned: &Scanned<'_>, id: Option<&str>) {
-        let Some(route) = &self.last_route else { return };
+    /// Starts a request. From here on it gets exactly one answer.
+    fn accept(
+        &mut self,
+        served: &Served,
+        route: &Arc<Route>,
+        scanned: &Scanned<'_>,
+        id: Option<&str>,
+    ) {
         let (session, services) = (&served.session, &served.hub.services);
         let made;
         let id = if let Some(id) = id {
@@ -174,15 +184,18 @@ impl Intake {
             made.as_str()
         };
         let correlation_id = scanned.get(Key::CorrelationId);
+        let hop = Hop { kind: &route.spec.wire_type, id, session: session.id().as_str() };
         let accepted = Accepted {
             id,
             spec: &route.spec,
             correlation_id: correlation_id.as_text(),
+            trace: self.trace_of(scanned).map(|head| Box::new(Trace::of(head, hop))),
+            detail: services.audit.describe(&route.spec, Incoming::of(scanned)),
             input_bytes: scanned.text.len(),
             at: self.now,
             deadline_us: route.deadline_us(&scanned.get(Key::Timeout), self.now),
         };
-        let request = Request::new(session, Asker::Client, &accepted);
+        let request = Request::new(session, Asker::Client, accepted);
         if session.keeps_answers() {
             request.note_line(scanned.text);
         }
@@ -190,6 +203,22 @@ impl Intake {
         Walk::on_reader(&served.hub.runners, request, route).begin(Some(Incoming::of(scanned)));
         // Not when it ended: its handler, or a hook after the answer, may have gone on since.
         self.now = session.now();
+    }
+}
+
+impl Intake {
+    /// What the line says of its trace, or else its front.
+    #[inline]
+    fn trace_of(&self, scanned: &Scanned<'_>) -> Option<TraceHead> {
+        match scanned.get(Key::TraceParent) {
+            Slot::Absent => self.trace.clone(),
+            parent => {
+                let state = scanned.get(Key::TraceState);
+                let state = (state != Slot::Absent).then(|| state.as_text().unwrap_or_default());
+                let counters = &self.served.hub.services.counters;
+                TraceHead::read(counters, parent.as_text().unwrap_or_default(), state)
+            }
+        }
     }
 }
 

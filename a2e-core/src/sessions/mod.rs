@@ -17,4 +17,4 @@ pub(crate) use control::CORE_TYPES;
 pub use front::Front;
 pub(crate) use hub::{Hub, OperatorDesk};
 pub(crate) use refuse::nearest_types;
-pub(crate) use serve::{cut_hung, serve};
+pub(crate) use serve::{begin, cut_hung, serve};

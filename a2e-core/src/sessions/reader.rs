@@ -9,6 +9,7 @@ use tokio::io::AsyncReadExt;
 use super::hub::Served;
 use super::intake::Intake;
 use super::serve::{End, handshake_overdue, peer_left};
+use crate::codec::first::{First, judge};
 use crate::codec::{LineBuffer, LineItem};
 use crate::request::{Session, SessionPhase, drained, unless_draining};
 use crate::transport::ByteSource;
@@ -21,6 +22,8 @@ pub(super) struct Reader {
     source: ByteSource,
     lines: LineBuffer,
     intake: Intake,
+    /// Whether the peer is known to send lines; what starts this process over stdio is.
+    sends_lines: bool,
 }
 
 impl Reader {
@@ -29,6 +32,7 @@ impl Reader {
             source,
             lines: LineBuffer::new(served.hub.services.config.limits.max_line_bytes),
             intake: Intake::new(served),
+            sends_lines: served.session.peer.is_stdio,
             served: served.clone(),
         }
     }
@@ -73,10 +77,17 @@ impl Reader {
             };
             match read {
                 Ok(0) => {
+                    if turns == 1 && session.peer.is_stdio {
+                        tracing::warn!(
+                            "standard input was empty, so there is nobody to serve and the host ends; \
+                             one that is to stay listens at an address (`listen`, `--listen`)"
+                        );
+                    }
                     self.take_tail();
                     self.resume_if_asked().await;
                     return End::Input;
                 }
+                Ok(_) if !self.sends_lines && self.is_turned_away() => return End::Drain,
                 Ok(read) => last_read = read,
                 Err(error) => {
                     tracing::debug!(%error, session = %session.id(), "connection lost while reading");
@@ -84,6 +95,21 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Judges the first bytes of the peer. One that speaks another protocol is answered in it, and
+    /// nothing of what it sends is taken.
+    fn is_turned_away(&mut self) -> bool {
+        let came = self.lines.tail();
+        match judge(came) {
+            First::Unknown => {}
+            First::Line => self.sends_lines = true,
+            First::Other(protocol) => {
+                self.served.refuse_protocol(protocol, came.len());
+                return true;
+            }
+        }
+        false
     }
 
     /// Carries out the resume that the last line asked for.

@@ -5,6 +5,7 @@ use super::hub::Served;
 use crate::Error;
 use crate::audit::{AuditRecord, RecordOutcome};
 use crate::codec::envelope::write_message;
+use crate::codec::first::OTHER_PROTOCOL;
 use crate::counters::Count;
 use crate::protocol::ErrorCode;
 use crate::request::error_fields;
@@ -33,6 +34,7 @@ impl Served {
                 req_id,
                 kind,
                 agent_id: session.agent_id_ref(),
+                principal: session.principal(),
                 outcome: RecordOutcome::Refused,
                 error_code: Some(error.code().as_str()),
                 input_bytes,
@@ -47,6 +49,25 @@ impl Served {
         }
         // As after each call that ends on the reader.
         services.audit.wait_for_room();
+    }
+
+    /// Answers a peer that speaks another protocol, and records it: it may be a web page that tries.
+    pub(super) fn refuse_protocol(&self, protocol: &str, input_bytes: usize) {
+        let (session, services) = (&self.session, &self.hub.services);
+        let now = session.now();
+        tracing::warn!(peer = %session.peer.name, protocol, "refused: no A2E lines");
+        services.counters.add(Count::Refused);
+        session.outbox.append_unnumbered(|out, _| {
+            out.extend_from_slice(OTHER_PROTOCOL);
+            services.audit.append(&AuditRecord {
+                session_id: session.id().as_str(),
+                outcome: RecordOutcome::Refused,
+                error_code: Some(ErrorCode::ParseError.as_str()),
+                input_bytes,
+                output_bytes: OTHER_PROTOCOL.len(),
+                ..AuditRecord::at(now)
+            });
+        });
     }
 }
 

@@ -7,7 +7,7 @@ use crate::counters::Count;
 use crate::lifecycle::keep::{Principal, Resumable};
 use crate::out::Ring;
 use crate::protocol::{ErrorCode, HandshakeRequest, Resume, SessionId};
-use crate::request::{Session, drained};
+use crate::request::drained;
 
 /// A resume that the reader is to carry out before it takes another line.
 #[derive(Debug)]
@@ -36,8 +36,8 @@ impl Served {
     }
 
     fn principal(&self, id: &SessionId, request: &HandshakeRequest) -> Principal {
-        let Session { identity, peer, .. } = &*self.session;
-        Principal::new(id, identity, peer, &request.auth_token)
+        let session = &self.session;
+        Principal::new(id, session.identity(), &session.peer, &request.auth_token)
     }
 
     fn new_ring(&self) -> Ring {

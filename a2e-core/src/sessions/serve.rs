@@ -7,11 +7,13 @@ use tokio::io::AsyncReadExt;
 
 use super::hub::{Hub, Served};
 use super::reader::Reader;
-use crate::Error;
 use crate::codec::envelope::write_message;
 use crate::counters::Count;
-use crate::request::{CancelReason, OnDetach, Session, SessionPhase, drained, error_fields};
-use crate::transport::{ByteSink, ByteSource, Connection, Identity};
+use crate::request::{
+    CancelReason, OnDetach, Session, SessionHandle, SessionPhase, drained, error_fields,
+};
+use crate::transport::{ByteSink, ByteSource, Connection, Identity, Peer};
+use crate::{Error, Result};
 
 /// How long what a plugin said while it let go of a session may take to leave.
 const LAST_WORDS: Duration = Duration::from_millis(150);
@@ -29,16 +31,47 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Serves one connection until it ends.
 pub(crate) async fn serve(hub: Arc<Hub>, connection: Connection, identity: Identity) {
     let Connection { source, sink, peer } = connection;
-    let (live, stall) = (&hub.services.live, hub.stall);
-    let out = Some(Arc::clone(&sink));
-    let opened = live.open(&hub.services, peer, identity, out, OnDetach::End, stall);
-    let session = match opened {
-        Ok(session) => session,
-        Err(error) => return turn_away(&hub, source, &*sink, &error).await,
-    };
-    drop(sink);
+    match open(&hub, &sink, peer, identity) {
+        Ok(session) => {
+            drop(sink);
+            run(Served { hub, session }, source).await;
+        }
+        Err(error) => turn_away(&hub, source, &*sink, &error).await,
+    }
+}
+
+/// Opens a session over a connection and serves it in a task of its own.
+///
+/// # Errors
+/// When the host opens no more sessions; the connection is dropped then.
+pub(crate) fn begin(
+    hub: &Arc<Hub>,
+    connection: Connection,
+    identity: Identity,
+) -> Result<SessionHandle> {
+    let Connection { source, sink, peer } = connection;
+    let session = open(hub, &sink, peer, identity)?;
+    let handle = SessionHandle::of(&session);
+    let served = Served { hub: Arc::clone(hub), session };
+    hub.services.runtime.spawn(run(served, source));
+    Ok(handle)
+}
+
+fn open(
+    hub: &Hub,
+    sink: &Arc<dyn ByteSink>,
+    peer: Peer,
+    identity: Identity,
+) -> Result<Arc<Session>> {
+    let out = Some(Arc::clone(sink));
+    let live = &hub.services.live;
+    live.open(&hub.services, peer, identity, out, OnDetach::End, hub.stall)
+}
+
+/// Serves a session until its connection ends.
+async fn run(served: Served, source: ByteSource) {
+    let session = &served.session;
     tracing::debug!(session = %session.id(), peer = %session.peer.name, "session opened");
-    let served = Served { hub, session };
     let mut open = Open(Some(served.clone()));
     let mut reader = Reader::new(&served, source);
     let end = reader.run().await;
@@ -167,7 +200,7 @@ pub(super) async fn finish(served: &Served, end: End, source: Option<ByteSource>
 
 /// Resolves when a peer that has to shake hands did not in time.
 pub(super) async fn handshake_overdue(session: &Session) {
-    if session.services.config.auth_token.is_some() && !session.peer.is_stdio {
+    if session.services.config.needs_token() && !session.peer.is_stdio {
         tokio::time::sleep(HANDSHAKE_LIMIT).await;
         if !session.is_authenticated() {
             return;

@@ -16,17 +16,17 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::key::MAX_KEY;
+use super::key::{MAX_KEY, to_hex};
 use super::{
     Codec, Generation, LoadedState, SavedGeneration, SnapshotStore, State, StateKey, envelope,
 };
 use crate::protocol::PluginName;
+use crate::sync::Mutex;
 use crate::{Error, Result};
 
 /// The only format so far.
@@ -117,14 +117,13 @@ impl ArchiveWriter {
     pub fn finish(mut self) -> Result<usize> {
         let states = self.states;
         self.line(&Last { states })?;
-        let end = || -> io::Result<()> {
+        let mut end = || -> io::Result<()> {
             self.file.flush()?;
             self.file.get_ref().sync_all()?;
             fs::rename(&self.writing, &self.path)?;
             let folder = self.path.parent().filter(|it| !it.as_os_str().is_empty());
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
         };
-        let mut end = end;
         end().map_err(|error| failed("written", &self.path, &error))?;
         self.is_finished = true;
         Ok(states)
@@ -211,7 +210,7 @@ impl Archive {
     fn state(&self, key: &StateKey) -> Result<Option<State>> {
         let Some((start, length)) = self.lines.get(key) else { return Ok(None) };
         let mut line = vec![0; *length];
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.file.lock();
         file.seek(SeekFrom::Start(*start))
             .and_then(|_| file.read_exact(&mut line))
             .map_err(|error| failed("read", &self.path, &error))?;
@@ -233,8 +232,7 @@ impl SnapshotStore for Archive {
     }
 
     fn load(&self, key: &StateKey) -> Result<Option<LoadedState>> {
-        let loaded = |state| LoadedState { state, generation: Generation::Current, problem: None };
-        Ok(self.state(key)?.map(loaded))
+        Ok(self.state(key)?.map(LoadedState::current))
     }
 
     fn delete(&self, _: &StateKey) -> Result<()> {
@@ -299,12 +297,6 @@ fn one_line(state: &State) -> Option<Box<RawValue>> {
 
 fn checksum(key: &str, state: &State) -> String {
     to_hex(&envelope::crc(key, state).to_be_bytes())
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    let digit =
-        |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

@@ -1,20 +1,15 @@
 //! States in files: one folder, one file per key and generation, each change atomic.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use super::live::Live;
+use super::live::{Live, patiently};
 use super::{Generation, LoadedState, SavedGeneration, SnapshotStore, State, StateKey, envelope};
 use crate::protocol::PluginName;
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Error, Result};
-
-/// How often, and how far apart, the lock of the folder is tried: 10 s in all.
-const LOCK_TRIES: u32 = 1_000;
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// The current generation of a key, the one before, and the new one while it is written.
 const CURRENT: &str = "snap";
@@ -88,15 +83,10 @@ impl FileStore {
     }
 
     fn locked(&self) -> Result<Locked<'_>> {
-        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        for _ in 0..LOCK_TRIES {
-            match guard.try_lock() {
-                Ok(()) => return Ok(Locked(guard)),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
-                Err(TryLockError::Error(error)) => {
-                    return Err(failure("locked", &self.root, &error));
-                }
-            }
+        let guard = self.lock.lock();
+        let is_ours = patiently(|| guard.try_lock());
+        if is_ours.map_err(|error| failure("locked", &self.root, &error))? {
+            return Ok(Locked(guard));
         }
         let root = self.root.display();
         let message = format!("snapshot folder {root} is locked by another host");
@@ -170,13 +160,7 @@ impl SnapshotStore for FileStore {
         key.check()?;
         let _locked = self.locked()?;
         let problem = match self.read(key, CURRENT) {
-            Ok(Some(state)) => {
-                return Ok(Some(LoadedState {
-                    state,
-                    generation: Generation::Current,
-                    problem: None,
-                }));
-            }
+            Ok(Some(state)) => return Ok(Some(LoadedState::current(state))),
             Ok(None) => None,
             Err(problem) => Some(problem),
         };

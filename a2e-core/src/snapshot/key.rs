@@ -71,9 +71,7 @@ impl StateKey {
             let digest = Sha256::digest(self.to_string());
             name.truncate(MAX_NAME - HASH_DIGITS - 1);
             name.push('~');
-            for byte in digest.iter().take(HASH_DIGITS / 2) {
-                push_hex(&mut name, *byte, b'a');
-            }
+            name.push_str(&to_hex(digest.get(..HASH_DIGITS / 2).unwrap_or_default()));
         }
         name
     }
@@ -123,16 +121,15 @@ fn push_encoded(text: &mut String, part: &str) {
             text.push(char::from(byte));
         } else {
             text.push('%');
-            push_hex(text, byte, b'A');
+            text.push_str(&to_hex(&[byte]).to_ascii_uppercase());
         }
     }
 }
 
-/// Two hex digits; `ten` is the digit for ten.
-fn push_hex(text: &mut String, byte: u8, ten: u8) {
-    for nibble in [byte >> 4, byte & 0xf] {
-        text.push(char::from(if nibble < 10 { b'0' + nibble } else { ten + nibble - 10 }));
-    }
+/// Two lower-case hex digits for each byte.
+pub(super) fn to_hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }
 
 fn decode(part: &str) -> Option<String> {

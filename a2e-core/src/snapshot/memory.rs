@@ -1,10 +1,10 @@
 //! States in memory: for tests, and for hosts that keep nothing.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Generation, LoadedState, SnapshotStore, State, StateKey};
+use super::{LoadedState, SnapshotStore, State, StateKey};
 use crate::protocol::{ErrorCode, PluginName};
+use crate::sync::Mutex;
 use crate::{Error, Result};
 
 /// Keeps states as long as it lives, up to a sum of bytes.
@@ -25,10 +25,6 @@ impl MemoryStore {
     pub fn with_max_bytes(max_bytes: usize) -> Self {
         Self { max_bytes, states: Mutex::default() }
     }
-
-    fn states(&self) -> MutexGuard<'_, BTreeMap<StateKey, State>> {
-        self.states.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Default for MemoryStore {
@@ -45,7 +41,7 @@ fn size(key: &StateKey, state: &State) -> usize {
 impl SnapshotStore for MemoryStore {
     fn save(&self, key: &StateKey, state: &State) -> Result<()> {
         key.check()?;
-        let mut states = self.states();
+        let mut states = self.states.lock();
         let others = states.iter().filter(|(other, _)| *other != key);
         let bytes: usize = others.map(|(key, state)| size(key, state)).sum();
         if bytes + size(key, state) > self.max_bytes {
@@ -59,18 +55,18 @@ impl SnapshotStore for MemoryStore {
 
     fn load(&self, key: &StateKey) -> Result<Option<LoadedState>> {
         key.check()?;
-        let state = self.states().get(key).cloned();
-        Ok(state.map(|state| LoadedState { state, generation: Generation::Current, problem: None }))
+        let state = self.states.lock().get(key).cloned();
+        Ok(state.map(LoadedState::current))
     }
 
     fn delete(&self, key: &StateKey) -> Result<()> {
         key.check()?;
-        self.states().remove(key);
+        self.states.lock().remove(key);
         Ok(())
     }
 
     fn keys(&self, plugin: Option<&PluginName>) -> Result<Vec<StateKey>> {
-        let states = self.states();
+        let states = self.states.lock();
         let wanted = |key: &&StateKey| plugin.is_none_or(|plugin| key.plugin == *plugin);
         Ok(states.keys().filter(wanted).cloned().collect())
     }

@@ -122,6 +122,13 @@ pub struct LoadedState {
     pub problem: Option<String>,
 }
 
+impl LoadedState {
+    /// A current generation.
+    fn current(state: State) -> Self {
+        Self { state, generation: Generation::Current, problem: None }
+    }
+}
+
 /// Which of the two states that are kept for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generation {

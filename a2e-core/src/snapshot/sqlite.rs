@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::types::ValueRef;
@@ -14,6 +13,7 @@ use super::live::Live;
 use super::{Generation, LoadedState, SavedGeneration, SnapshotStore, State, StateKey, envelope};
 use crate::protocol::PluginName;
 use crate::sqlite::{Schema, failure, open, writing};
+use crate::sync::Mutex;
 use crate::{Error, Result};
 
 /// `state` is the same checked wrapping that a file has.
@@ -79,10 +79,6 @@ impl SqliteStore {
         &self.path
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn failed(&self, done: &str, error: &rusqlite::Error) -> Error {
         failure(&SCHEMA, done, &self.path, error)
     }
@@ -103,7 +99,7 @@ impl SqliteStore {
     }
 
     fn put(&self, key: &StateKey, state: &State) -> rusqlite::Result<()> {
-        let mut connection = self.connection();
+        let mut connection = self.connection.lock();
         let change = writing(&mut connection)?;
         let text = key.to_string();
         // A current generation that is not whole must not push out a previous one that is.
@@ -139,7 +135,7 @@ impl SqliteStore {
 
     /// The first generation that is whole, and what is wrong with those before it.
     fn first_whole(&self, key: &StateKey) -> rusqlite::Result<(Option<LoadedState>, Vec<String>)> {
-        let connection = self.connection();
+        let connection = self.connection.lock();
         let mut rows = connection.prepare_cached(GENERATIONS)?;
         let mut rows = rows.query([key.to_string()])?;
         let mut problems = Vec::new();
@@ -161,7 +157,7 @@ impl SqliteStore {
     }
 
     fn remove(&self, key: &StateKey) -> rusqlite::Result<()> {
-        let mut connection = self.connection();
+        let mut connection = self.connection.lock();
         let change = writing(&mut connection)?;
         for table in ["snapshots", "previous_snapshots"] {
             change.execute(&format!("DELETE FROM {table} WHERE key = ?1"), [key.to_string()])?;
@@ -170,7 +166,7 @@ impl SqliteStore {
     }
 
     fn texts(&self) -> rusqlite::Result<Vec<String>> {
-        let connection = self.connection();
+        let connection = self.connection.lock();
         let mut keys = connection
             .prepare_cached("SELECT key FROM snapshots UNION SELECT key FROM previous_snapshots")?;
         let keys = keys.query_map([], |row| row.get(0))?;
@@ -214,7 +210,7 @@ impl SnapshotStore for SqliteStore {
     fn generations(&self, key: &StateKey) -> Result<Vec<SavedGeneration>> {
         key.check()?;
         let look = || -> rusqlite::Result<Vec<SavedGeneration>> {
-            let connection = self.connection();
+            let connection = self.connection.lock();
             let mut rows = connection.prepare_cached(GENERATIONS)?;
             let mut rows = rows.query([key.to_string()])?;
             let mut kept = Vec::new();

@@ -1,7 +1,5 @@
 //! A saved state: versioned bytes, and the two codecs that make them.
 
-use std::fmt;
-
 use bincode::config;
 use bincode::serde::{decode_from_slice, encode_to_vec};
 use serde::Serialize;
@@ -165,16 +163,8 @@ impl Codec {
     }
 }
 
-/// Shows the size only: a state may hold secrets.
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State")
-            .field("version", &self.version)
-            .field("codec", &self.codec)
-            .field("len", &self.bytes.len())
-            .finish()
-    }
-}
+// The size only: a state may hold secrets.
+show!(State, version: |it| it.version, codec: |it| it.codec, len: |it| it.bytes.len());
 
 fn decode_limited<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T, String> {
     let config = config::standard().with_limit::<LIMIT>();

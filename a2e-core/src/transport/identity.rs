@@ -1,5 +1,9 @@
 //! The identity of a peer, as the front that accepted the connection knows it.
 
+use std::sync::Arc;
+
+use super::Allowed;
+
 /// What a peer may do beyond its own session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
@@ -9,6 +13,56 @@ pub struct Rights {
     pub env_control: bool,
     /// It may approve calls that wait for a person.
     pub approve: bool,
+}
+
+/// One of [`Rights`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// To steer the host: `host/*`.
+    Operator,
+    /// To control environments of others. Every session has it where no principals are configured.
+    EnvControl,
+    /// To approve calls that wait for a person.
+    Approve,
+}
+
+impl Right {
+    /// Every right.
+    pub const ALL: [Self; 3] = [Self::Operator, Self::EnvControl, Self::Approve];
+
+    /// The right as the configuration spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::EnvControl => "env-control",
+            Self::Approve => "approve",
+        }
+    }
+}
+
+impl Rights {
+    /// All of them, as the person has that runs the host.
+    pub fn all() -> Self {
+        Self { operator: true, env_control: true, approve: true }
+    }
+
+    /// Adds one.
+    pub fn grant(&mut self, right: Right) {
+        match right {
+            Right::Operator => self.operator = true,
+            Right::EnvControl => self.env_control = true,
+            Right::Approve => self.approve = true,
+        }
+    }
+
+    /// Whether this one is among them.
+    pub fn has(self, right: Right) -> bool {
+        match right {
+            Right::Operator => self.operator,
+            Right::EnvControl => self.env_control,
+            Right::Approve => self.approve,
+        }
+    }
 }
 
 /// The opener of a session. Given by the front that accepted the connection; nothing is an operator by
@@ -32,6 +86,8 @@ pub struct Identity {
     pub name: String,
     /// What it may do beyond its own session.
     pub rights: Rights,
+    /// What it may use; `None`: everything.
+    pub allowed: Option<Arc<Allowed>>,
 }
 
 impl Identity {
@@ -57,6 +113,24 @@ impl Identity {
     pub fn with_tenant(mut self, tenant: impl Into<String>) -> Self {
         self.tenant = Some(tenant.into());
         self
+    }
+
+    /// The same, kept to these types and names.
+    #[must_use]
+    pub fn with_allowed(mut self, allowed: Allowed) -> Self {
+        self.allowed = (allowed != Allowed::default()).then(|| Arc::new(allowed));
+        self
+    }
+
+    /// Whether it has this right.
+    ///
+    /// ```
+    /// use a2e_core::transport::{Identity, Right, Rights};
+    /// let person = Identity::of("ada").with_rights(Rights { approve: true, ..Rights::default() });
+    /// assert!(person.may(Right::Approve) && !person.may(Right::Operator));
+    /// ```
+    pub fn may(&self, right: Right) -> bool {
+        self.rights.has(right)
     }
 
     /// Whether the front has authenticated it.

@@ -3,12 +3,15 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+#[cfg(feature = "host")]
+use std::sync::PoisonError;
+use std::sync::{Arc, Condvar};
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{ByteSink, Connection, Gone, Peer, Readiness};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Bytes that one direction holds before its writer has to wait, as a kernel's socket would.
 pub const CAPACITY: usize = 256 * 1024;
@@ -27,6 +30,7 @@ pub fn memory_pair() -> (Connection, Connection) {
 /// One direction: bounded bytes, a reader that polls, a writer that polls or blocks.
 #[derive(Debug)]
 pub(super) struct Pipe {
+    /// Guards the bytes; held for a copy, never across a wait.
     state: Mutex<PipeState>,
     /// Wakes a thread that blocks on either end.
     changed: Condvar,
@@ -46,13 +50,8 @@ impl Pipe {
         Arc::new(Self { state: Mutex::default(), changed: Condvar::new() })
     }
 
-    /// Guards the bytes; held for a copy, never across a wait.
-    fn lock(&self) -> MutexGuard<'_, PipeState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.is_closed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
@@ -75,7 +74,7 @@ impl Pipe {
     }
 
     pub(super) fn close(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.is_closed = true;
         self.wake(state);
     }
@@ -87,7 +86,7 @@ impl Pipe {
             match self.try_write(bytes) {
                 Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let state = self.lock();
+                    let state = self.state.lock();
                     if state.bytes.len() >= CAPACITY && !state.is_closed {
                         drop(self.changed.wait(state).unwrap_or_else(PoisonError::into_inner));
                     }
@@ -101,7 +100,7 @@ impl Pipe {
     /// Takes what is there, waiting until something is; empty at the end. For plain threads.
     #[cfg(feature = "host")]
     pub(super) fn read_blocking(&self) -> Vec<u8> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         while state.bytes.is_empty() && !state.is_closed {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -123,7 +122,7 @@ impl AsyncRead for PipeReader {
         context: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         if state.bytes.is_empty() {
             if state.is_closed {
                 return Poll::Ready(Ok(()));
@@ -157,7 +156,7 @@ impl ByteSink for PipeWriter {
 
     fn ready(&self) -> Readiness<'_> {
         Box::pin(std::future::poll_fn(|context| {
-            let mut state = self.0.lock();
+            let mut state = self.0.state.lock();
             if state.is_closed || state.bytes.len() < CAPACITY {
                 return Poll::Ready(Ok(()));
             }
@@ -167,7 +166,7 @@ impl ByteSink for PipeWriter {
     }
 
     fn peer_is_gone(&self) -> Gone<'_> {
-        let is_closed = self.0.lock().is_closed;
+        let is_closed = self.0.state.lock().is_closed;
         Box::pin(std::future::ready(is_closed))
     }
 

@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use tokio::io::AsyncRead;
 
+mod allowed;
 mod identity;
 pub mod memory;
 #[cfg(feature = "host")]
 pub mod stdio;
 mod streams;
 
-pub use identity::{Identity, Rights};
+pub use allowed::Allowed;
+pub use identity::{Identity, Right, Rights};
 pub use memory::memory_pair;
 pub use streams::{from_child, from_pipes, from_tcp, from_unix};
 
@@ -73,8 +75,4 @@ pub struct Connection {
     pub peer: Peer,
 }
 
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
-    }
-}
+show!(Connection, peer: |it| it.peer);

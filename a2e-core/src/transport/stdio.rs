@@ -112,7 +112,7 @@ fn thread_sink() -> io::Result<Arc<dyn ByteSink>> {
     })?;
     Ok(Arc::new(ThreadSink {
         writer: PipeWriter(pipe),
-        written: std::sync::Mutex::new(Some(written)),
+        written: crate::sync::Mutex::new(Some(written)),
     }))
 }
 
@@ -121,7 +121,7 @@ fn thread_sink() -> io::Result<Arc<dyn ByteSink>> {
 struct ThreadSink {
     writer: PipeWriter,
     /// Taken by the first close.
-    written: std::sync::Mutex<Option<std::sync::mpsc::Receiver<()>>>,
+    written: crate::sync::Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
 
 impl ByteSink for ThreadSink {
@@ -141,7 +141,7 @@ impl ByteSink for ThreadSink {
         self.writer.close();
         // The process may exit right after; what the thread holds must be out by then. A reader that
         // does not read (a stopped terminal) is not waited for longer than this.
-        let written = self.written.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let written = self.written.lock().take();
         let limit = std::time::Duration::from_millis(150);
         let is_stuck = written.is_some_and(|written| {
             written.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)

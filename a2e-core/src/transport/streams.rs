@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -10,6 +10,7 @@ use tokio::net::unix::{OwnedWriteHalf as UnixWriteHalf, pipe};
 use tokio::net::{TcpStream, UnixStream, tcp::OwnedWriteHalf as TcpWriteHalf};
 
 use super::{ByteSink, Connection, Gone, Peer, Readiness};
+use crate::sync::Mutex;
 
 /// A Unix socket as a connection; the peer's uid is read from the socket.
 pub fn from_unix(stream: UnixStream) -> Connection {
@@ -68,7 +69,7 @@ impl<W> Closable<W> {
 
     /// The lock guards only whether there is a writer; it is not held while writing.
     fn writer(&self) -> io::Result<Arc<W>> {
-        let writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.0.lock();
         writer.clone().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 }
@@ -101,7 +102,7 @@ macro_rules! byte_sink {
             }
 
             fn close(&self) {
-                self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+                self.0.lock().take();
             }
         })*
     };

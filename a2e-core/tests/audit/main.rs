@@ -49,7 +49,7 @@ fn write(log: &AuditLog, records: u64) {
 
 fn folder() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("deep/er/audit.jsonl");
+    let path = folder.path().join("audit.jsonl");
     (folder, path)
 }
 

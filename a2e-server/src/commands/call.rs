@@ -3,62 +3,66 @@
 #![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use a2e_client::{CallOptions, Client, ClientError, HostCommand, Options, Received};
-use a2e_core::Executor;
+use a2e_client::{CallOptions, Client, HostCommand, Options};
 use a2e_core::protocol::CapabilityName;
+use a2e_core::{Clock, SystemClock};
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::args::seconds;
+use super::refusal::refusal;
+use super::remote;
+use super::target::{Target, TargetArgs, start_own, words};
+use crate::defaults::is_config;
 use crate::stdout::print;
-use crate::{Failure, defaults, serve, telemetry};
+use crate::{Failure, telemetry};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without --to and --spawn a host is started inside this process, as `a2e serve` \
-    would.\n\nExamples:\n  a2e call tool/list/req\n  \
+    after_help = "Without --to, --spawn and a configuration the host that a bare `a2e serve` runs is \
+    asked; if there is none, one is started inside this process, as `a2e serve` would. Exit code 1 when \
+    the host answers with an error, or the reply says that it refuses (`ok` or `success` is \
+    false).\n\nExamples:\n  a2e call tool/list/req\n  \
     a2e call tool/call/req '{\"tool_name\":\"read_file\",\"arguments\":{\"path\":\"README.md\"}}'\n  \
-    a2e call ping --to unix:///run/user/1000/a2e/a2e.sock\n  \
+    a2e call ping --to unix:///run/user/1000/a2e.sock\n  \
+    a2e call tool/list/req a2e.yaml\n  \
     a2e call tool/list/req --spawn 'a2e serve --stdio -c a2e.yaml'"
 )]
 pub(crate) struct CallArgs {
     /// The message type, for example tool/call/req
     #[arg(value_name = "TYPE")]
-    pub(crate) wire_type: String,
+    wire_type: String,
     /// The fields of the message, a JSON object; `-` reads it from stdin
     #[arg(value_name = "JSON", default_value = "{}")]
-    pub(crate) body: String,
-    /// The address of a running host: tcp://HOST:PORT or unix:///PATH
-    #[arg(long, value_name = "ADDR", conflicts_with_all = ["spawn", "config"])]
-    pub(crate) to: Option<String>,
-    /// A host to start and talk to over its stdin and stdout; split at spaces, no shell
-    #[arg(long, value_name = "CMD", conflicts_with = "config")]
-    pub(crate) spawn: Option<String>,
-    /// The configuration of the host that is started inside this process
-    #[arg(short, long, value_name = "FILE", env = "A2E_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
-    /// The host's token
-    #[arg(long, env = "A2E_TOKEN", hide_env_values = true, hide = true, default_value = "")]
-    pub(crate) token: String,
-    /// How long to wait for the reply
-    #[arg(long, value_name = "SECS", default_value_t = 60.0, value_parser = seconds)]
-    pub(crate) timeout: f64,
-    /// Print the reply as one line, as it came
+    body: String,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Print the reply as one line, as it came; an error, too
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 }
 
-pub(crate) fn run(args: &CallArgs) -> Result<(), Failure> {
+impl CallArgs {
+    /// The fields of the message. A configuration in their place is one, as in other commands.
+    fn fields(&mut self) -> Result<Map<String, Value>, Failure> {
+        let TargetArgs { config, to, spawn, .. } = &mut self.target;
+        if !is_config(Path::new(&self.body)) || config.named().is_some() {
+            return body(&self.body);
+        }
+        if to.is_some() || spawn.is_some() {
+            return Err(Failure::usage("a configuration is for a host of our own (see --help)"));
+        }
+        config.file = Some(PathBuf::from(&self.body));
+        Ok(Map::new())
+    }
+}
+
+pub(crate) fn run(mut args: CallArgs) -> Result<(), Failure> {
     telemetry::start(Some("warn"))?;
-    let body = body(&args.body)?;
-    let runtime = serve::runtime()?;
-    let result = runtime.block_on(call(args, &body));
+    let result = args.fields().and_then(|fields| remote::run(call(&args, &fields)));
     telemetry::finish();
-    // A host inside this process may have a thread that hangs.
-    runtime.shutdown_background();
     result
 }
 
@@ -77,80 +81,58 @@ fn body(text: &str) -> Result<Map<String, Value>, Failure> {
         .map_err(|error| Failure::usage(format_args!("JSON is not an object: {error}")))
 }
 
-async fn call(args: &CallArgs, body: &Map<String, Value>) -> Result<(), Failure> {
-    let limit = Duration::from_secs_f64(args.timeout);
+async fn call(args: &CallArgs, fields: &Map<String, Value>) -> Result<(), Failure> {
+    let clock = SystemClock::new();
+    let start = clock.now();
+    let limit = args.target.limit();
     let options = Options::new("a2e-call")
         .capabilities(CapabilityName::all())
-        .auth_token(args.token.clone())
+        .auth_token(args.target.token.clone())
+        .handshake_timeout(limit)
         .call_timeout(limit);
-    let (client, executor) = match (&args.to, &args.spawn) {
-        (Some(address), _) => (Client::connect_to(address, options).await, None),
-        (None, Some(command)) => (spawn(command, options).await?, None),
-        (None, None) => {
-            let config = defaults::load(args.config.as_deref())?;
-            let executor = Executor::builder(config)
-                .guard("/proc/self/exe")
-                .start()
-                .await
-                .map_err(Failure::refused)?;
-            (Client::connect(executor.connect(), options).await, Some(executor))
+    let mut own = None;
+    let client = match args.target.target() {
+        Target::Running(address) => Client::connect_to(&address, options).await?,
+        Target::Spawned(command) => {
+            let (program, words) = words(command)?;
+            Client::spawn_process(HostCommand::new(program).args(words), options).await?
+        }
+        Target::Own => {
+            let executor = own.insert(start_own(&args.target.config).await?);
+            Client::connect(executor.connect(), options).await?
         }
     };
-    let client = client.map_err(Failure::refused)?;
-    let result = ask(args, &client, body).await;
+    let rest = CallOptions::within(limit.saturating_sub(clock.now().since(start)));
+    let result = ask(args, &client, fields, rest).await;
     client.close().await;
-    if let Some(executor) = executor {
+    if let Some(executor) = own {
         executor.shutdown(Duration::ZERO).await;
     }
     result
 }
 
-async fn spawn(command: &str, options: Options) -> Result<Result<Client, ClientError>, Failure> {
-    let mut words = command.split_whitespace();
-    let program = words.next().ok_or_else(|| Failure::usage("--spawn names no program"))?;
-    Ok(Client::spawn_process(HostCommand::new(program).args(words), options).await)
-}
-
-async fn ask(args: &CallArgs, client: &Client, body: &Map<String, Value>) -> Result<(), Failure> {
-    let limit = CallOptions::within(Duration::from_secs_f64(args.timeout));
-    let calling = client.call_raw(&args.wire_type, body, limit).await;
-    let mut calling = calling.map_err(Failure::refused)?;
+async fn ask(
+    args: &CallArgs,
+    client: &Client,
+    body: &Map<String, Value>,
+    limit: CallOptions,
+) -> Result<(), Failure> {
+    let mut calling = client.call_raw(&args.wire_type, body, limit).await?;
     while let Some(event) = calling.next_event().await {
         let line = format!("{}\n", event.message().text());
         // A closed stderr means that events are not wanted.
         let _unwanted = std::io::stderr().write_all(line.as_bytes());
     }
-    match calling.reply().await {
-        Ok(reply) => show(args, &reply),
-        Err(error) => {
-            if let Some(body) = error.remote() {
-                show_error(args, body)?;
-                return Err(Failure::silent());
-            }
-            Err(Failure::refused(error))
-        }
-    }
-}
-
-fn show(args: &CallArgs, reply: &Received) -> Result<(), Failure> {
-    if args.json {
-        return print(&format!("{}\n", reply.text()));
-    }
+    let reply = calling.reply().await?;
     let value: Value = reply.decode().map_err(Failure::internal)?;
-    let text = serde_json::to_string_pretty(&value).map_err(Failure::internal)?;
-    print(&format!("{text}\n"))
-}
-
-/// An error is the answer, too: it goes where the reply would have gone, and the exit code is 1.
-fn show_error(args: &CallArgs, body: &a2e_core::protocol::ErrorBody) -> Result<(), Failure> {
     if args.json {
-        return crate::stdout::print_json(body);
+        print(&format!("{}\n", reply.text()))?;
+    } else {
+        let text = serde_json::to_string_pretty(&value).map_err(Failure::internal)?;
+        print(&format!("{text}\n"))?;
     }
-    let mut text = format!("error {}: {}\n", body.code, body.message);
-    if !body.detail.is_empty() {
-        let detail = serde_json::to_string_pretty(&body.detail).map_err(Failure::internal)?;
-        text.push_str(&detail);
-        text.push('\n');
+    match refusal(&value) {
+        Some(why) => Err(Failure::reported(why)),
+        None => Ok(()),
     }
-    print(&text)
 }

@@ -9,13 +9,14 @@ use a2e_core::protocol::host::HostStatusRequest;
 use clap::Args;
 use serde::Serialize;
 
-use super::remote::{HostArgs, ask};
+use super::remote::{self, HostArgs};
+use crate::defaults::ConfigArgs;
 use crate::stdout::{print, print_json};
-use crate::{Failure, defaults, telemetry};
+use crate::{Failure, telemetry};
 
 #[derive(Serialize)]
 struct Listing {
-    /// What this program links; empty when a running host was asked.
+    /// What this program links; empty when a running host was named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     linked: Vec<Class>,
     /// How the host stands that was asked.
@@ -38,7 +39,7 @@ struct Class {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit code 1 when a plugin that is enabled does not serve.\n\nExamples:\n  a2e plugins\n  \
-    a2e plugins -c a2e.yaml\n  a2e plugins --to unix:///run/user/1000/a2e/a2e.sock"
+    a2e plugins a2e.yaml\n  a2e plugins --to unix:///run/user/1000/a2e.sock"
 )]
 pub(crate) struct PluginsArgs {
     #[command(flatten)]
@@ -51,15 +52,12 @@ pub(crate) struct PluginsArgs {
 pub(crate) fn run(args: &PluginsArgs) -> Result<(), Failure> {
     // What failed stands in the list.
     telemetry::start(Some("off"))?;
-    let listing = match (&args.host.to, args.host.config.as_deref()) {
-        (Some(to), _) => {
-            let host = running(to, &args.host.token)?;
-            Listing { linked: Vec::new(), host: Some(host), loaded: None }
-        }
-        (None, file) => {
-            Listing { linked: linked()?, host: None, loaded: file.map(load).transpose()? }
-        }
-    };
+    let host = args.host.running().map(|host| host.ask_now(&HostStatusRequest {})).transpose()?;
+    // What this program links says nothing of a host that was named.
+    let linked = if args.host.to.is_some() { Vec::new() } else { linked()? };
+    let is_own = args.host.to.is_none() && args.host.config.path().is_some();
+    let loaded = is_own.then(|| load(&args.host.config)).transpose()?;
+    let listing = Listing { linked, host, loaded };
     telemetry::finish();
     if args.json {
         print_json(&listing)?;
@@ -76,25 +74,21 @@ fn linked() -> Result<Vec<Class>, Failure> {
     let registry = Registry::linked().map_err(Failure::internal)?;
     let classes = registry.classes();
     let classes = classes.iter().map(|class| Class {
-        cls: class.cls().to_owned(),
-        aliases: class.aliases().into_iter().map(str::to_owned).collect(),
-        capability: class.capability().to_owned(),
-        about: class.about().to_owned(),
-        is_default: class.default_settings().is_some(),
+        cls: class.facts().cls.to_owned(),
+        aliases: class.facts().aliases.iter().map(|it| (*it).to_owned()).collect(),
+        capability: class.facts().capability.to_owned(),
+        about: class.facts().about.to_owned(),
+        is_default: class.facts().default_settings.is_some(),
     });
     Ok(classes.collect())
 }
 
-fn running(to: &str, token: &str) -> Result<HostStatus, Failure> {
-    let runtime = crate::serve::runtime()?;
-    runtime.block_on(ask(to, token, &HostStatusRequest {}))
-}
-
-fn load(file: &std::path::Path) -> Result<Vec<PluginStatus>, Failure> {
-    let config = defaults::load(Some(file))?;
-    let runtime = crate::serve::runtime()?;
-    runtime.block_on(async {
-        let executor = Executor::builder(config).start().await.map_err(Failure::refused)?;
+/// What becomes of the plugins of a configuration, also where none of them serves.
+fn load(config: &ConfigArgs) -> Result<Vec<PluginStatus>, Failure> {
+    let config = config.checked()?;
+    remote::run(async {
+        let executor =
+            Executor::builder(config).lenient().start().await.map_err(Failure::refused)?;
         let status = executor.status();
         executor.shutdown(std::time::Duration::ZERO).await;
         Ok(status.plugins)

@@ -49,8 +49,11 @@ fn find(registry: &Registry, name: &str) -> Result<Value, Failure> {
         return class.schema().ok_or_else(undescribed);
     }
     let known = classes.iter().map(|it| it.wire_type);
-    let nearest = a2e_core::config::did_you_mean(name, known);
-    let hint = nearest.map_or_else(String::new, |near| format!("; {near}"));
+    let near = a2e_core::config::did_you_mean(name, known).or_else(|| {
+        let class = registry.nearest(name).into_iter().next()?;
+        Some(format!("did you mean {class:?}?"))
+    });
+    let hint = near.map_or_else(String::new, |near| format!("; {near}"));
     Err(Failure::refused(format_args!(
         "no message type or plugin class `{name}` is linked in{hint}; `a2e schema` lists them"
     )))
@@ -68,7 +71,7 @@ fn list(registry: &Registry) -> String {
     }
     lines.push("Settings of plugin classes:".to_owned());
     for class in registry.classes().iter().filter(|class| class.schema().is_some()) {
-        lines.push(format!("  {}", class.cls()));
+        lines.push(format!("  {}", class.facts().cls));
     }
     lines.push(String::new());
     lines.join("\n")
@@ -78,7 +81,7 @@ fn all(registry: &Registry) -> Value {
     let messages = MessageClass::linked();
     let messages = messages.iter().filter_map(|it| Some((it.wire_type.to_owned(), it.schema()?)));
     let settings = registry.classes();
-    let settings = settings.iter().filter_map(|it| Some((it.cls().to_owned(), it.schema()?)));
+    let settings = settings.iter().filter_map(|it| Some((it.facts().cls.to_owned(), it.schema()?)));
     json!({
         "messages": messages.collect::<Map<String, Value>>(),
         "settings": settings.collect::<Map<String, Value>>(),

@@ -2,18 +2,27 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use a2e_core::Executor;
-use a2e_core::config::{HostConfig, ListenAddr};
+use a2e_core::config::{HostConfig, ListenAddr, Tls};
 use a2e_core::transport::{Peer, from_tcp, from_unix};
+use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::stat::{Mode, umask};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "tls")]
+use super::tls::{self, Certificate};
 use crate::Failure;
+#[cfg(feature = "http")]
+use crate::http::{HostNames, HttpFront};
+#[cfg(all(feature = "http", feature = "mcp-server"))]
+use crate::serve::mcp::McpFront;
 
 /// The pause after an accept that failed, doubled up to the second one.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -27,12 +36,60 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Listener {
     address: String,
     kind: Kind,
+    #[cfg(feature = "tls")]
+    tls: Option<Certificate>,
+    #[cfg(all(feature = "http", feature = "mcp-server"))]
+    mcp: Option<Arc<McpFront>>,
 }
 
 enum Kind {
     Tcp(TcpListener),
+    #[cfg(feature = "http")]
+    Http(TcpListener, HostNames),
     /// The file goes with the listener.
     Unix(UnixListener, #[expect(dead_code, reason = "kept for its drop")] SocketFile),
+}
+
+/// A peer that has connected.
+enum Accepted {
+    Unix(UnixStream),
+    Tcp(TcpStream, SocketAddr),
+}
+
+/// Where the peers of one address go.
+#[derive(Clone)]
+struct Served {
+    executor: Arc<Executor>,
+    /// Where the address speaks HTTP.
+    #[cfg(feature = "http")]
+    http: Option<Arc<HttpFront>>,
+}
+
+impl Served {
+    /// Serves a peer on a stream without TLS.
+    #[cfg_attr(not(feature = "http"), expect(unused_variables, reason = "lines ask the stream"))]
+    fn plain(&self, stream: TcpStream, peer: SocketAddr) {
+        #[cfg(feature = "http")]
+        if let Some(http) = &self.http {
+            return http.spawn(stream, peer);
+        }
+        // The session reports for itself.
+        drop(self.executor.spawn(from_tcp(stream)));
+    }
+
+    /// Serves a peer once it has agreed on keys.
+    #[cfg(feature = "tls")]
+    async fn behind_tls(self, tls: Certificate, stream: TcpStream, peer: SocketAddr) {
+        let stream = match tls.accept(stream).await {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%error, %peer, "no TLS"),
+        };
+        #[cfg(feature = "http")]
+        if let Some(http) = &self.http {
+            return http.spawn(stream, peer);
+        }
+        drop(self.executor.spawn(tls::lines(stream)));
+    }
 }
 
 impl Listener {
@@ -42,24 +99,45 @@ impl Listener {
             return Err(Failure::refused(problem));
         }
         let kind = match address {
-            ListenAddr::Tcp { host, port } => Kind::Tcp(bind_tcp(host, *port).await?),
+            ListenAddr::Tcp { host, port } => Kind::Tcp(bind_tcp("tcp", host, *port).await?),
             ListenAddr::Unix(path) => bind_unix(path).await?,
+            #[cfg(feature = "http")]
+            ListenAddr::Http { host, port } => {
+                let listener = bind_tcp("http", host, *port).await?;
+                let port = listener.local_addr().map_or(*port, |bound| bound.port());
+                Kind::Http(listener, HostNames::new(host, port, &config.server))
+            }
             other => {
-                let text = format!(
-                    "`{other}` is not served by this version; use tcp://, unix:// or stdio"
-                );
+                let text = format!("`{other}` is not served by this build");
                 return Err(Failure::refused(text));
             }
         };
         let address = match &kind {
-            // Port 0 was chosen by the system.
-            Kind::Tcp(listener) => match listener.local_addr() {
-                Ok(bound) => format!("tcp://{bound}"),
-                Err(_) => address.to_string(),
-            },
+            Kind::Tcp(listener) => bound_address("tcp", listener, address),
+            #[cfg(feature = "http")]
+            Kind::Http(listener, _) => bound_address("http", listener, address),
             Kind::Unix(..) => address.to_string(),
         };
-        Ok(Self { address, kind })
+        #[cfg(feature = "tls")]
+        let tls = match &config.server.tls {
+            Tls::Cert { cert, key } if !matches!(kind, Kind::Unix(..)) => {
+                Some(Certificate::load(cert, key)?)
+            }
+            _ => None,
+        };
+        #[cfg(not(feature = "tls"))]
+        if matches!(config.server.tls, Tls::Cert { .. }) && !matches!(kind, Kind::Unix(..)) {
+            let text = "server.tls names a certificate, and this build has no TLS (feature `tls`)";
+            return Err(Failure::refused(text));
+        }
+        Ok(Self {
+            address,
+            kind,
+            #[cfg(feature = "tls")]
+            tls,
+            #[cfg(all(feature = "http", feature = "mcp-server"))]
+            mcp: None,
+        })
     }
 
     /// The address in force.
@@ -67,21 +145,57 @@ impl Listener {
         &self.address
     }
 
-    /// Serves every peer that connects, until the task is dropped.
-    pub(crate) async fn accept(self, executor: Arc<Executor>) {
+    /// Whether every user of the machine can connect.
+    pub(crate) fn is_tcp(&self) -> bool {
+        !matches!(self.kind, Kind::Unix(..))
+    }
+
+    /// Whether it speaks HTTP.
+    #[cfg(feature = "mcp-server")]
+    pub(crate) fn is_http(&self) -> bool {
+        #[cfg(feature = "http")]
+        return matches!(self.kind, Kind::Http(..));
+        #[cfg(not(feature = "http"))]
+        return false;
+    }
+
+    /// Serves MCP as well, where it speaks HTTP and the settings say so.
+    #[cfg(all(feature = "http", feature = "mcp-server"))]
+    pub(crate) fn with_mcp(mut self, front: &Arc<McpFront>) -> Self {
+        self.mcp = front.settings.enabled.then(|| Arc::clone(front));
+        self
+    }
+
+    /// Serves every peer that connects, until `ended`; over HTTP also until the last answer has left.
+    pub(crate) async fn accept(self, executor: Arc<Executor>, ended: CancellationToken) {
+        let served = Served {
+            #[cfg(feature = "http")]
+            http: match &self.kind {
+                Kind::Http(_, names) => {
+                    let executor = Arc::clone(&executor);
+                    let front = HttpFront::new(
+                        executor,
+                        names.clone(),
+                        ended.clone(),
+                        #[cfg(feature = "mcp-server")]
+                        self.mcp.as_ref(),
+                    );
+                    Some(Arc::new(front))
+                }
+                _ => None,
+            },
+            executor,
+        };
         let mut pause = BACK_OFF.0;
         loop {
-            let accepted = match &self.kind {
-                Kind::Tcp(listener) => listener.accept().await.map(|(it, _)| from_tcp(it)),
-                Kind::Unix(listener, _) => listener.accept().await.map(|(it, _)| from_unix(it)),
+            let accepted = tokio::select! {
+                accepted = self.next() => accepted,
+                () = ended.cancelled() => break,
             };
             match accepted {
-                Ok(connection) => {
+                Ok(accepted) => {
                     pause = BACK_OFF.0;
-                    if self.is_welcome(&connection.peer) {
-                        // The session reports for itself.
-                        drop(executor.spawn(connection));
-                    }
+                    self.serve(accepted, &served);
                 }
                 Err(error) => {
                     // Out of descriptors, or a peer that left in the queue: never fatal.
@@ -89,6 +203,44 @@ impl Listener {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(BACK_OFF.1);
                 }
+            }
+        }
+        #[cfg(feature = "http")]
+        if let Some(http) = served.http {
+            http.finish().await;
+        }
+    }
+
+    async fn next(&self) -> io::Result<Accepted> {
+        let (stream, peer) = match &self.kind {
+            Kind::Tcp(listener) => listener.accept().await?,
+            #[cfg(feature = "http")]
+            Kind::Http(listener, _) => listener.accept().await?,
+            Kind::Unix(listener, _) => return Ok(Accepted::Unix(listener.accept().await?.0)),
+        };
+        Ok(Accepted::Tcp(stream, peer))
+    }
+
+    fn serve(&self, accepted: Accepted, served: &Served) {
+        match accepted {
+            Accepted::Unix(stream) => {
+                let connection = from_unix(stream);
+                if self.is_welcome(&connection.peer) {
+                    // The session reports for itself.
+                    drop(served.executor.spawn(connection));
+                }
+            }
+            Accepted::Tcp(stream, peer) => {
+                if let Err(error) = prepare(&stream) {
+                    tracing::debug!(%error, %peer, "socket options");
+                }
+                #[cfg(feature = "tls")]
+                if let Some(tls) = &self.tls {
+                    let (served, tls) = (served.clone(), tls.clone());
+                    tokio::spawn(served.behind_tls(tls, stream, peer));
+                    return;
+                }
+                served.plain(stream, peer);
             }
         }
     }
@@ -105,7 +257,24 @@ impl Listener {
     }
 }
 
-async fn bind_tcp(host: &str, port: u16) -> Result<TcpListener, Failure> {
+/// Small writes leave at once; a peer that vanished without a word is noticed after two minutes, also
+/// where nothing is sent: most clients never say goodbye.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &60)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &20)?;
+    setsockopt(stream, sockopt::TcpKeepCount, &3)?;
+    Ok(())
+}
+
+/// Port 0 was chosen by the system.
+fn bound_address(scheme: &str, listener: &TcpListener, asked: &ListenAddr) -> String {
+    let bound = listener.local_addr();
+    bound.map_or_else(|_| asked.to_string(), |bound| format!("{scheme}://{bound}"))
+}
+
+async fn bind_tcp(scheme: &str, host: &str, port: u16) -> Result<TcpListener, Failure> {
     TcpListener::bind((host, port)).await.map_err(|error| {
         let why = match error.kind() {
             io::ErrorKind::AddrInUse => {
@@ -113,7 +282,7 @@ async fn bind_tcp(host: &str, port: u16) -> Result<TcpListener, Failure> {
             }
             _ => error.to_string(),
         };
-        Failure::refused(format_args!("cannot listen at tcp://{host}:{port}: {why}"))
+        Failure::refused(format_args!("cannot listen at {scheme}://{host}:{port}: {why}"))
     })
 }
 
@@ -137,7 +306,7 @@ async fn bind_unix(path: &Path) -> Result<Kind, Failure> {
     let refused = |why: String| {
         Failure::refused(format_args!("cannot listen at unix://{}: {why}", path.display()))
     };
-    let folder = prepare_folder(path).map_err(refused)?;
+    let folder = folder_of(path).map_err(refused)?;
     let _locked = lock_folder(folder).await.map_err(refused)?;
     clear_stale(path).await.map_err(refused)?;
     // The file is private from its first moment.
@@ -149,27 +318,22 @@ async fn bind_unix(path: &Path) -> Result<Kind, Failure> {
     Ok(Kind::Unix(listener, SocketFile { path: path.to_owned(), inode }))
 }
 
-/// Makes the folder private if it is missing; refuses one in which anyone may replace the socket.
-fn prepare_folder(path: &Path) -> Result<&Path, String> {
+/// The folder of a socket; one that is missing is not made in silence, one in which anyone may replace
+/// the socket is refused.
+fn folder_of(path: &Path) -> Result<&Path, String> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
+    let shown = folder.display();
     match std::fs::metadata(folder) {
-        Ok(meta) if !meta.is_dir() => Err(format!("{} is not a folder", folder.display())),
-        Ok(meta) if meta.permissions().mode() & 0o002 != 0 => Err(format!(
-            "everyone may write in {}; use a folder of your own, which is made if it is missing",
-            folder.display()
-        )),
-        Ok(_) => Ok(folder),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut builder = std::fs::DirBuilder::new();
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-            builder
-                .recursive(true)
-                .create(folder)
-                .map_err(|error| format!("folder {}: {error}", folder.display()))?;
-            Ok(folder)
+        Ok(meta) if !meta.is_dir() => Err(format!("{shown} is not a folder")),
+        Ok(meta) if meta.permissions().mode() & 0o002 != 0 => {
+            Err(format!("everyone may write in {shown}; use a folder of your own"))
         }
-        Err(error) => Err(format!("folder {}: {error}", folder.display())),
+        Ok(_) => Ok(folder),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!(
+            "the folder {shown} is missing; `mkdir -m 700 {shown}` makes one of your own"
+        )),
+        Err(error) => Err(format!("folder {shown}: {error}")),
     }
 }
 

@@ -21,6 +21,7 @@ fn main() -> Ended {
         ["serve", "tower-lsp-server", ..] => on_runtime(lsp::serve_tower()),
         ["serve", "rmcp-stdio", ..] => on_runtime(mcp::serve_stdio()),
         ["serve", "rmcp-unix", path] => on_runtime(mcp::serve_unix(path)),
+        ["serve", "rmcp-http", address] => on_runtime(mcp::serve_http(address)),
         ["serve", "jsonrpsee", address] => on_runtime(ws::serve(address)),
         ["serve", "tarpc", path] => on_runtime(tarpc::serve(path)),
         ["serve", "tonic", path] => on_runtime(grpc::serve(path)),

@@ -1,14 +1,17 @@
 //! An MCP server on rmcp, the official SDK, with a tool that echoes.
 
+use axum::serve::ListenerExt;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ServerCapabilities,
     ServerConfig,
 };
 use rmcp::service::{RequestContext, RoleServer, ServiceExt};
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, transport};
 use serde_json::Value;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 
 use crate::Ended;
 
@@ -58,4 +61,17 @@ pub async fn serve_unix(path: &str) -> Ended {
             }
         });
     }
+}
+
+pub async fn serve_http(address: &str) -> Ended {
+    let sessions = std::sync::Arc::new(LocalSessionManager::default());
+    let service =
+        StreamableHttpService::new(|| Ok(Echo), sessions, StreamableHttpServerConfig::default());
+    let router = axum::Router::new().nest_service("/mcp", service);
+    // Without it each answer waits 40 ms for an acknowledgement.
+    let listener = TcpListener::bind(address).await?.tap_io(|stream| {
+        stream.set_nodelay(true).ok();
+    });
+    axum::serve(listener, router).await?;
+    Ok(())
 }

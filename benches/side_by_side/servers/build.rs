@@ -15,14 +15,10 @@ pub struct Programs {
     pub mcp_python: Result<PathBuf, String>,
     /// A checkout of the A2E Python SDK.
     pub a2e_python: Result<PathBuf, String>,
-    audit_modes: Vec<&'static str>,
 }
 
-/// Modes of the audit besides `off`.
-const MODES: [&str; 3] = ["write", "buffered", "sync"];
-
 impl Programs {
-    pub fn find(scratch: &Path, options: &Options) -> Result<Self, String> {
+    pub fn find(options: &Options) -> Result<Self, String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
         let itself = std::env::current_exe().map_err(|error| format!("our own path: {error}"))?;
         let target = itself.ancestors().nth(2).unwrap_or(root).to_owned();
@@ -40,15 +36,8 @@ impl Programs {
             let args = ["--locked", "--manifest-path", &manifest];
             build(root, &args, &target.join("peers")).map(|()| peers)
         };
-        let audit_modes = audit_modes(&a2e, scratch)?;
         let a2e_python = find_a2e_python(options.a2e_python.as_deref());
-        Ok(Self { itself, a2e, peers, mcp_python: find_mcp(), a2e_python, audit_modes })
-    }
-
-    /// Why the program cannot run with this audit.
-    pub fn a2e_lacks(&self, mode: &str) -> Option<String> {
-        let is_known = mode == "off" || self.audit_modes.contains(&mode);
-        (!is_known).then(|| format!("this a2e serves no audit mode `{mode}`"))
+        Ok(Self { itself, a2e, peers, mcp_python: find_mcp(), a2e_python })
     }
 
     /// Why a program of the system is missing.
@@ -76,22 +65,6 @@ fn build(root: &Path, args: &[&str], target: &Path) -> Result<(), String> {
         Ok(status) => Err(format!("cargo build {}: {status}", args.join(" "))),
         Err(error) => Err(format!("cargo build {}: {error}", args.join(" "))),
     }
-}
-
-/// The audit modes that a host serves: it does not start with one that it does not know.
-fn audit_modes(a2e: &Path, scratch: &Path) -> Result<Vec<&'static str>, String> {
-    let mut known = Vec::new();
-    for mode in MODES {
-        let file = scratch.join(format!("mode-{mode}.yaml"));
-        let audit = scratch.join("mode.audit").display().to_string();
-        let text = format!("audit: {{enabled: true, path: {audit}, mode: {mode}}}\nplugins: []\n");
-        std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
-        // Its input is at its end: a host that starts ends at once.
-        if runs(Command::new(a2e).args(["serve", "--stdio", "-c"]).arg(&file)) {
-            known.push(mode);
-        }
-    }
-    Ok(known)
 }
 
 fn find_mcp() -> Result<PathBuf, String> {

@@ -118,8 +118,7 @@ impl Entry {
     /// Why it cannot be measured here; none if it can.
     pub fn is_missing(&self, programs: &Programs) -> Option<String> {
         match self.kind {
-            Kind::Raw => None,
-            Kind::A2e { audit, .. } => programs.a2e_lacks(audit),
+            Kind::Raw | Kind::A2e { .. } => None,
             Kind::Peer | Kind::PeerWithClient => programs.peers.as_ref().err().cloned(),
             Kind::Redis => programs.is_missing("redis-server"),
             Kind::Nats => programs.is_missing("nats-server"),

@@ -11,7 +11,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use a2e_core::Executor;
-use a2e_core::children::{Tail, drain};
+use a2e_core::children::Tail;
 use a2e_core::config::{HostConfig, PluginConfig};
 use a2e_core::testing::{TestHost, TestSession};
 use serde_json::{Value, json};
@@ -152,22 +152,14 @@ impl Wire {
 fn told(output: &[u8], lines: &[String]) {
     let mut parts = lines.iter();
     for line in output.split_inclusive(|byte| *byte == b'\n') {
-        if line.len() <= MAX_LINE {
-            let part = parts.next().expect("each line is told");
-            assert_eq!(*part, String::from_utf8_lossy(line));
-            continue;
-        }
-        // Cut at the bound, up to three bytes before it where a character goes over it.
+        // Cut at the bound, up to three bytes before it where a character goes over it; anywhere
+        // between characters where the rest came late.
         let mut rest = line;
         while !rest.is_empty() {
             let part = parts.next().expect("each part is told");
-            let ends: Vec<usize> = if rest.len() <= MAX_LINE {
-                vec![rest.len()]
-            } else {
-                (MAX_LINE - 3..=MAX_LINE).rev().collect()
-            };
-            let end = ends.into_iter().find(|end| *part == String::from_utf8_lossy(&rest[..*end]));
-            let end = end.unwrap_or_else(|| panic!("another part: {part:?}"));
+            let end = length_of(rest, part.chars().count());
+            assert!((1..=MAX_LINE).contains(&end), "another part: {part:?}");
+            assert_eq!(*part, String::from_utf8_lossy(&rest[..end]));
             // A cut that splits a character would show as two marks of what is no text.
             let before = String::from_utf8_lossy(&rest[..end]).into_owned();
             let whole = before + &String::from_utf8_lossy(&rest[end..]);
@@ -178,16 +170,18 @@ fn told(output: &[u8], lines: &[String]) {
     assert_eq!(parts.next(), None, "nothing else is told");
 }
 
-/// The two that keep only the last of what comes: of bytes, and of lines.
+/// The bytes of the first characters, of which each piece that is no text is one.
+fn length_of(bytes: &[u8], characters: usize) -> usize {
+    let pieces = bytes.utf8_chunks().flat_map(|chunk| {
+        let valid = chunk.valid().chars().map(char::len_utf8);
+        valid.chain(Some(chunk.invalid().len()).filter(|length| *length > 0))
+    });
+    pieces.take(characters).sum()
+}
+
+/// What keeps only the last lines of what comes.
 fn tails(output: &[u8]) {
     let mut random = Random::of(output);
-    let cap = random.below(output.len() + 3);
-    let runtime = &BENCH.runtime;
-    assert_eq!(
-        runtime.block_on(drain(output, cap)),
-        output[output.len().saturating_sub(cap)..],
-        "the last {cap} bytes"
-    );
     let (whole, split) = (Tail::default(), Tail::default());
     whole.push(output);
     random.pieces(output, 400).into_iter().for_each(|piece| split.push(piece));

@@ -53,6 +53,8 @@ fn split(pieces: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
 
 /// The same from the whole of the stream.
 fn naive_split(data: &[u8]) -> Vec<Option<Vec<u8>>> {
+    // A byte order mark before the first line is no part of it.
+    let data = data.strip_prefix("\u{feff}".as_bytes()).unwrap_or(data);
     let mut lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
     let tail = lines.pop().unwrap_or_default();
     let is_blank = |line: &[u8]| line.iter().all(|byte| b" \t\r".contains(byte));
@@ -139,6 +141,8 @@ fn envelope(scanned: &Scanned<'_>, members: &[(String, Value)]) {
         (Key::A2e, "a2e"),
         (Key::Timeout, "timeout"),
         (Key::CorrelationId, "correlation_id"),
+        (Key::TraceParent, "traceparent"),
+        (Key::TraceState, "tracestate"),
     ] {
         let expected = match last(name) {
             None => Slot::Absent,
@@ -175,8 +179,15 @@ fn envelope(scanned: &Scanned<'_>, members: &[(String, Value)]) {
         }
         (Err(refused), Some(code)) => {
             assert_eq!(refused.error.code().as_str(), code, "{}", scanned.text);
-            let id = text("id").filter(|_| twice != Some("id")).unwrap_or_default();
-            assert_eq!(refused.req_id, id);
+            match last("id").filter(|_| twice != Some("id")) {
+                Some(Value::String(id)) => assert_eq!(refused.req_id, *id),
+                // A number is answered under its own text.
+                Some(Value::Number(number)) if !refused.req_id.is_empty() => {
+                    let id: Value = serde_json::from_str(&refused.req_id).expect("a number");
+                    assert_eq!(id, Value::Number(number.clone()));
+                }
+                _ => assert_eq!(refused.req_id, ""),
+            }
         }
         (found, expected) => panic!("{}: {found:?}, and by the rules {expected:?}", scanned.text),
     }

@@ -20,7 +20,7 @@ use a2e_core::testing::{ManualClock, TestHost, TestSession};
 use serde_json::Value;
 
 use crate::support::PATIENCE;
-use skipped::skipped;
+pub(crate) use skipped::skipped;
 
 /// How long a run may go on after its request has ended, before its thread counts as stuck.
 const GRACE: Duration = Duration::from_secs(1);

@@ -23,7 +23,7 @@ async fn host(path: &Path) -> TestHost {
 #[tokio::test(flavor = "multi_thread")]
 async fn r52_r55_each_way_to_end_leaves_one_record() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("deep/er/audit.ndjson");
+    let path = folder.path().join("audit.ndjson");
     let host = host(&path).await;
     let mut session = host.session();
     session.handshake(&[]).await;

@@ -1,8 +1,9 @@
 //! What is loaded, what is not and why, and what a handshake tells of it.
 
 use a2e_core::Executor;
-use a2e_core::config::PluginConfig;
+use a2e_core::config::{HostConfig, PluginConfig, Problem};
 use a2e_core::executor::{PluginHealth, StartError};
+use a2e_core::plugin::Registry;
 use a2e_core::testing::TestHost;
 use serde_json::{Value, json};
 
@@ -30,7 +31,6 @@ async fn a_plugin_that_cannot_be_loaded_is_shown_with_its_reason() {
             plugin("bad", "Faulty").with_setting("fails_in", "start").with_setting("how", "error"),
             "fails in start",
         ),
-        (plugin("bad", "Faulty").with_setting("fails_in", 5), "fails_in"),
     ] {
         let host = TestHost::start(with([bad.clone(), plugin("echo", "Echo")])).await;
         let status = of(&host.executor().status(), "bad");
@@ -49,6 +49,65 @@ async fn a_plugin_that_cannot_be_loaded_is_shown_with_its_reason() {
         let text = error.to_string();
         assert!(text.contains("`bad`") && text.contains(reason), "{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_do_not_hold_stop_the_host_unless_it_is_lenient() {
+    for (bad, reason, health) in [
+        (plugin("bad", "Faulty").with_setting("fails_in", 5), "fails_in", PluginHealth::Failed),
+        (plugin("bad", "Faulty").with_setting("fail_in", "x"), "fails_in", PluginHealth::Serving),
+    ] {
+        let error = failure(vec![plugin("echo", "Echo"), bad.clone()]).await;
+        assert!(matches!(error, StartError::Config(_)), "{error:?}");
+        assert!(error.to_string().contains(reason), "{error}");
+        let host = TestHost::start(with([plugin("echo", "Echo")])).await;
+        let refused = host.executor().add_plugin(bad.clone()).await.unwrap_err().to_string();
+        assert!(refused.contains(reason), "{refused}");
+        end(host).await;
+        let config = with([bad, plugin("echo", "Echo")]);
+        let host = TestHost::build(Executor::builder(config).lenient()).await.unwrap();
+        assert_eq!(of(&host.executor().status(), "bad").health, health);
+        end(host).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_a_plugin_does_not_start_and_says_why() {
+    let no_class = || Registry::of(Vec::new()).unwrap();
+    for (builder, said) in [
+        (Executor::builder(HostConfig::new()), "the configuration names none"),
+        (Executor::builder(with([PluginConfig::new("a", "test", "no.Such")])), "no.Such"),
+        (Executor::builder(HostConfig::new()).registry(no_class()), "`link()`"),
+        (Executor::builder(with([plugin("a", "Echo")])).registry(no_class()), "`link()`"),
+        (
+            Executor::builder(with([tuned(plugin("a", "Echo"), |it| it.enabled = false)])),
+            "`enabled: false`",
+        ),
+    ] {
+        let error = builder.start().await.unwrap_err();
+        assert!(matches!(error, StartError::NoPlugin(_)), "{error:?}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    let host = TestHost::build(Executor::builder(HostConfig::new()).lenient()).await.unwrap();
+    host.executor().add_plugin(plugin("late", "Echo")).await.unwrap();
+    end(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trial_builds_and_leaves_it_at_that() {
+    let config = with([
+        plugin("good", "Echo"),
+        plugin("bad", "Faulty").with_setting("fails_in", "build"),
+        plugin("late", "Faulty").with_setting("fails_in", "start"),
+        plugin("wrong", "Faulty").with_setting("fails_in", 5),
+        PluginConfig::new("none", "test", "no.Such"),
+    ]);
+    let trial = Executor::builder(config).try_out().await.unwrap();
+    let names: Vec<&str> = trial.problems.iter().map(|it| it.plugin.as_deref().unwrap()).collect();
+    assert_eq!(names, ["bad", "wrong", "none"], "{:?}", trial.problems);
+    assert!(trial.problems.iter().all(Problem::is_error));
+    assert!(trial.types["good"].contains(&"echo/inline/req".to_owned()), "{:?}", trial.types);
+    assert!(trial.types.contains_key("late"), "nothing is started");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -175,12 +175,14 @@ async fn reload_reads_the_file_again_and_refuses_a_bad_one() {
     write(&format!("plugins:\n{echo}  - {{name: keeper, type: test, cls: test.Keeper}}\n"));
     let reply = session.call("host/reload/req", json!({})).await;
     assert_eq!((&reply["ok"], &reply["added"]), (&json!(true), &json!(["keeper"])), "{reply}");
+    assert_eq!(reply["code"], json!(null));
     assert_eq!(session.call("keeper/add/req", json!({ "add": 2 })).await["total"], 2);
     // Ten mistakes at once: all are told, with their places, and nothing changes.
     let bad: String = (0..10).map(|n| format!("  - {{name: p{n}, type: 5, cls: []}}\n")).collect();
     write(&format!("plugins:\n{bad}"));
     let reply = session.call("host/reload/req", json!({})).await;
     assert_eq!((&reply["ok"], &reply["generation"]), (&json!(false), &json!(2)));
+    assert_eq!(reply["code"], "schema_violation");
     let problems = reply["problems"].as_array().unwrap();
     assert!(problems.len() >= 10, "{problems:?}");
     let place = format!("{}:2:", file.display());

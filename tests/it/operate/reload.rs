@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use a2e_core::Executor;
-use a2e_core::config::{HostConfig, PluginConfig};
+use a2e_core::config::PluginConfig;
 use a2e_core::executor::{PluginHealth, ReloadReport};
 use a2e_core::snapshot::MemoryStore;
 use a2e_core::testing::{TestHost, TestSession};
@@ -201,7 +201,7 @@ async fn enabled_false_removes_and_true_brings_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_reload_cannot_change_is_named() {
-    let mut config = HostConfig::new();
+    let mut config = with([plugin("echo", "Echo")]);
     let host = TestHost::start(config.clone()).await;
     config.limits.max_queue = 5;
     config.auth_token = Some(a2e_core::config::Secret::new("0123456789abcdef0123456789abcdef"));

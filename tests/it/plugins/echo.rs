@@ -44,7 +44,7 @@ macro_rules! requests {
         #[derive(Debug, Default, Serialize, Deserialize)]
         #[serde(transparent)]
         pub(crate) struct $name(pub(crate) Text);
-        message!($name, $wire => Echoed, First);
+        message!($name, $wire => Echoed, First; subject "text", "data.path");
     )*};
 }
 requests!(
@@ -119,7 +119,7 @@ impl Echo {
 }
 
 fn spec(wire_type: &'static str) -> TypeSpec {
-    TypeSpec::request(wire_type, "echo/resp")
+    TypeSpec::request(wire_type, "echo/resp").with_subject(["text", "data.path"])
 }
 
 impl Plugin for Echo {

@@ -17,7 +17,7 @@ struct Settings {
     pattern: String,
     #[serde(default)]
     rank: i64,
-    /// `continue`, `modify`, `bad modify`, `cancel`, `panic`, or `later` and one of these.
+    /// `continue`, `modify`, `bad modify`, `cancel`, `ask`, `panic`, or `later` and one of these.
     act: String,
     #[serde(default)]
     probe: String,
@@ -68,6 +68,7 @@ fn decide(act: &str, name: &str, text: &str) -> Before {
             Before::Modify(RawJson::parse(r#"{"text":"x","id":"stolen"}"#.into()).unwrap())
         }
         "cancel" => Before::Cancel(Error::new(ErrorCode::ToolDenied, "not today")),
+        "ask" => Before::Ask(name.to_owned()),
         "never" => Before::Later(Box::pin(std::future::pending())),
         "panic" => panic!("{SECRET}"),
         other => {

@@ -1,7 +1,7 @@
 //! `test.Script`: does what its settings, or the request under its name, tell it to do.
 //!
 //! An act is words: `reply`, `error CODE`, `pass CODE`, `nothing`, `panic`, `nan`, `hang`, `block`,
-//! `watch`, `bomb`, or one of `pool`, `blocking`, `future` and then an act that is done there.
+//! `watch`, `bomb`, `trace`, or one of `pool`, `blocking`, `future` and then an act that is done there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -118,6 +118,11 @@ impl Scene {
                     it.note("cancelled");
                 }
                 Err(Error::runtime("cancelled"))
+            }
+            "trace" => {
+                let trace = call.trace().map(|trace| trace.to_string());
+                let body = json!({ "by": self.name, "trace": trace, "state": call.trace_state() });
+                Ok(RawReply::new("script/resp", &body)?.into())
             }
             "pool" => Ok(Outcome::on_pool(self.later())),
             "blocking" => Ok(Outcome::on_blocking(self.later())),

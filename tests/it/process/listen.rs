@@ -3,11 +3,12 @@
 use std::fs::{self, Permissions};
 use std::io::Read;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
@@ -32,12 +33,14 @@ fn refused(args: &[&str]) -> String {
 #[test]
 fn r61_the_socket_and_its_folder_are_private() {
     let place = Place::new();
-    let socket = place.path("new/deep/a2e.sock");
+    let socket = place.path("new/a2e.sock");
     let address = format!("unix://{}", socket.display());
+    let text = refused(&["--listen", &address]);
+    assert!(text.contains("/new is missing"), "not made in silence: {text}");
+    fs::create_dir(place.path("new")).unwrap();
     let host = Host::serve(&["--listen", &address]);
     assert_eq!(host.addresses(1), std::slice::from_ref(&address));
     assert_eq!(mode(&socket), 0o600);
-    assert_eq!(mode(socket.parent().unwrap()), 0o700);
     Wire::connect(&address).ping();
     host.stop();
     assert!(!socket.exists());
@@ -182,6 +185,7 @@ fn r60_with_a_token_and_tls_in_front_it_is_served() {
     assert_eq!(wire.call("tool/list/req", json!({}))["code"], "unauthorized");
     let reply = wire.call("handshake/req", json!({ "agent_id": "a", "auth_token": "wrong" }));
     assert_eq!((&reply["ok"], &reply["reason"]), (&json!(false), &json!("auth_failed")));
+    assert_eq!(reply["code"], "unauthorized");
     let reply = wire.call("handshake/req", json!({ "agent_id": "a", "auth_token": token }));
     assert_eq!(reply["ok"], true, "{reply}");
     assert!(!host.log().contains(token), "a token is never logged");
@@ -240,4 +244,145 @@ fn r17_half_closed_sockets_get_their_answers() {
     silent.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     assert_eq!(silent.read(&mut [0; 16]).unwrap(), 0);
     host.stop();
+}
+
+/// A bare `a2e serve` on a terminal, with this runtime folder; the terminal is to be kept open.
+fn bare(runtime: &str) -> (Command, OwnedFd) {
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let mut command = a2e(&["serve"]);
+    command.env("XDG_RUNTIME_DIR", runtime).stdin(Stdio::from(terminal.slave));
+    (command, terminal.master)
+}
+
+fn within(runtime: &str, args: &[&str]) -> (Option<i32>, String, String) {
+    outcome(a2e(args).env("XDG_RUNTIME_DIR", runtime))
+}
+
+#[test]
+fn a_bare_serve_has_a_private_socket_that_the_other_commands_find() {
+    let place = Place::new();
+    let runtime = place.text("");
+    let asks = ["call", "host/status/req", "--json"];
+    // One that was killed left its socket behind.
+    for is_killed in [true, false] {
+        let (mut command, terminal) = bare(&runtime);
+        let mut host = Host::start(&mut command);
+        let socket = place.path("a2e/a2e.sock");
+        assert_eq!(host.addresses(1), [format!("unix://{}", socket.display())]);
+        assert_eq!(mode(&socket), 0o600);
+        assert_eq!(mode(socket.parent().unwrap()), 0o700);
+        assert!(!host.log().contains("\"WARN\""), "{}", host.log());
+        let (code, stdout, stderr) = within(&runtime, &asks);
+        assert_eq!(code, Some(0), "{stderr}");
+        let status: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+        let id = status["host_id"].as_str().unwrap().to_owned();
+        for (args, shown) in [
+            (&["plugins"][..], id.as_str()),
+            (&["plugins", "--json"], &id),
+            (&["explain", "tool/call/req"], "asks 1"),
+        ] {
+            let (code, stdout, stderr) = within(&runtime, args);
+            assert_eq!(code, Some(0), "{args:?}: {stderr}");
+            assert!(stdout.contains(shown), "{args:?}: {stdout}");
+        }
+        let (_, _, stderr) = within(&runtime, &["snapshot", "save"]);
+        assert!(stderr.contains("no `snapshot_store`"), "the host answers: {stderr}");
+        // A configuration means a host of its own.
+        let own = [&asks[..], &["-c", "a2e-server/examples/minimal.yaml"]].concat();
+        let (code, stdout, _) = within(&runtime, &own);
+        assert_eq!(code, Some(1), "{stdout}");
+        assert!(stdout.contains("unauthorized"), "no operator there: {stdout}");
+        let (code, _, stderr) =
+            within(&runtime, &["serve", "--listen", &format!("unix://{}", socket.display())]);
+        assert_eq!(code, Some(1), "{stderr}");
+        if is_killed {
+            host.kill9();
+            assert!(socket.exists());
+        } else {
+            host.stop();
+        }
+        let (code, stdout, _) = within(&runtime, &asks);
+        assert_eq!(code, Some(1), "{stdout}");
+        assert!(stdout.contains("unauthorized"), "a host inside the process: {stdout}");
+        let (code, _, stderr) = within(&runtime, &["snapshot", "save"]);
+        assert_eq!(code, Some(2), "{stderr}");
+        drop(terminal);
+    }
+}
+
+#[test]
+fn without_a_runtime_folder_of_its_user_it_takes_one_below_tmp() {
+    let own = nix::unistd::geteuid();
+    for runtime in ["", "relative", "/no/such/folder"] {
+        let (mut command, _terminal) = bare(runtime);
+        let mut host = Host::start(&mut command);
+        let socket = format!("unix:///tmp/a2e-{own}/a2e.sock");
+        until(PATIENCE, "it says where it listens", || {
+            host.log().contains(&socket) || host.ended().is_some()
+        });
+        // Somebody may run a host there while the tests run.
+        assert!(host.log().contains(&socket), "{runtime}: {}", host.log());
+        host.signal(nix::sys::signal::Signal::SIGTERM);
+        host.wait(PATIENCE);
+        assert_eq!(mode(Path::new(&format!("/tmp/a2e-{own}"))), 0o700);
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_the_users_alone_is_neither_served_in_nor_trusted() {
+    for kind in ["open", "link", "file", "foreign"] {
+        let place = Place::new();
+        let (runtime, folder) = (place.text(""), place.path("a2e"));
+        match kind {
+            "link" => {
+                fs::create_dir(place.path("theirs")).unwrap();
+                std::os::unix::fs::symlink(place.path("theirs"), &folder).unwrap();
+            }
+            "file" => fs::write(&folder, "").unwrap(),
+            _ => fs::create_dir(&folder).unwrap(),
+        }
+        if kind == "foreign" {
+            if !nix::unistd::geteuid().is_root() {
+                // Only root can make a folder somebody else's.
+                continue;
+            }
+            std::os::unix::fs::chown(&folder, Some(65534), None).unwrap();
+        }
+        let (mut command, _terminal) = bare(&runtime);
+        let (code, _, stderr) = outcome(&mut command);
+        assert_eq!(code, Some(1), "{kind}: {stderr}");
+        assert!(stderr.contains(folder.to_str().unwrap()), "{kind}: {stderr}");
+        assert!(stderr.contains("--listen"), "{kind}: {stderr}");
+        // What listens there gets nothing to see.
+        let listener = UnixListener::bind(folder.join("a2e.sock"));
+        let (code, stdout, stderr) = within(&runtime, &["call", "ping", "--json"]);
+        assert_eq!(code, Some(0), "{kind}: {stderr}");
+        assert!(stdout.contains("pong"), "{kind}: {stdout}");
+        drop(listener);
+    }
+}
+
+#[test]
+fn tcp_without_a_token_is_warned_of() {
+    let place = Place::new();
+    let token = "auth_token: 00112233445566778899aabbccddeeff\n";
+    for (yaml, listen, is_warned) in [
+        ("", "tcp://127.0.0.1:0".to_owned(), true),
+        (token, "tcp://127.0.0.1:0".to_owned(), false),
+        ("", place.socket(), false),
+    ] {
+        let config = place.config(yaml);
+        let host = Host::serve(&["-c", &config, "--listen", &listen]);
+        let address = host.addresses(1).remove(0);
+        Wire::connect(&address).ping();
+        let is_it = |line: &serde_json::Value| line.to_string().contains("no token is configured");
+        let warned = host.log_lines().into_iter().find(is_it);
+        assert_eq!(warned.is_some(), is_warned, "{}", host.log());
+        if let Some(warned) = warned {
+            let text = warned["message"].as_str().unwrap();
+            assert!(text.contains("auth_token") && text.contains("unix://"), "{text}");
+            assert_eq!((&warned["address"], &warned["level"]), (&json!(address), &json!("WARN")));
+        }
+        host.stop();
+    }
 }

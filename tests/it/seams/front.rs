@@ -12,7 +12,7 @@ use super::Http;
 use super::sink::{Collector, messages};
 use crate::probe::Switch;
 use crate::support::{
-    PATIENCE, audited, clocked, counter, end, is_idle, plugin, script, settled, stop, with,
+    PATIENCE, audited, clocked, counter, end, is_idle, plugin, script, stop, with,
 };
 
 /// Longer than any test.
@@ -47,7 +47,7 @@ async fn requests_are_answered_on_streams_one_after_the_other() {
     first.closed().await;
     http.post("echo/pool/req", "c", json!({ "text": "3" })).await;
     assert!(http.front.sent_beyond(2).await);
-    assert_eq!((http.front.sent(), http.front.read_after(4)), (3, None));
+    assert_eq!((http.front.sent(), http.front.read_after(4).await), (3, None));
     let second = http.stream(2);
     http.post("ping", "d", json!({})).await;
     assert_eq!(ids(&second.took(2).await), ["c", "d"]);
@@ -121,13 +121,15 @@ async fn what_is_kept_is_bounded_and_a_gap_is_told() {
     for number in 0..40 {
         let body = json!({ "text": "x".repeat(1000) });
         http.post("echo/inline/req", &number.to_string(), body).await;
+        // What was read makes room, and is kept as far as it fits.
+        http.front.read_after(number + 1).await;
     }
-    let (lost, bytes) = http.front.read_after(0).unwrap();
+    let (lost, bytes) = http.front.read_after(0).await.unwrap();
     let kept = messages(&bytes);
     assert!(bytes.len() <= 16 << 10 && lost > 20, "{lost} lost, {} bytes", bytes.len());
     assert_eq!(lost + kept.len() as u64, 40);
     assert_eq!(ids(&kept)[0], lost.to_string());
-    let (rest_lost, rest) = http.front.read_after(lost + 1).unwrap();
+    let (rest_lost, rest) = http.front.read_after(lost + 1).await.unwrap();
     assert_eq!((rest_lost, messages(&rest).as_slice()), (0, &kept[1..]));
     let stream = Collector::open();
     assert_eq!(http.front.attach(stream.clone(), 0), Some(lost));
@@ -163,7 +165,7 @@ async fn a_session_ends_when_it_is_left_alone_for_as_long_as_it_is_kept() {
     assert!(http.front.is_open(), "it is fed");
     for _ in 0..3 {
         clock.advance(SHORT / 2);
-        http.front.read_after(0);
+        http.front.read_after(0).await;
         looked().await;
     }
     assert!(http.front.is_open(), "it is read");
@@ -210,7 +212,8 @@ async fn a_busy_session_is_kept_and_has_its_time_when_the_answer_is_there() {
     clock.advance(SHORT * 10);
     looked().await;
     switch.open();
-    settled(&host).await;
+    // Its answer waits to be read.
+    host.until("an answer", |it| it.in_flight == 0 && it.unsent_bytes > 0).await;
     looked().await;
     assert!(http.front.is_open());
     assert_eq!(ids(&http.poll(0).await), ["a"]);
@@ -291,7 +294,7 @@ async fn the_end_of_the_host_ends_kept_sessions_and_answers_what_runs() {
     switch.entered(1).await;
     tokio::time::timeout(PATIENCE, host.executor().shutdown(Duration::ZERO)).await.unwrap();
     assert!(!http.front.is_open());
-    let (_, bytes) = http.front.read_after(0).unwrap();
+    let (_, bytes) = http.front.read_after(0).await.unwrap();
     assert_eq!(messages(&bytes)[0]["code"], "shutting_down", "the last words can be read");
     let open = host.executor().open(Peer::default(), Identity::default(), LONG);
     assert_eq!(open.unwrap_err().code().as_str(), "shutting_down");
@@ -320,7 +323,7 @@ async fn a_message_that_ends_the_session_ends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn r53_an_answer_that_may_be_withheld_is_a_gap_once_it_is_not_read_at_once() {
+async fn r53_an_answer_is_kept_for_the_next_stream_once_its_record_is_safe() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = audited(with([plugin("echo", "Echo")]), &folder.path().join("audit"));
     config.audit.mode = AuditMode::Sync;
@@ -333,8 +336,40 @@ async fn r53_an_answer_that_may_be_withheld_is_a_gap_once_it_is_not_read_at_once
     http.front.detach();
     http.post("echo/inline/req", "b", json!({ "text": "2" })).await;
     assert!(http.front.sent_beyond(1).await);
-    assert_eq!(http.front.read_after(1), Some((1, Vec::new())), "the gap is told");
+    let (lost, bytes) = http.front.read_after(1).await.unwrap();
+    assert_eq!((lost, ids(&messages(&bytes))), (0, vec!["b"]));
+    http.post("echo/inline/req", "c", json!({ "text": "3" })).await;
+    assert_eq!(ids(&http.stream(1).took(2).await), ["b", "c"]);
     end_of(http, host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r53_an_answer_whose_record_is_lost_never_leaves() {
+    // Everything that is written to this file fails as on a full disk.
+    let path = std::path::Path::new("/dev/full");
+    for is_attached in [true, false] {
+        let mut config = audited(with([plugin("echo", "Echo")]), path);
+        config.audit.mode = AuditMode::Write;
+        config.audit.on_error = Some(AuditOnError::Refuse);
+        let Ok(host) = TestHost::build(Executor::builder(config)).await else { return };
+        let http = Http::open(&host, LONG);
+        let stream = is_attached.then(|| http.stream(0));
+        let line = super::line("echo/inline/req", "a", json!({ "text": "secret" }));
+        // Without a stream the session may have ended by now.
+        http.front.feed(&line).await;
+        if let Some(stream) = stream {
+            assert_eq!(stream.took(1).await[0]["code"], "audit_unavailable");
+            http.front.detach();
+            let again = http.front.read_after(0).await;
+            assert!(again.is_none_or(|(_, bytes)| bytes.is_empty()), "not from the ring either");
+        } else {
+            http.ended().await;
+            assert_eq!(http.front.read_after(0).await, None);
+        }
+        http.front.end(Duration::ZERO);
+        http.ended().await;
+        end(host).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

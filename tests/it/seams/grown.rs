@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use a2e_core::config::PluginConfig;
 use a2e_core::plugin::{
-    Handlers, Host, Loaded, Plugin, PluginClass, RawReply, Run, TypeSpec, load,
+    ClassFacts, Handlers, Host, Loaded, Plugin, PluginClass, RawReply, Run, TypeSpec, load,
 };
 use a2e_core::protocol::{Deadline, Fold};
 use a2e_core::{Error, Result};
@@ -44,19 +44,15 @@ struct Plant {
     types: Vec<String>,
     text: String,
     deadline: Deadline,
+    subject: Vec<String>,
 }
 
 impl PluginClass for Grown {
-    fn cls(&self) -> &str {
-        &self.cls
+    fn facts(&self) -> ClassFacts<'_> {
+        ClassFacts::new(&self.cls, "tools")
     }
 
-    #[allow(clippy::unnecessary_literal_bound, reason = "as the trait says it")]
-    fn capability(&self) -> &str {
-        "tools"
-    }
-
-    fn build(&self, config: &PluginConfig, host: &Host) -> Result<Arc<dyn Loaded>> {
+    fn build(&self, config: &PluginConfig, host: &Host) -> Result<Arc<Loaded>> {
         let settings = config.settings();
         let text = settings.get("text").and_then(|it| it.as_str()).unwrap_or_default().to_owned();
         if text == "unfit" {
@@ -64,12 +60,14 @@ impl PluginClass for Grown {
         }
         let types = settings.get("types").cloned().unwrap_or_default();
         let types = serde_json::from_value(types).unwrap_or_default();
+        let subject = settings.get("subject").cloned().unwrap_or_default();
+        let subject = serde_json::from_value(subject).unwrap_or_default();
         let seconds = settings.get("deadline_of_types").and_then(serde_json::Value::as_u64);
         let deadline = seconds.map_or(Deadline::Default, |seconds| {
             Deadline::After(std::time::Duration::from_secs(seconds))
         });
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner).push(host.clone());
-        Ok(load(Plant { types, text, deadline }))
+        Ok(load(Plant { types, text, deadline, subject }))
     }
 }
 
@@ -77,11 +75,9 @@ impl Plugin for Plant {
     fn handlers(on: &mut Handlers<Self>) {
         for wire_type in on.plugin().types.clone() {
             let deadline = on.plugin().deadline;
-            let spec = TypeSpec {
-                fold: Fold::First,
-                deadline,
-                ..TypeSpec::request(wire_type, "grown/resp")
-            };
+            let spec = TypeSpec::request(wire_type, "grown/resp");
+            let spec = spec.with_subject(on.plugin().subject.clone());
+            let spec = TypeSpec { fold: Fold::First, deadline, ..spec };
             on.dynamic(spec, Run::Inline, |plant, _, _| {
                 Ok(RawReply::new("grown/resp", &json!({ "text": plant.text }))?.into())
             });

@@ -6,7 +6,7 @@ use a2e_core::config::{HostConfig, Secret, TenantConfig};
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin};
 use a2e_core::request::Call;
 use a2e_core::testing::{TestHost, TestSession};
-use a2e_core::transport::{Identity, Peer, Rights};
+use a2e_core::transport::{Identity, Peer, Right, Rights};
 use a2e_core::{Result, message, register_plugin};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -36,8 +36,8 @@ struct Looks;
 impl Looks {
     #[allow(clippy::unnecessary_wraps, reason = "the shape of a handler")]
     fn whoami(&self, _: WhoAmI, call: &Call) -> Answer<Identified> {
-        let Identity { principal, tenant, name, rights } = call.identity().clone();
-        let may = [rights.operator, rights.env_control, rights.approve];
+        let may = Right::ALL.map(|right| call.identity().may(right));
+        let Identity { principal, tenant, name, .. } = call.identity().clone();
         Ok(Identified { principal, tenant, name, may }.into())
     }
 }
@@ -66,22 +66,16 @@ async fn a_handler_sees_the_identity_and_only_operators_steer_the_host() {
     let approver = Rights { approve: true, ..Rights::default() };
     let named = Identity { name: "Ann".into(), ..Identity::of("oidc:ann") };
     for (identity, principal, tenant, may, code) in [
-        (Identity::default(), "", Value::Null, [false; 3], "unauthorized"),
-        (
-            named.with_rights(approver),
-            "oidc:ann",
-            Value::Null,
-            [false, false, true],
-            "unauthorized",
-        ),
+        (Identity::default(), "", Value::Null, [false, true, false], "unauthorized"),
+        (named.with_rights(approver), "oidc:ann", Value::Null, [false, true, true], "unauthorized"),
         (
             Identity::of("token:ci").with_tenant("acme"),
             "token:ci",
             json!("acme"),
-            [false; 3],
+            [false, true, false],
             "unauthorized",
         ),
-        (Identity::operator(), "operator", Value::Null, [true, false, false], ""),
+        (Identity::operator(), "operator", Value::Null, [true, true, false], ""),
     ] {
         let mut session = connect(&host, identity);
         let seen = session.call("seam/whoami/req", json!({})).await;

@@ -1,12 +1,14 @@
 //! The seams to which fronts, plugins of other languages and tenants attach, each used as its future
 //! user would.
 
+mod approvals;
 mod asks;
 mod front;
 mod grown;
 mod guest;
 mod identity;
 mod offers;
+mod principals;
 mod repeats;
 mod sink;
 mod tenants;
@@ -50,7 +52,7 @@ impl Http {
     async fn poll(&self, received: u64) -> Vec<Value> {
         let sent = tokio::time::timeout(PATIENCE, self.front.sent_beyond(received)).await;
         assert!(sent.expect("something is sent in time"), "the session stands");
-        let (lost, bytes) = self.front.read_after(received).expect("as many were sent");
+        let (lost, bytes) = self.front.read_after(received).await.expect("as many were sent");
         assert_eq!(lost, 0);
         sink::messages(&bytes)
     }

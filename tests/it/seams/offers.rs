@@ -13,7 +13,7 @@ use a2e_core::testing::{TestHost, TestSession};
 use serde_json::{Value, json};
 
 use super::grown::{Grown, of_class};
-use crate::support::{PATIENCE, end, of, settled, with};
+use crate::support::{PATIENCE, audited, end, of, records_of, settled, with};
 
 /// A provider with one tool.
 struct Toy {
@@ -61,6 +61,28 @@ impl ToolProvider for Toy {
     fn call_async(self: Arc<Self>, call: ToolCall) -> BoxFuture<Result<ToolOutput>> {
         Box::pin(async move { self.answer(&call) })
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_of_one_type_may_differ_in_what_they_have_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let host = TestHost::lenient(audited(with([]), &path)).await;
+    host.executor().add_class(Grown::new("test.Grown")).unwrap();
+    let mut session = host.session();
+    let mut expected = json!({});
+    for (name, field) in [("a", "first"), ("b", "second.path"), ("c", "first")] {
+        let plugin =
+            of_class("test.Grown", name, &["grown/req"]).with_setting("subject", vec![field]);
+        host.executor().add_plugin(plugin).await.unwrap();
+        expected[field] = "x".into();
+        let body = json!({ "first": "x", "second": { "path": "x" }, "third": "x" });
+        let id = session.send("grown/req", body).await;
+        assert_eq!(session.reply_to(&id).await["type"], "grown/resp", "{name}");
+        assert_eq!(records_of(&path, &id)[0]["subject"], expected, "{name}");
+    }
+    session.finish().await;
+    end(host).await;
 }
 
 const RUNS: [Run; 4] = [Run::Inline, Run::Pool, Run::Blocking, Run::Future];

@@ -47,8 +47,13 @@ const BAD: &[(&str, &str, &str)] = &[
     (r#"{"type":"Ping","id":"a"}"#, "unknown_type", "a"),
     (r#"{"type":"ping ","id":"a"}"#, "unknown_type", "a"),
     (r#"{"type":"nope"}"#, "unknown_type", ""),
-    // An id that is no text is not echoed.
-    (r#"{"type":"ping","id":7}"#, "schema_violation", ""),
+    // An id that is a number is answered under its text; one that is neither is not echoed.
+    (r#"{"type":"ping","id":7}"#, "schema_violation", "7"),
+    (r#"{"type":"ping","id":1.0e3}"#, "schema_violation", "1.0e3"),
+    (r#"{"type":"nope","id":-0}"#, "schema_violation", "-0"),
+    (r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, "invalid_message", "1"),
+    (r#"{"jsonrpc":"2.0","id":"a","method":"tools/list"}"#, "invalid_message", "a"),
+    (r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, "invalid_message", ""),
     (r#"{"type":"ping","id":null}"#, "schema_violation", ""),
     (r#"{"type":"ping","id":["a"]}"#, "schema_violation", ""),
     (r#"{"type":"nope","id":{}}"#, "schema_violation", ""),
@@ -110,7 +115,7 @@ async fn r13_bad_lines_in_one_batch_are_answered_each() {
     for (place, (line, code, req_id)) in BAD.iter().enumerate() {
         batch.push_str(&own_id(line, place));
         batch.push('\n');
-        let req_id = if req_id.is_empty() { String::new() } else { format!("a{place}") };
+        let req_id = if *req_id == "a" { format!("a{place}") } else { (*req_id).to_owned() };
         expected.push(((*code).to_owned(), req_id));
     }
     session.send_bytes(batch.as_bytes()).await;
@@ -134,6 +139,9 @@ async fn r13_errors_help() {
         (r#"{"type":"echo/inline/req","id":"a","text":5}"#, "expected a string"),
         ("{\"type\":nope}", "byte 8"),
         (r#"{"type":"a","type":"b"}"#, "`type` stands twice"),
+        (r#"{"type":"ping","id":7}"#, "this is A2E and not JSON-RPC"),
+        (r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#, "MCP is not spoken here"),
+        (r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#, "a2e serve --help"),
     ] {
         session.send_line(line).await;
         let answer = next(&mut session).await;
@@ -157,6 +165,7 @@ async fn r13_a_handshake_of_another_version_is_answered_in_its_own_form() {
         assert_eq!(answer["type"], "handshake/resp", "{answer}");
         assert_eq!(answer["ok"], false);
         assert_eq!(answer["reason"], "version_mismatch");
+        assert_eq!(answer["code"], "version_mismatch");
         assert_eq!(answer["req_id"], "h");
         assert_eq!(answer["accepted_caps"], json!([]));
         silent(&mut session).await;

@@ -72,9 +72,12 @@ async fn r11_line_ends_blanks_and_byte_order_marks() {
         (format!("{ping}\n{ping}\r\n{ping}\n"), vec!["pong"; 3]),
         (format!("{ping}{ping}\n"), vec!["parse_error"]),
         (format!("{ping}\r{ping}\n"), vec!["parse_error"]),
-        // A byte order mark is refused, here and between lines; what follows is served.
-        (format!("\u{feff}{ping}\n{ping}\n"), vec!["parse_error", "pong"]),
-        (format!("\u{feff}\n{ping}\n"), vec!["parse_error", "pong"]),
+        // A byte order mark is passed over before the first line, and refused after it.
+        (format!("\u{feff}{ping}\n{ping}\n"), vec!["pong", "pong"]),
+        (format!("\u{feff}\n{ping}\n"), vec!["pong"]),
+        (format!("\u{feff}\u{feff}{ping}\n{ping}\n"), vec!["parse_error", "pong"]),
+        (format!("\n\u{feff}{ping}\n{ping}\n"), vec!["parse_error", "pong"]),
+        (format!("{ping}\n\u{feff}{ping}\n"), vec!["pong", "parse_error"]),
         // No other white space makes a line blank.
         (format!("\u{a0}\n{ping}\n"), vec!["parse_error", "pong"]),
         (

@@ -4,5 +4,7 @@ mod auth;
 mod bad_lines;
 mod events;
 mod ids;
+mod ignored;
 mod lines;
 mod resume;
+mod strangers;

@@ -4,8 +4,7 @@
 
 #![cfg(loom)]
 
-// The kernel's files say `loom::sync` and `tokio::sync`: both are `sync` here.
-extern crate self as loom;
+// The kernel's files say `tokio::sync` beside `crate::sync`: both are `sync` here.
 extern crate self as tokio;
 
 #[path = "../../../a2e-core/src/out/handover.rs"]

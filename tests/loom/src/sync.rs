@@ -1,9 +1,26 @@
-//! What the kernel's files use for `loom::sync`: loom's locks, and its atomics with `SeqCst` made
+//! Stands for the kernel's `sync`: loom's locks, and its atomics with `SeqCst` made
 //! true. loom takes a `SeqCst` access for an `AcqRel` one and would report schedules that cannot be.
 //! Fences around each access, and an exchange in the place of a store (loom may order a store behind
 //! what ran later), give what the language promises where all accesses to a value are `SeqCst`.
 
-pub use checker::sync::{Mutex, MutexGuard};
+use std::sync::PoisonError;
+
+pub use checker::sync::MutexGuard;
+
+/// loom's, as the kernel's own: without poison.
+#[derive(Debug, Default)]
+pub struct Mutex<T>(checker::sync::Mutex<T>);
+
+#[allow(missing_docs, reason = "as in std")]
+impl<T> Mutex<T> {
+    pub fn new(value: T) -> Self {
+        Self(checker::sync::Mutex::new(value))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Stands for tokio's: tasks that wait are not modelled.
 #[derive(Debug, Default)]

@@ -11,71 +11,20 @@ use super::rows::{self, COLUMNS, Shelf};
 use super::tables::Side;
 use crate::memory::protocol::MemoryTier;
 use crate::memory::store::rank::{Best, Wanted};
-use crate::memory::store::text::count_in;
+use crate::memory::store::relevance::{Relevance, is_indexed};
+use crate::memory::store::text;
 
-/// Most words that are looked up in the index and counted for relevance, the longest ones; the others
-/// are looked for in what these have found.
-const MAX_WORDS: usize = 16;
-
-/// The index knows three characters and more.
-const SHORTEST: usize = 3;
-
-/// A word that counts for relevance, and how much.
-#[derive(Debug)]
-struct Weighed {
-    word: String,
-    weight: f64,
-}
-
-/// What makes an entry relevant to a query: BM25 over what the session may see, and nothing else.
-#[derive(Debug, Default)]
-pub(super) struct Relevance {
-    words: Vec<Weighed>,
-    average_bytes: f64,
-}
-
-impl Relevance {
-    /// Counts the words of a query on these shelves.
-    pub(super) fn of(connection: &Connection, wanted: &Wanted, shelves: &[Shelf]) -> Result<Self> {
-        let all: usize = shelves.iter().map(|shelf| shelf.entries).sum();
-        let bytes: usize = shelves.iter().map(|shelf| shelf.bytes).sum();
-        let mut words = Vec::new();
-        for word in chosen(wanted) {
-            let mut having = 0;
-            for shelf in shelves {
-                having +=
-                    if is_indexed(word) { count(connection, shelf, word)? } else { shelf.entries };
-            }
-            let (all, having) = (float(all), float(having.min(all)));
-            let weight = (1.0 + (all - having + 0.5) / (having + 0.5)).ln();
-            words.push(Weighed { word: word.to_owned(), weight });
-        }
-        Ok(Self { words, average_bytes: float(bytes) / float(all.max(1)) })
-    }
-
-    /// BM25 with the usual constants.
-    fn score(&self, document: &str, bytes: usize) -> f64 {
-        let length = float(bytes) / self.average_bytes.max(1.0);
-        let of = |it: &Weighed| {
-            let count = float(count_in(document, &it.word));
-            it.weight * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * length))
-        };
-        self.words.iter().map(of).sum()
-    }
-}
-
-/// The words that are looked up.
-fn chosen(wanted: &Wanted) -> Vec<&str> {
-    let words: BTreeSet<&str> = wanted.words.iter().collect();
-    let mut words: Vec<&str> = words.into_iter().collect();
-    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
-    words.truncate(MAX_WORDS);
-    words
-}
-
-/// A text with NUL ends there for the index, which holds white space in its place.
-fn is_indexed(word: &str) -> bool {
-    word.chars().count() >= SHORTEST && !word.contains('\0')
+/// Counts the words of a query on these shelves.
+pub(super) fn relevance(
+    connection: &Connection,
+    wanted: &Wanted,
+    shelves: &[Shelf],
+) -> Result<Relevance> {
+    let all: usize = shelves.iter().map(|shelf| shelf.entries).sum();
+    let bytes: usize = shelves.iter().map(|shelf| shelf.bytes).sum();
+    Relevance::try_counted(&wanted.words, all, bytes, |word| {
+        shelves.iter().map(|shelf| count(connection, shelf, word)).sum()
+    })
 }
 
 /// A word as a text of the query language of the index: nothing in it has a meaning there.
@@ -129,14 +78,11 @@ pub(super) fn search(
             Ok(entry) => entry,
             Err(error) => return Ok(Err(at(place, error))),
         };
-        let Some(score) = wanted.score(&entry) else { continue };
-        let relevance = if relevance.words.is_empty() {
-            0.0
-        } else {
-            let document = crate::memory::store::text::document(&entry.wire);
-            relevance.score(&document, entry.bytes)
-        };
-        best.add(score, relevance, Arc::new(entry));
+        let text =
+            if wanted.words.is_empty() { String::new() } else { text::document(&entry.wire) };
+        if let Some((score, relevance)) = wanted.score(&entry, &text, relevance) {
+            best.add(score, relevance, Arc::new(entry));
+        }
     }
     Ok(Ok(()))
 }
@@ -161,13 +107,13 @@ fn query(place: &Place<'_>, wanted: &Wanted) -> (String, Vec<Value>) {
         );
         return (side.sql(&sql), parameters);
     }
-    let words: Vec<String> =
-        chosen(wanted).into_iter().filter(|word| is_indexed(word)).map(quoted).collect();
-    if words.is_empty() {
+    // What has none of the words is left out by the index, where it knows them all.
+    if wanted.words.is_empty() || !wanted.words.iter().all(is_indexed) {
         let sql = format!("SELECT {COLUMNS} FROM @entries AS e WHERE {lives} ORDER BY e.place");
         return (side.sql(&sql), parameters);
     }
-    parameters.push(Value::from(words.join(" AND ")));
+    let words: Vec<String> = wanted.words.iter().map(quoted).collect();
+    parameters.push(Value::from(words.join(" OR ")));
     let sql = format!(
         "SELECT {COLUMNS} FROM @words AS w CROSS JOIN @entries AS e ON e.place = w.rowid
          WHERE w.text MATCH ?3 AND {lives} ORDER BY e.place"
@@ -198,7 +144,7 @@ pub(super) fn doomed(
             // Tags that cannot be read match none.
             let tags: Vec<String> =
                 serde_json::from_str(row.get_ref(1)?.as_str()?).unwrap_or_default();
-            if tags.iter().any(|tag| doomed.tags.contains(tag)) {
+            if doomed.has_tag(&tags) {
                 places.insert(row.get(0)?);
             }
         }
@@ -211,9 +157,4 @@ pub(super) fn remove(connection: &Connection, side: Side, places: &BTreeSet<i64>
     let mut remove =
         connection.prepare_cached(&side.sql("DELETE FROM @entries WHERE place = ?1"))?;
     places.iter().map(|place| remove.execute([place])).sum()
-}
-
-#[allow(clippy::cast_precision_loss, reason = "a relevance need not be exact")]
-fn float(count: usize) -> f64 {
-    count as f64
 }

@@ -24,12 +24,13 @@ use a2e_core::{Error, Result, Time};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::config::MemoryConfig;
-use super::json::JsonObject;
 use super::protocol::{MemoryEntry, MemoryTier};
 use super::store::rank::{Best, Cut, Wanted};
+use super::store::relevance::Relevance;
 use super::store::shelves::{Memories, Partition, not_found};
 use super::store::tier::{Doomed, Entry};
-use super::store::{Lasting, chosen, full};
+use super::store::{Lasting, Put, chosen, full};
+use crate::json::JsonObject;
 use line::Line;
 pub(super) use line::Ticket;
 use room::{Home, SEMANTIC, home, idle, name, working};
@@ -133,6 +134,11 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// The namespace that a memory was opened with; `None` without such a memory.
+    pub(super) fn namespace(&self, session: &SessionId, id: &str) -> Option<String> {
+        self.partition(session, id).ok().map(|partition| partition.namespace.clone())
+    }
+
     /// A place in the order of the session's requests.
     ///
     /// # Errors
@@ -167,7 +173,7 @@ impl SqliteStore {
         })
     }
 
-    /// Stores entries, in one transaction. For each: its key, or why it was not stored.
+    /// Stores entries, in one transaction. For each: what that did, or why it was not stored.
     ///
     /// # Errors
     /// `memory_not_found`, or when the file cannot be written; nothing has changed then.
@@ -178,7 +184,7 @@ impl SqliteStore {
         entries: Vec<Result<Entry, String>>,
         now: Duration,
         is_cancelled: IsCancelled<'_>,
-    ) -> Result<Vec<Result<JsonObject, String>>> {
+    ) -> Result<Vec<Result<Put, String>>> {
         self.change(is_cancelled, |it, change| {
             let partition = it.partition(session, id)?;
             rows::purge(change, it.now_us(now))?;
@@ -193,7 +199,7 @@ impl SqliteStore {
                 };
                 let home = home(session, &partition, entry.wire.tier);
                 put.push(match it.put(change, &home, &entry) {
-                    Ok(()) => Ok(entry.wire.key),
+                    Ok(evicted) => Ok(Put { key: entry.wire.key, evicted }),
                     Err(Trouble::Other(error)) => Err(format!("entries[{place}]: {error}")),
                     Err(error) => return Err(error),
                 });
@@ -228,7 +234,11 @@ impl SqliteStore {
                 shelves.extend(rows::shelf(&reading, side, &name)?.map(|shelf| (tier, shelf)));
             }
             let counted: Vec<Shelf> = shelves.iter().map(|(_, shelf)| *shelf).collect();
-            let relevance = find::Relevance::of(&reading, wanted, &counted)?;
+            // Entries that were asked for by their key are few; nothing is counted for them.
+            let relevance = match ids {
+                Some(_) => Relevance::default(),
+                None => find::relevance(&reading, wanted, &counted)?,
+            };
             let mut best = Best::new(cut);
             for (tier, shelf) in &shelves {
                 let (tier, now_us) = (*tier, self.now_us(now));
@@ -310,7 +320,7 @@ impl SqliteStore {
             let put = |home: &Home, entries: Vec<Entry>| -> Result<(), Trouble> {
                 for entry in entries {
                     match it.put(change, home, &entry) {
-                        Ok(()) => {}
+                        Ok(_) => {}
                         Err(Trouble::Other(error)) => {
                             tracing::warn!(%error, "an entry is left behind");
                         }
@@ -334,8 +344,13 @@ impl SqliteStore {
         rows::total(&self.connection()).unwrap()
     }
 
-    /// Puts one entry on the shelf that is its home.
-    fn put(&self, change: &Transaction<'_>, home: &Home, entry: &Entry) -> Result<(), Trouble> {
+    /// Puts one entry on the shelf that is its home. Returns the keys of those that had to leave it.
+    fn put(
+        &self,
+        change: &Transaction<'_>,
+        home: &Home,
+        entry: &Entry,
+    ) -> Result<Vec<JsonObject>, Trouble> {
         let (bytes, most) = (entry.bytes, self.limits.max_entry_bytes.get());
         if bytes > most {
             let text = format!("{bytes} bytes; an entry may have {most} (max_entry_bytes)");
@@ -355,8 +370,7 @@ impl SqliteStore {
             Some(shelf) => shelf,
             None => rows::add_shelf(change, *side, name, name_bytes)?,
         };
-        rows::put(change, &shelf, entry, rows::end_us(entry, self.base_us), limit)?;
-        Ok(())
+        Ok(rows::put(change, &shelf, entry, rows::end_us(entry, self.base_us), limit)?)
     }
 
     fn limit(&self, tier: MemoryTier) -> usize {

@@ -9,6 +9,7 @@ use a2e_core::{Error, Time};
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::tables::Side;
+use crate::json::JsonObject;
 use crate::memory::protocol::{MemoryEntry, MemoryTier};
 use crate::memory::store::text::document;
 use crate::memory::store::tier::Entry;
@@ -103,15 +104,16 @@ pub(super) fn freed_by(
 }
 
 /// Stores an entry. One of the same key is replaced and keeps its place; else the oldest leave until
-/// the shelf has at most `limit`.
+/// the shelf has at most `limit`. Returns the keys of those.
 pub(super) fn put(
     connection: &Connection,
     shelf: &Shelf,
     entry: &Entry,
     end_us: Option<i64>,
     limit: usize,
-) -> Result<()> {
+) -> Result<Vec<JsonObject>> {
     let side = shelf.side;
+    let mut evicted = Vec::new();
     let place = "SELECT place FROM @entries WHERE shelf = ?1 AND id = ?2";
     let mut place = connection.prepare_cached(&side.sql(place))?;
     let place: Option<i64> =
@@ -122,15 +124,23 @@ pub(super) fn put(
     } else if shelf.entries >= limit {
         let surplus = side.sql(
             "DELETE FROM @entries WHERE place IN
-             (SELECT place FROM @entries WHERE shelf = ?1 ORDER BY place LIMIT ?2)",
+             (SELECT place FROM @entries WHERE shelf = ?1 ORDER BY place LIMIT ?2)
+             RETURNING key",
         );
         let surplus_count = number(shelf.entries - limit + 1);
-        connection.prepare_cached(&surplus)?.execute([shelf.id, surplus_count])?;
+        let mut surplus = connection.prepare_cached(&surplus)?;
+        let mut rows = surplus.query([shelf.id, surplus_count])?;
+        while let Some(row) = rows.next()? {
+            // A damaged key names nothing.
+            evicted.extend(serde_json::from_str::<JsonObject>(row.get_ref(0)?.as_str()?));
+        }
     }
     let place = write(connection, shelf, place, entry, end_us)?;
     let words = side.sql("INSERT INTO @words (rowid, text) VALUES (?1, ?2)");
-    connection.prepare_cached(&words)?.execute(params![place, document(&entry.wire)])?;
-    Ok(())
+    // A text with NUL ends there for the index.
+    let text = document(&entry.wire).replace('\0', "\n");
+    connection.prepare_cached(&words)?.execute(params![place, text])?;
+    Ok(evicted)
 }
 
 /// Writes the row, at this place or at the end; returns its place.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde_json::{Number, Value};
 
-use crate::memory::json::JsonObject;
+use super::text::composed;
+use crate::json::JsonObject;
 
-/// Members sorted by name, arrays as they are, one text for each number.
+/// Members sorted by name, arrays as they are, one text for each number, letters composed.
 ///
 /// # Errors
 /// When a text in it has no characters (a lone surrogate), or a number no finite value.
@@ -67,6 +68,7 @@ fn write(value: &Value, out: &mut String) {
 /// Quotes and backslashes are escaped, so that texts cannot imitate structure; the rest needs no
 /// escape, as only this module reads the form.
 fn write_text(text: &str, out: &mut String) {
+    let text = composed(text);
     out.push('"');
     for piece in text.split_inclusive(['"', '\\']) {
         match piece.strip_suffix(['"', '\\']) {
@@ -115,6 +117,7 @@ mod tests {
             (r#"{"n":1e300}"#, r#"{"n":1.0E+300}"#),
             (r#"{"é":"\u00e9"}"#, r#"{"\u00e9":"é"}"#),
             (r#"{"a":"\n\/"}"#, r#"{"a":"\u000a/"}"#),
+            (r#"{"e\u0301":"Zu\u0308rich"}"#, r#"{"é":"Z\u00fcrich"}"#),
         ] {
             assert_eq!(form(a), form(b), "{a} and {b}");
         }

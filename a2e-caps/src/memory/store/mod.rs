@@ -4,6 +4,7 @@ pub(super) mod key;
 #[cfg(test)]
 pub(super) mod model_tests;
 pub(super) mod rank;
+pub(super) mod relevance;
 pub(super) mod saved;
 pub(super) mod shelves;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::time::Duration;
 use a2e_core::protocol::{ErrorCode, SessionId};
 use a2e_core::{Error, Result};
 
+use crate::json::JsonObject;
 use crate::memory::config::MemoryConfig;
 use crate::memory::protocol::MemoryTier;
 use shelves::{Memories, Partition, Shelves, not_found};
@@ -38,6 +40,14 @@ pub(in crate::memory) struct Store {
     working_bytes: usize,
     episodic: Shelves,
     semantic: Tier,
+}
+
+/// What the store of one entry did.
+#[derive(Debug)]
+pub(in crate::memory) struct Put {
+    pub(in crate::memory) key: JsonObject,
+    /// The keys of the entries that had to leave its tier.
+    pub(in crate::memory) evicted: Vec<JsonObject>,
 }
 
 /// What a search would look through.
@@ -94,6 +104,11 @@ impl Store {
         memory.memories.partitions().for_each(|partition| self.episodic.close(partition));
     }
 
+    /// The namespace that a memory was opened with; `None` without such a memory.
+    pub(in crate::memory) fn namespace(&self, session: &SessionId, id: &str) -> Option<String> {
+        self.place(session, id).ok().map(|place| place.partition.namespace.clone())
+    }
+
     /// Whether the session has this memory, and what its tiers hold.
     ///
     /// # Errors
@@ -116,7 +131,7 @@ impl Store {
         }))
     }
 
-    /// Stores an entry in the tier that it names.
+    /// Stores an entry in the tier that it names. Returns the entries that had to leave that tier.
     ///
     /// # Errors
     /// `memory_not_found`, or `memory_full` when it finds no room; nothing has changed then.
@@ -126,7 +141,7 @@ impl Store {
         id: &str,
         entry: Entry,
         now: Duration,
-    ) -> Result<()> {
+    ) -> Result<Vec<Arc<Entry>>> {
         let place = self.place(session, id)?;
         let (name, bytes, most) = (entry.wire.tier, entry.bytes, self.limits.max_entry_bytes.get());
         if bytes > most {
@@ -135,8 +150,7 @@ impl Store {
         let limit = self.limit(name);
         let freed = self.change(&place, name, now, |tier| tier.freed_by(&entry.id, limit));
         self.make_room(bytes.saturating_sub(freed), now)?;
-        self.change(&place, name, now, |tier| tier.put(Arc::new(entry), limit));
-        Ok(())
+        Ok(self.change(&place, name, now, |tier| tier.put(Arc::new(entry), limit)))
     }
 
     /// The entries of a memory, in the order of tiers and insertion: those of `ids`, or all.

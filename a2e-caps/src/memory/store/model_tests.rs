@@ -8,8 +8,8 @@ use super::Store;
 use super::key::canonical;
 use super::tests::{TIERS, at, keys, limits, of_agent, put, session, sized};
 use super::tier::{Doomed, Entry};
+use crate::json::JsonObject;
 use crate::memory::config::MemoryConfig;
-use crate::memory::json::JsonObject;
 use crate::memory::protocol::MemoryTier;
 
 /// A store as these tests see it, of sessions by their number; each has the memory `m`.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::text::Words;
+use super::relevance::{Relevance, float};
+use super::text::{Words, composed, document};
 use super::tier::Entry;
 use crate::memory::protocol::MemoryEntry;
 
@@ -13,6 +14,7 @@ use crate::memory::protocol::MemoryEntry;
 pub(in crate::memory) struct Wanted {
     pub(in crate::memory) by_key: bool,
     pub(in crate::memory) by_tier: bool,
+    /// In composed form.
     pub(in crate::memory) tags: BTreeSet<String>,
     pub(in crate::memory) words: Words,
     pub(in crate::memory) min_score: f64,
@@ -21,35 +23,39 @@ pub(in crate::memory) struct Wanted {
 impl Wanted {
     /// Whether tags meet the condition of them.
     pub(in crate::memory) fn has_tag(&self, tags: &[String]) -> bool {
-        self.tags.is_empty() || tags.iter().any(|tag| self.tags.contains(tag))
+        self.tags.is_empty() || tags.iter().any(|tag| self.tags.contains(&*composed(tag)))
     }
 
-    /// The score of an entry, with four decimals; `None` when it does not meet the conditions.
-    pub(in crate::memory) fn score(&self, entry: &Entry) -> Option<f64> {
+    /// The score of an entry, with four decimals, and its relevance; `None` when it does not meet the
+    /// conditions. `document` is its text, read only where there are words.
+    pub(in crate::memory) fn score(
+        &self,
+        entry: &Entry,
+        document: &str,
+        relevance: &Relevance,
+    ) -> Option<(f64, f64)> {
         if !self.has_tag(&entry.wire.tags) {
             return None;
         }
-        let shared: BTreeSet<&String> =
-            entry.wire.tags.iter().filter(|tag| self.tags.contains(*tag)).collect();
+        let tags: BTreeSet<_> = entry.wire.tags.iter().map(|tag| composed(tag)).collect();
+        let shared = tags.iter().filter(|tag| self.tags.contains(&***tag)).count();
         let mut score = if self.by_key { 1.0 } else { 0.0 };
         score += if self.by_tier { 0.25 } else { 0.0 };
-        #[allow(clippy::cast_precision_loss, reason = "a request has at most a thousand tags")]
         if !self.tags.is_empty() {
-            score += shared.len() as f64 / self.tags.len() as f64;
+            score += float(shared) / float(self.tags.len());
+        }
+        let mut relevant = 0.0;
+        if !self.words.is_empty() {
+            let found = self.words.count_in(document);
+            if found == 0 {
+                return None;
+            }
+            relevant = relevance.of(document, entry.bytes);
+            // All words first, then most words: relevance never makes up for one.
+            score += (float(found) + relevant.min(0.99)) / float(self.words.len());
         }
         let score = (score * 10_000.0).round() / 10_000.0;
-        (score >= self.min_score && self.has_words(&entry.wire)).then_some(score)
-    }
-
-    fn has_words(&self, entry: &MemoryEntry) -> bool {
-        if self.words.len() == 0 {
-            return true;
-        }
-        let mut search = self.words.search();
-        search.json(entry.key.raw().get());
-        entry.tags.iter().for_each(|tag| search.text(tag));
-        search.json(entry.content.get());
-        search.is_done()
+        (score >= self.min_score).then_some((score, relevant))
     }
 }
 
@@ -78,16 +84,32 @@ impl Search {
             .iter()
             .fold((0, 0), |(sum, largest), entry| (sum + entry.bytes, entry.bytes.max(largest)));
         let reply = largest.saturating_mul(self.cut.entries).min(sum).min(self.cut.bytes);
-        sum.saturating_mul(self.wanted.words.len()) + reply
+        let passes = if self.wanted.words.is_empty() { 0 } else { self.wanted.words.len() + 2 };
+        sum.saturating_mul(passes) + reply
     }
 
     /// The best entries, best first, and how many were found. Entries of one score stay in their
     /// order. Stops early when `goes_on` says so; the result is of no use then.
     pub(in crate::memory) fn run(self, goes_on: impl Fn() -> bool) -> (Vec<MemoryEntry>, usize) {
-        let mut best = Best::new(self.cut);
-        for entry in self.entries.into_iter().take_while(|_| goes_on()) {
-            if let Some(score) = self.wanted.score(&entry) {
-                best.add(score, 0.0, entry);
+        let Self { entries, wanted, cut } = self;
+        let mut best = Best::new(cut);
+        let mut documents = Vec::new();
+        if !wanted.words.is_empty() {
+            let all = entries.iter().take_while(|_| goes_on());
+            documents = all.map(|entry| document(&entry.wire)).collect();
+        }
+        let bytes = entries.iter().map(|entry| entry.bytes).sum();
+        let relevance = if wanted.by_key {
+            Relevance::default()
+        } else {
+            let having = |word: &str| documents.iter().filter(|it| it.contains(word)).count();
+            Relevance::counted(&wanted.words, entries.len(), bytes, having)
+        };
+        let mut documents = documents.into_iter();
+        for entry in entries.into_iter().take_while(|_| goes_on()) {
+            let document = documents.next().unwrap_or_default();
+            if let Some((score, relevance)) = wanted.score(&entry, &document, &relevance) {
+                best.add(score, relevance, entry);
             }
         }
         best.finish()

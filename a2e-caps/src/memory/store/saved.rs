@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Lasting;
 use super::shelves::{Owner, Partition};
 use super::tier::Entry;
-use crate::memory::json::JsonObject;
+use crate::json::JsonObject;
 use crate::memory::protocol::{MemoryEntry, MemoryTier};
 
 /// The version of [`Saved`].

@@ -13,8 +13,8 @@ use super::Store;
 use super::shelves::{Owner, Partition};
 use super::tier::Entry;
 use super::{rank, saved, text};
+use crate::json::JsonObject;
 use crate::memory::config::MemoryConfig;
-use crate::memory::json::JsonObject;
 use crate::memory::protocol::{MemoryEntry, MemoryTier};
 
 pub(in crate::memory) const TIERS: [MemoryTier; 3] = MemoryTier::ALL;
@@ -76,7 +76,7 @@ pub(in crate::memory) fn put(
     entry: Entry,
     now: Time,
 ) -> Result<()> {
-    store.put(&session(number), "m", entry, now.mono)
+    store.put(&session(number), "m", entry, now.mono).map(|_| ())
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use a2e_core::Time;
 
 use super::key::{NoCanonicalForm, canonical};
+use super::text::composed;
 use crate::memory::protocol::MemoryEntry;
 
 /// An entry as it is kept.
@@ -56,7 +57,15 @@ fn bytes_of(wire: &MemoryEntry) -> usize {
 #[derive(Debug, Default)]
 pub(in crate::memory) struct Doomed {
     pub(in crate::memory) ids: Vec<Arc<str>>,
+    /// In composed form.
     pub(in crate::memory) tags: BTreeSet<String>,
+}
+
+impl Doomed {
+    /// Whether one of these tags is meant.
+    pub(in crate::memory) fn has_tag(&self, tags: &[String]) -> bool {
+        tags.iter().any(|tag| self.tags.contains(&*composed(tag)))
+    }
 }
 
 /// The entries of one owner. The caller of [`Tier::put`] bounds them.
@@ -100,8 +109,9 @@ impl Tier {
     }
 
     /// Stores an entry. An entry of the same key is replaced and keeps its place; else the oldest leave
-    /// until the tier has at most `limit`.
-    pub(in crate::memory) fn put(&mut self, entry: Arc<Entry>, limit: usize) {
+    /// until the tier has at most `limit`. Returns those.
+    pub(in crate::memory) fn put(&mut self, entry: Arc<Entry>, limit: usize) -> Vec<Arc<Entry>> {
+        let mut evicted = Vec::new();
         let place = if let Some(place) = self.places.get(&entry.id).copied() {
             self.remove(place);
             place
@@ -109,7 +119,7 @@ impl Tier {
             while self.len() >= limit
                 && let Some((&oldest, _)) = self.entries.first_key_value()
             {
-                self.remove(oldest);
+                evicted.extend(self.remove(oldest));
             }
             self.next_place += 1;
             self.next_place
@@ -118,6 +128,7 @@ impl Tier {
         self.places.insert(Arc::clone(&entry.id), place);
         self.ends.extend(entry.end.map(|end| (end, place)));
         self.entries.insert(place, entry);
+        evicted
     }
 
     /// Every entry, oldest first.
@@ -140,7 +151,7 @@ impl Tier {
         let mut places: BTreeSet<u64> =
             doomed.ids.iter().filter_map(|id| self.places.get(id).copied()).collect();
         if !doomed.tags.is_empty() {
-            let has_tag = |entry: &Entry| entry.wire.tags.iter().any(|it| doomed.tags.contains(it));
+            let has_tag = |entry: &Entry| doomed.has_tag(&entry.wire.tags);
             places.extend(self.entries.iter().filter(|it| has_tag(it.1)).map(|it| *it.0));
         }
         for place in &places {
@@ -149,13 +160,13 @@ impl Tier {
         places.len()
     }
 
-    fn remove(&mut self, place: u64) {
-        if let Some(entry) = self.entries.remove(&place) {
-            self.bytes -= entry.bytes;
-            self.places.remove(&entry.id);
-            if let Some(end) = entry.end {
-                self.ends.remove(&(end, place));
-            }
+    fn remove(&mut self, place: u64) -> Option<Arc<Entry>> {
+        let entry = self.entries.remove(&place)?;
+        self.bytes -= entry.bytes;
+        self.places.remove(&entry.id);
+        if let Some(end) = entry.end {
+            self.ends.remove(&(end, place));
         }
+        Some(entry)
     }
 }

@@ -15,7 +15,7 @@ fn config(path: &Path, settings: Value) -> HostConfig {
 }
 
 async fn start(path: &Path) -> TestHost {
-    TestHost::start(config(path, json!({}))).await
+    TestHost::lenient(config(path, json!({}))).await
 }
 
 /// What a plugin that must load says of this file.

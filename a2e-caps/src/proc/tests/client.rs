@@ -29,6 +29,30 @@ async fn output_is_collected_by_the_process_that_wrote_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_client_says_that_nothing_has_to_wait_for_it() {
+    let host = host().await;
+    let client = Client::memory(host.executor().connect()).await.unwrap();
+    let procs = ProcClient::new(&client);
+    let mut shortest = PATIENCE;
+    for _ in 0..20 {
+        let mut process =
+            procs.run(["sh", "-c", "printf 'name? '; read x; echo $x"]).await.unwrap();
+        let prompt = process.next().await.unwrap();
+        assert_eq!(prompt.data.text.as_deref(), Some("name? "));
+        process.write("me\n").await.unwrap();
+        assert_eq!(process.next().await.unwrap().data.text.as_deref(), Some("me\n"));
+        let process = procs.run(["sh", "-c", "true"]).await.unwrap();
+        let started = tokio::time::Instant::now();
+        assert_eq!(process.output().await.code, Some(0));
+        shortest = shortest.min(started.elapsed());
+    }
+    println!("the end of a short process at least {shortest:?} after its start was told");
+    assert!(shortest < Duration::from_millis(15), "{shortest:?}");
+    client.close().await;
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_process_is_written_to_killed_and_asked_for() {
     let host = host().await;
     let client = Client::memory(host.executor().connect()).await.unwrap();

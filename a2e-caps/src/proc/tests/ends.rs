@@ -28,6 +28,7 @@ async fn a_kill_is_answered_when_the_process_is_gone_and_all_was_told() {
         assert_eq!(status(&mut session, &id).await, "killed");
         let again = kill(&mut session, &id, signal).await;
         assert_eq!((&again["ok"], &again["state"]), (&json!(false), &json!("killed")));
+        assert_eq!((&again["code"], &reply["code"]), (&json!("proc_dead"), &json!(null)));
     }
     assert_eq!(session.others(), Vec::<Value>::new(), "no exit follows a kill");
     host.stop().await;
@@ -113,6 +114,8 @@ async fn a_kill_of_what_has_ended_or_is_unknown_is_told_in_the_reply() {
         let reply = kill(&mut session, id, "SIGKILL").await;
         assert_eq!((&reply["type"], &reply["ok"]), (&json!("proc/kill/resp"), &json!(false)));
         assert_eq!((&reply["state"], &reply["error"]), (&json!(state), &json!(error)));
+        let code = if state == "not_found" { "unknown_proc" } else { "proc_dead" };
+        assert_eq!(reply["code"], code);
     }
     assert_eq!(status(&mut session, &done).await, "completed", "the status stays");
     host.stop().await;

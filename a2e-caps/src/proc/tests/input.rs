@@ -51,10 +51,12 @@ async fn what_cannot_be_written_is_told_in_the_reply() {
         (eof.as_str(), "ended before", true),
         (ended.as_str(), "has ended: failed", true),
     ] {
+        let code = if has_pid { "proc_dead" } else { "unknown_proc" };
         let reply = write(&mut session, id, "x", true).await;
         assert_eq!((&reply["type"], &reply["ok"]), (&json!("proc/write/resp"), &json!(false)));
         let error = reply["error"].as_str().unwrap();
         assert!(error.contains(expected), "{expected}: {error}");
+        assert_eq!(reply["code"], code, "{reply}");
         assert_eq!(reply["pid"] != 0, has_pid, "{reply}");
     }
     host.stop().await;

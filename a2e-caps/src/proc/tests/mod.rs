@@ -4,6 +4,7 @@
 
 #[cfg(feature = "client")]
 mod client;
+mod early;
 mod ends;
 mod flow;
 mod input;
@@ -48,7 +49,7 @@ async fn host_with(plugin: PluginConfig) -> TestHost {
 }
 
 async fn start(config: HostConfig) -> TestHost {
-    TestHost::build(Executor::builder(config).guard(guard())).await.unwrap()
+    TestHost::build(Executor::builder(config).guard(guard()).lenient()).await.unwrap()
 }
 
 fn sh(script: &str) -> Value {
@@ -60,6 +61,7 @@ async fn spawn(session: &mut TestSession, request: Value) -> String {
     let reply = session.call("proc/spawn/req", request).await;
     assert_eq!(reply["type"], "proc/spawn/resp", "{reply}");
     assert_eq!((&reply["ok"], &reply["error"]), (&json!(true), &json!("")), "{reply}");
+    assert_eq!(reply["code"], json!(null), "{reply}");
     reply["proc_id"].as_str().unwrap().to_owned()
 }
 
@@ -72,7 +74,16 @@ async fn refusal(session: &mut TestSession, request: Value) -> String {
         (&json!(false), &json!(""), &json!(0)),
         "{reply}"
     );
-    reply["error"].as_str().unwrap().to_owned()
+    let why = reply["error"].as_str().unwrap();
+    let codes = [
+        ("Empty command", "schema_violation"),
+        ("Command not allowed", "tool_denied"),
+        ("Too many processes", "proc_limit"),
+    ];
+    let code =
+        codes.iter().find(|(text, _)| why.starts_with(text)).map_or("runtime_error", |it| it.1);
+    assert_eq!(reply["code"], code, "{reply}");
+    why.to_owned()
 }
 
 async fn status(session: &mut TestSession, id: &str) -> String {

@@ -41,7 +41,8 @@ async fn r20_a_line_without_end_comes_in_parts() {
     let id = spawn(&mut session, json!({ "cmd": ["python3", "-c", script] })).await;
     let told = told(&mut session, &id).await;
     assert_eq!(told.stdout.concat(), format!("{}\nend", "ä".repeat(100_000)));
-    assert_eq!(told.stdout.len(), 5);
+    // More where the writer is held up amid the line.
+    assert!(told.stdout.len() >= 5, "{}", told.stdout.len());
     assert!(told.stdout.iter().all(|part| part.len() <= 64 << 10));
     host.stop().await;
 }

@@ -8,10 +8,11 @@ use a2e_core::codec::encode_value;
 use a2e_core::plugin::{Host, Run};
 use a2e_core::protocol::PluginName;
 
-use super::pins::{Approvals, Quarantine};
+use super::pins::{Approvals, Quarantine, Trust};
 use super::{Catalog, Collector, Entry, MAX_TOOLS, clean};
 use crate::tools::contract::ToolProvider;
 use crate::tools::protocol::ToolDefinition;
+use crate::tools::schema::Checker;
 
 pub(super) struct Builder<'a> {
     host: &'a Host,
@@ -19,14 +20,14 @@ pub(super) struct Builder<'a> {
     catalog: Catalog,
     /// Names that other tools plugins have, with their owner.
     taken: HashMap<String, PluginName>,
-    /// Refusals that were logged before.
-    logged: &'a [String],
+    /// What it was before: what was logged is not logged again, what was compiled not compiled.
+    last: Option<&'a Catalog>,
     /// Bytes that the definitions may still need on the wire.
     room: usize,
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(host: &'a Host, approvals: &'a Approvals, logged: &'a [String]) -> Self {
+    pub(super) fn new(host: &'a Host, approvals: &'a Approvals, last: Option<&'a Catalog>) -> Self {
         let catalog = Catalog {
             tools: Vec::new(),
             by_name: HashMap::new(),
@@ -37,10 +38,14 @@ impl<'a> Builder<'a> {
         };
         // A list of all of them must fit into one line, beside those of other plugins.
         let room = host.config().limits.max_line_bytes / 2;
-        Self { host, approvals, catalog, taken: HashMap::new(), logged, room }
+        Self { host, approvals, catalog, taken: HashMap::new(), last, room }
     }
 
-    pub(super) fn build(mut self, own: &[Arc<dyn ToolProvider>]) -> Catalog {
+    pub(super) fn build(
+        mut self,
+        own: &[Arc<dyn ToolProvider>],
+        linked: &Arc<dyn ToolProvider>,
+    ) -> Catalog {
         let me = self.host.plugin().clone();
         let plugins = self.host.plugins_of("tools");
         let marks = self.host.contributions::<Collector>();
@@ -59,6 +64,7 @@ impl<'a> Builder<'a> {
             for mark in collectors.iter().skip(1) {
                 self.take(&mark.item.own_names, &mark.owner);
             }
+            self.add(linked, &me, true);
             for contributed in self.host.contributions::<dyn ToolProvider>() {
                 self.add(&contributed.item, &contributed.owner, false);
             }
@@ -78,18 +84,28 @@ impl<'a> Builder<'a> {
             let tools = provider.tools();
             let tools = tools.into_iter().map(|tool| (provider.run(&tool.name), tool));
             let tools: Vec<(Run, ToolDefinition)> = tools.collect();
-            (tools, provider.withheld())
+            (tools, provider.withheld(), provider.approves())
         };
-        let Ok((tools, withheld)) = catch_unwind(AssertUnwindSafe(ask)) else {
+        let Ok((tools, withheld, approves)) = catch_unwind(AssertUnwindSafe(ask)) else {
             return self.refuse("*", owner, "its provider panicked when asked what it offers");
+        };
+        let trust = match (is_own, approves) {
+            (true, _) => Trust::Own,
+            (false, true) => Trust::Approved,
+            (false, false) => Trust::FirstUse,
         };
         for (run, tool) in tools {
             let name: Arc<str> = tool.name.as_str().into();
-            match clean::definition(tool) {
+            let made = clean::definition(tool).and_then(|definition| {
+                let checker = self.checker(&definition)?;
+                Ok((definition, checker))
+            });
+            match made {
                 Err(why) => self.refuse(&name, owner, &why),
-                Ok(definition) => {
+                Ok((definition, checker)) => {
                     let (provider, owner) = (Arc::clone(provider), owner.clone());
-                    self.add_entry(Entry { definition, name, run, provider, owner }, is_own);
+                    let entry = Entry { definition, name, run, checker, provider, owner };
+                    self.add_entry(entry, trust);
                 }
             }
         }
@@ -98,7 +114,16 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn add_entry(&mut self, entry: Entry, is_own: bool) {
+    /// The checker of a definition; of one that is as before, the same.
+    fn checker(&self, definition: &ToolDefinition) -> Result<Arc<Checker>, String> {
+        let before = self.last.and_then(|last| last.find(&definition.name));
+        if let Some(before) = before.filter(|it| it.definition == *definition) {
+            return Ok(Arc::clone(&before.checker));
+        }
+        Checker::of(definition).map(Arc::new)
+    }
+
+    fn add_entry(&mut self, entry: Entry, trust: Trust) {
         let name = &entry.definition.name;
         let taken = self.catalog.by_name.get(name).map(|it| &it.owner);
         if let Some(other) = taken.or_else(|| self.taken.get(name)) {
@@ -113,7 +138,7 @@ impl<'a> Builder<'a> {
             let why = format!("there are {MAX_TOOLS} tools already");
             return self.refuse(name, &entry.owner, &why);
         }
-        if let Err(quarantine) = self.approvals.judge(&entry.definition, &entry.owner, is_own) {
+        if let Err(quarantine) = self.approvals.judge(&entry.definition, &entry.owner, trust) {
             return self.withhold(entry, &quarantine);
         }
         self.room = room;
@@ -135,7 +160,7 @@ impl<'a> Builder<'a> {
     /// Notes and logs a tool that is left out; what was logged for the last catalog is not repeated.
     fn refuse(&mut self, tool: &str, owner: &PluginName, why: &str) {
         let text = format!("{owner}: {tool}: {why}");
-        if !self.logged.contains(&text) {
+        if !self.last.is_some_and(|last| last.refused.contains(&text)) {
             tracing::warn!(tool, %owner, why, "tool refused");
         }
         // As many as tools; what is beyond is logged each time.

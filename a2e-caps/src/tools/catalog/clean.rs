@@ -1,5 +1,8 @@
 //! Cleans the texts of tools for agents: no invisible characters, no floods.
 
+use a2e_core::codec::RawJson;
+use serde_json::Value;
+
 use crate::tools::protocol::{ToolDefinition, ToolParameter};
 
 /// Longest description of a tool or a parameter, in bytes (R39).
@@ -12,7 +15,8 @@ const MAX_NAME: usize = 256;
 ///
 /// # Errors
 /// Why it is not: its name, or the name of a parameter, is empty or too long.
-pub(super) fn definition(mut tool: ToolDefinition) -> Result<ToolDefinition, String> {
+pub(super) fn definition(tool: ToolDefinition) -> Result<ToolDefinition, String> {
+    let mut tool = tool.completed().map_err(|error| error.message().to_owned())?;
     tool.name = text(&tool.name);
     if tool.name.is_empty() || tool.name.len() > MAX_NAME {
         return Err(format!("its name must have 1 to {MAX_NAME} visible bytes"));
@@ -20,13 +24,51 @@ pub(super) fn definition(mut tool: ToolDefinition) -> Result<ToolDefinition, Str
     tool.description = description(&tool.description);
     tool.version = text(&tool.version);
     tool.toolkit = tool.toolkit.map(|it| text(&it));
+    tool.title = tool.title.map(|it| text(&it));
+    if let Some(annotations) = tool.annotations.take() {
+        let mut annotations = Value::Object(annotations);
+        clean_schema(&mut annotations)?;
+        tool.annotations = annotations.as_object().cloned();
+    }
     for tag in &mut tool.tags {
         *tag = text(tag);
     }
     for it in tool.input_parameters.iter_mut().chain(&mut tool.output_parameters) {
         parameter(it)?;
     }
+    for own in [&mut tool.input_schema, &mut tool.output_schema].into_iter().flatten() {
+        let mut schema: Value = own.decode().map_err(|error| error.to_string())?;
+        clean_schema(&mut schema)?;
+        *own = RawJson::of(&schema).map_err(|error| error.to_string())?;
+    }
     Ok(tool)
+}
+
+/// Cleans what a schema says for people and models; the rest is compared, and must be clean.
+/// Recursion is bounded by the depth that a schema may have.
+fn clean_schema(schema: &mut Value) -> Result<(), String> {
+    match schema {
+        Value::Object(map) => map.iter_mut().try_for_each(|(key, value)| {
+            odd(key)?;
+            match value {
+                Value::String(text) if matches!(key.as_str(), "description" | "title") => {
+                    *text = description(text);
+                    Ok(())
+                }
+                other => clean_schema(other),
+            }
+        }),
+        Value::Array(list) => list.iter_mut().try_for_each(clean_schema),
+        Value::String(text) => odd(text),
+        _ => Ok(()),
+    }
+}
+
+fn odd(raw: &str) -> Result<(), String> {
+    if raw.chars().any(is_hidden) {
+        return Err(format!("it has invisible characters in `{}`", text(raw)));
+    }
+    Ok(())
 }
 
 fn parameter(it: &mut ToolParameter) -> Result<(), String> {

@@ -18,8 +18,9 @@ use self::build::Builder;
 pub(super) use self::pins::Approvals;
 pub use self::pins::Pin;
 use self::pins::Seen;
-use super::contract::ToolProvider;
+use super::contract::{ToolProvider, ToolSet};
 use super::protocol::ToolDefinition;
+use super::schema::Checker;
 
 /// Most tools of one plugin; one more is refused and logged (R20).
 const MAX_TOOLS: usize = 4096;
@@ -39,6 +40,8 @@ pub(super) struct Entry {
     /// The name by which its provider knows it, which may have invisible characters.
     pub(super) name: Arc<str>,
     pub(super) run: Run,
+    /// Of its input schema; one that is as it was is not compiled again.
+    pub(super) checker: Arc<Checker>,
     pub(super) provider: Arc<dyn ToolProvider>,
     /// The plugin that offers it.
     pub(super) owner: PluginName,
@@ -79,6 +82,8 @@ impl Catalog {
 pub(super) struct Catalogs {
     host: Host,
     own: Vec<Arc<dyn ToolProvider>>,
+    /// The tools that are linked into the program.
+    linked: Arc<dyn ToolProvider>,
     approvals: Approvals,
     mark: Arc<Collector>,
     /// Whether sessions know the tools of an instance before this one.
@@ -106,8 +111,9 @@ impl Catalogs {
         let tools = own.iter().flat_map(|provider| provider.tools());
         let own_names = tools.map(|tool| tool.name).collect();
         let mark = Arc::new(Collector { own_names, seen: approvals.seen() });
+        let linked = Arc::new(ToolSet::linked());
         let (is_successor, last) = (AtomicBool::new(false), watch::Sender::default());
-        Self { host: host.clone(), own, approvals, mark, is_successor, last }
+        Self { host: host.clone(), own, linked, approvals, mark, is_successor, last }
     }
 
     /// Makes this plugin known to the other tools plugins, takes over from an instance before, and
@@ -165,9 +171,9 @@ impl Catalogs {
             self.last.send_replace(Looked { generation, catalog: last });
             return;
         }
-        let refused = last.as_ref().map(|it| it.refused.as_slice()).unwrap_or_default();
         // Plugins are asked here, so no lock is held.
-        let built = Builder::new(&self.host, &self.approvals, refused).build(&self.own);
+        let builder = Builder::new(&self.host, &self.approvals, last.as_deref());
+        let built = builder.build(&self.own, &self.linked);
         let catalog = Arc::new(built);
         self.last.send_replace(Looked { generation, catalog: Some(Arc::clone(&catalog)) });
         match last {

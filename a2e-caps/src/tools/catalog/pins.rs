@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use a2e_core::Error;
 use a2e_core::protocol::{ErrorCode, PluginName};
 use serde::de::{Deserialize, Deserializer, Error as _};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{Catalog, MAX_TOOLS};
@@ -18,20 +18,30 @@ const PREFIX: &str = "sha256:";
 
 /// The hash of a tool's definition: `sha256:` and 64 hex digits.
 ///
-/// It is taken over name, description, input and output parameters as agents see them, written as
-/// JSON with sorted keys and without blanks.
+/// It is taken over name, description, input and output parameters as agents see them, the schemas where
+/// they say more than the parameters do, title and annotations where there are any, written as JSON with sorted keys and without blanks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Pin([u8; 32]);
 
 impl Pin {
     /// The pin of a definition.
     pub fn of(tool: &ToolDefinition) -> Self {
-        let what = json!({
-            "name": tool.name,
-            "description": tool.description,
-            "input_parameters": tool.input_parameters,
-            "output_parameters": tool.output_parameters,
-        });
+        let mut what = Map::new();
+        what.insert("name".to_owned(), json!(tool.name));
+        what.insert("description".to_owned(), json!(tool.description));
+        what.insert("input_parameters".to_owned(), json!(tool.input_parameters));
+        what.insert("output_parameters".to_owned(), json!(tool.output_parameters));
+        let own = [
+            ("input_schema", &tool.input_schema, tool.is_input_derived()),
+            ("output_schema", &tool.output_schema, tool.is_output_derived()),
+        ];
+        for (key, schema, is_derived) in own {
+            let own = schema.as_ref().filter(|_| !is_derived);
+            what.extend(own.and_then(|own| Some((key.to_owned(), own.decode().ok()?))));
+        }
+        what.extend(tool.title.as_ref().map(|it| ("title".to_owned(), json!(it))));
+        what.extend(tool.annotations.as_ref().map(|it| ("annotations".to_owned(), json!(it))));
+        let what = Value::Object(what);
         let mut text = String::new();
         canonical(&what, &mut text);
         Self(Sha256::digest(text.as_bytes()).into())
@@ -182,6 +192,17 @@ impl Quarantine {
     }
 }
 
+/// By what a definition is approved that no setting pins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It comes from this program and its operator's settings.
+    Own,
+    /// Its provider holds it against approvals of its own.
+    Approved,
+    /// By being the first that is seen.
+    FirstUse,
+}
+
 /// What is approved in this run.
 #[derive(Debug)]
 pub(in crate::tools) struct Approvals {
@@ -215,15 +236,14 @@ impl Approvals {
         &self,
         tool: &ToolDefinition,
         owner: &PluginName,
-        is_own: bool,
+        trust: Trust,
     ) -> Result<(), Quarantine> {
         let found = Pin::of(tool);
         let fail = |why, approved| Err(Quarantine { why, found, approved });
         if let Some(pinned) = self.pinned.get(&tool.name) {
             return if *pinned == found { Ok(()) } else { fail(Why::Pinned, Some(*pinned)) };
         }
-        if is_own {
-            // It comes from this program and its operator's settings.
+        if trust == Trust::Own {
             return Ok(());
         }
         if self.require_pins {
@@ -232,7 +252,9 @@ impl Approvals {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.get(&tool.name) {
             Some((first, _)) if first != owner => fail(Why::Moved, None),
-            Some((_, approved)) if *approved != found => fail(Why::Changed, Some(*approved)),
+            Some((_, approved)) if *approved != found && trust == Trust::FirstUse => {
+                fail(Why::Changed, Some(*approved))
+            }
             Some(_) => Ok(()),
             None if seen.len() >= 2 * MAX_TOOLS => fail(Why::TooMany, None),
             None => {

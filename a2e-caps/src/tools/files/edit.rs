@@ -1,20 +1,22 @@
 //! `edit_file`: exact replacements, each with the number of places it expects; all of them or none.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{ErrorKind, Read};
 
 use a2e_core::protocol::ErrorCode;
 use a2e_core::protocol::number::integer;
 use a2e_core::{Error, Result};
 use cap_std::fs::{File, OpenOptions};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::diff::unified;
 use super::replace::{Edit, MAX_PLACES, Mismatch, Unfit, applied, new_length, places};
-use super::roots::{Place, Roots, irregular_kind};
+use super::roots::Roots;
 use super::stop_if_cancelled;
+use super::target::{Change, Target};
 use super::temporary::Temporary;
-use crate::tools::contract::{ToolCall, ToolDefinition, ToolOutput, ToolParameter};
+use crate::tools::contract::{ToolCall, ToolDefinition, ToolOutput, ToolParameter, schema_of};
 
 /// Longest file that is edited, before and after, in bytes: it is held in memory twice.
 const MAX_FILE: usize = 16 << 20;
@@ -25,16 +27,21 @@ const MAX_EDITS: usize = 100;
 /// Longest diff, in bytes on the wire.
 const MAX_DIFF: usize = 16 * 1024;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Arguments {
+    /// The file.
     path: String,
+    /// Objects of `old`, `new` and `count`.
     edits: Vec<Wanted>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Wanted {
+    /// The exact text, blanks and line ends included.
     old: String,
+    /// What stands there then.
     new: String,
+    /// How often `old` must be there.
     #[serde(default = "one", deserialize_with = "integer")]
     count: usize,
 }
@@ -47,15 +54,13 @@ pub(super) fn definition(paths: &str) -> ToolDefinition {
     let about = format!(
         "Replaces exact pieces of a text file. Every edit says how often its `old` text is there; \
          if any is there more or less often, nothing is written and the error tells the lines. \
-         Edits are looked for in the file as it is, not in what other edits make of it. {paths}"
+         Edits are looked for in the file as it is, not in what other edits make of it. Owner, mode \
+         and attributes stay; where they could not, nothing is written. {paths}"
     );
-    let edits = "Objects of `old` (the exact text, blanks and line ends included), `new` (what \
-                 stands there then) and `count` (how often `old` must be there; 1 by default).";
     let required = ToolParameter::required;
     ToolDefinition::new("edit_file", about)
         .tagged(&["files", "write"])
-        .input(required("path", "string", "The file."))
-        .input(required("edits", "array", edits))
+        .with_input_schema(&schema_of::<Arguments>())
         .output(required("path", "string", "The file."))
         .output(required("replacements", "integer", "How many places were changed."))
         .output(required("bytes", "integer", "Bytes of the file as it is now."))
@@ -67,36 +72,21 @@ pub(super) fn definition(paths: &str) -> ToolDefinition {
 pub(super) fn run(roots: &Roots, call: &ToolCall, budget: usize) -> Result<ToolOutput> {
     let Arguments { path, edits } = call.decode()?;
     let edits = checked(edits)?;
-    let failed = |error: io::Error| roots.failed("edit", &path, &error);
-    let place = roots.resolve(&path)?;
-    let Some((above, name)) = place.split() else {
-        return Err(failed(ErrorKind::IsADirectory.into()));
-    };
-    let folder = place.dir.open_dir(&above).map_err(failed)?;
-    // A link is refused rather than followed or replaced.
-    let found = folder.symlink_metadata(&name).map_err(failed)?;
-    if let Some(kind) = irregular_kind(found.file_type()) {
-        return Err(roots.irregular(&path, kind));
-    }
-    let target = Place { dir: &folder, path: (&name).into() };
+    let target = Target::find(roots, "edit", &path, false)?;
     // Opened for writing, too: what may not be written is not replaced either.
-    let file = target.open(roots, "edit", &path, OpenOptions::new().read(true).write(true))?;
-    let seen = file.metadata().map_err(failed)?;
-    let text = text(file, &path)?;
+    let old = target.open(OpenOptions::new().read(true).write(true), Change::Replace)?;
+    let old = old.ok_or_else(|| target.failed(ErrorKind::NotFound.into()))?;
+    let seen = old.metadata;
+    let text = text(old.file, &path)?;
     let places = places(&text, &edits).map_err(|unfit| refusal(&path, &edits, unfit))?;
     if new_length(&text, &edits) > MAX_FILE {
         return Err(too_long(&path, new_length(&text, &edits)));
     }
     let new = applied(&text, 0..text.len(), &places, &edits);
     let (diff, is_cut) = unified(&text, &places, &edits, MAX_DIFF.min(budget));
-    let ready = Temporary::write(&folder, &name, new.as_bytes()).map_err(failed)?;
+    let ready = Temporary::write(&target, new.as_bytes(), true)?;
     stop_if_cancelled(call)?;
-    if !ready.replace_seen(&name, &seen).map_err(failed)? {
-        let why =
-            format!("`{path}` was changed by others meanwhile; nothing was written, try again");
-        let error = Error::new(ErrorCode::ToolError, why).with_retryable(true);
-        return Err(error.with_detail("path", path));
-    }
+    ready.replace(Some(&seen))?;
     ToolOutput::of(&json!({
         "path": path,
         "replacements": places.len(),

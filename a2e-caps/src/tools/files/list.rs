@@ -1,13 +1,15 @@
 //! `list_dir`: what is in a folder and, if asked, in the folders below it.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 
 use a2e_core::Result;
 use a2e_core::protocol::number::integer;
-use cap_std::fs::{Dir, DirEntry, MetadataExt};
+use cap_std::fs::{Dir, DirEntry, FileType, Metadata, MetadataExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::names;
 use super::roots::Roots;
 use super::stop_if_cancelled;
 use crate::tools::contract::{ToolCall, ToolDefinition, ToolOutput, ToolParameter};
@@ -52,13 +54,17 @@ struct Entry {
     /// With the folders between, where `depth` is above 1.
     name: String,
     kind: &'static str,
-    size: u64,
+    /// `None` where the host may not look.
+    size: Option<u64>,
     /// Seconds since the Unix epoch.
-    modified: i64,
+    modified: Option<i64>,
 }
 
 pub(super) fn definition(paths: &str) -> ToolDefinition {
-    let about = format!("Lists a folder, sorted by name. Links are shown, not followed. {paths}");
+    let about = format!(
+        "Lists a folder, sorted by name. Links are shown, not followed. {} {paths}",
+        names::ABOUT
+    );
     let required = ToolParameter::required;
     let optional = ToolParameter::optional;
     let tool = ToolDefinition::new("list_dir", about)
@@ -71,8 +77,9 @@ pub(super) fn definition(paths: &str) -> ToolDefinition {
             "entries",
             "array",
             "Objects of `name`, `kind` (file, dir, symlink, other), `size` in bytes and `modified` \
-             in seconds since 1970.",
+             in seconds since 1970; the last two are null where this host may not look.",
         ))
+        .output(required("skipped", "integer", "Folders and entries that could not be read."))
         .output(required("truncated", "boolean", "Whether some are left out."));
     ToolDefinition { idempotent: true, ..tool }
 }
@@ -87,12 +94,13 @@ pub(super) fn run(roots: &Roots, call: &ToolCall, budget: usize) -> Result<ToolO
         budget,
         depth: depth.clamp(1, MAX_DEPTH),
         is_truncated: false,
+        skipped: 0,
     };
     let failed = |error: std::io::Error| roots.failed("list", &path, &error);
     if let Some(folders) = roots.as_folder(&path) {
         for (name, dir) in folders {
             let metadata = dir.dir_metadata().map_err(failed)?;
-            if walk.push(name.to_owned(), &metadata) && walk.depth > 1 {
+            if walk.push(name.to_owned(), metadata.file_type(), Some(&metadata)) && walk.depth > 1 {
                 walk.folder(dir, &format!("{name}/"), 2)?;
             }
         }
@@ -104,7 +112,12 @@ pub(super) fn run(roots: &Roots, call: &ToolCall, budget: usize) -> Result<ToolO
         walk.folder(&folder, "", 1)?;
     }
     let (entries, is_truncated) = (walk.entries, walk.is_truncated);
-    let data = json!({ "path": path, "entries": entries, "truncated": is_truncated });
+    let data = json!({
+        "path": path,
+        "entries": entries,
+        "skipped": walk.skipped,
+        "truncated": is_truncated,
+    });
     Ok(ToolOutput::of(&data)?.truncated(is_truncated))
 }
 
@@ -117,6 +130,8 @@ struct Walk<'a> {
     budget: usize,
     depth: u32,
     is_truncated: bool,
+    /// What could not be read.
+    skipped: usize,
 }
 
 impl Walk<'_> {
@@ -126,17 +141,25 @@ impl Walk<'_> {
                 self.is_truncated = true;
                 break;
             }
-            // It may be gone by now.
-            let Ok(metadata) = entry.metadata() else { continue };
+            let metadata = match entry.metadata() {
+                // It is gone by now.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                metadata => metadata.ok(),
+            };
+            let Ok(kind) = entry.file_type() else {
+                self.skipped += 1;
+                continue;
+            };
             let name = format!("{prefix}{name}");
-            if !self.push(name.clone(), &metadata) {
+            if !self.push(name.clone(), kind, metadata.as_ref()) {
                 break;
             }
-            if metadata.is_dir()
-                && level < self.depth
-                && let Ok(below) = entry.open_dir()
-            {
-                self.folder(&below, &format!("{name}/"), level + 1)?;
+            if !kind.is_dir() || level >= self.depth {
+                continue;
+            }
+            match entry.open_dir() {
+                Ok(below) => self.folder(&below, &format!("{name}/"), level + 1)?,
+                Err(_) => self.skipped += 1,
             }
         }
         Ok(())
@@ -146,13 +169,19 @@ impl Walk<'_> {
     /// for them.
     fn sorted(&mut self, dir: &Dir) -> Result<BTreeMap<String, DirEntry>> {
         let mut first = BTreeMap::new();
-        let Ok(entries) = dir.entries() else { return Ok(first) };
+        let Ok(entries) = dir.entries() else {
+            self.skipped += 1;
+            return Ok(first);
+        };
         for (place, entry) in entries.enumerate() {
             if place % STEP == 0 {
                 stop_if_cancelled(self.call)?;
             }
-            let Ok(entry) = entry else { continue };
-            first.insert(entry.file_name().to_string_lossy().into_owned(), entry);
+            let Ok(entry) = entry else {
+                self.skipped += 1;
+                continue;
+            };
+            first.insert(names::shown(&entry.file_name()), entry);
             if first.len() > self.left {
                 first.pop_last();
                 self.is_truncated = true;
@@ -162,7 +191,7 @@ impl Walk<'_> {
     }
 
     /// Adds an entry; false when there is no room.
-    fn push(&mut self, name: String, metadata: &cap_std::fs::Metadata) -> bool {
+    fn push(&mut self, name: String, kind: FileType, metadata: Option<&Metadata>) -> bool {
         let needed = 2 * wire_len(&name) + ENTRY_BYTES;
         if self.left == 0 || needed > self.budget {
             (self.is_truncated, self.left) = (true, 0);
@@ -170,14 +199,14 @@ impl Walk<'_> {
         }
         self.left -= 1;
         self.budget -= needed;
-        let kind = metadata.file_type();
         let kind = match () {
             () if kind.is_file() => "file",
             () if kind.is_dir() => "dir",
             () if kind.is_symlink() => "symlink",
             () => "other",
         };
-        self.entries.push(Entry { name, kind, size: metadata.len(), modified: metadata.mtime() });
+        let (size, modified) = (metadata.map(Metadata::len), metadata.map(Metadata::mtime));
+        self.entries.push(Entry { name, kind, size, modified });
         true
     }
 }

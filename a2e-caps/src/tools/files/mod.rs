@@ -3,12 +3,15 @@
 //! Every path goes through a directory handle that was opened at start, so neither `..`, an absolute
 //! path, a link nor a race leads out of a root.
 
+mod attributes;
 mod diff;
 mod edit;
 mod list;
+pub(super) mod names;
 mod read;
 mod replace;
 pub(super) mod roots;
+mod target;
 mod temporary;
 mod write;
 
@@ -16,6 +19,7 @@ use std::sync::Arc;
 
 use a2e_core::protocol::ErrorCode;
 use a2e_core::{Error, Result};
+use cap_std::fs::Dir;
 
 use self::roots::Roots;
 use super::config::BuiltinTool;
@@ -48,17 +52,32 @@ impl FileProvider {
     }
 }
 
+/// The definitions of the file tools over a folder that is not known yet; by default those that read.
+pub(crate) fn file_definitions(allow_write: bool) -> Vec<ToolDefinition> {
+    let offered = BuiltinTool::FILES.into_iter().filter(|tool| allow_write || !tool.writes());
+    offered.map(|tool| definition(tool, "Paths are relative to the root of the toolkit.")).collect()
+}
+
+/// The file tools over an open folder; they use `budget` bytes of a result.
+pub(crate) fn file_tools(folder: Dir, allow_write: bool, budget: usize) -> Arc<dyn ToolProvider> {
+    let roots = Arc::new(Roots::of("root", folder));
+    Arc::new(FileProvider::new(roots, |_| true, allow_write, budget))
+}
+
+fn definition(tool: BuiltinTool, paths: &str) -> ToolDefinition {
+    match tool {
+        BuiltinTool::WriteFile => write::definition(paths),
+        BuiltinTool::EditFile => edit::definition(paths),
+        BuiltinTool::ListDir => list::definition(paths),
+        _ => read::definition(paths),
+    }
+}
+
 impl ToolProvider for FileProvider {
     fn tools(&self) -> Vec<ToolDefinition> {
         let offered = self.tools.iter().filter(|tool| !self.is_withheld(**tool));
         let paths = self.roots.about_paths();
-        let defined = offered.map(|tool| match tool {
-            BuiltinTool::WriteFile => write::definition(&paths),
-            BuiltinTool::EditFile => edit::definition(&paths),
-            BuiltinTool::ListDir => list::definition(&paths),
-            _ => read::definition(&paths),
-        });
-        defined.collect()
+        offered.map(|tool| definition(*tool, &paths)).collect()
     }
 
     fn withheld(&self) -> Vec<(String, Error)> {

@@ -1,6 +1,6 @@
 //! `read_file`: a file or a part of it, by bytes or by lines; what is no text comes as base64.
 
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 
 use a2e_core::protocol::number::{integer, optional_integer};
 use a2e_core::{Error, Result};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::roots::Roots;
 use super::stop_if_cancelled;
 use crate::tools::base64::encoded;
-use crate::tools::contract::{ToolCall, ToolDefinition, ToolOutput, ToolParameter};
+use crate::tools::contract::{Content, ToolCall, ToolDefinition, ToolOutput, ToolParameter};
 use crate::tools::result::text_len;
 
 /// Bytes between two looks at whether the call still matters.
@@ -35,6 +35,15 @@ enum Unit {
     Lines,
 }
 
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "byte",
+            Self::Lines => "line",
+        }
+    }
+}
+
 /// The result.
 #[derive(Serialize)]
 struct Part {
@@ -45,6 +54,8 @@ struct Part {
     offset: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<u64>,
 }
 
 pub(super) fn definition(paths: &str) -> ToolDefinition {
@@ -72,7 +83,8 @@ pub(super) fn definition(paths: &str) -> ToolDefinition {
         .output(required("encoding", "string", "How to read it.").one_of(&["utf-8", "base64"]))
         .output(required("size", "integer", "Bytes of the whole file."))
         .output(required("offset", "integer", "Where this part begins."))
-        .output(optional("next_offset", "integer", "Where the next part begins, if there is one."));
+        .output(optional("next_offset", "integer", "Where the next part begins, if there is one."))
+        .output(optional("end", "integer", "Where the file ends, in `unit`s, once that was seen."));
     ToolDefinition { idempotent: true, ..tool }
 }
 
@@ -92,27 +104,76 @@ pub(super) fn run(roots: &Roots, call: &ToolCall, budget: usize) -> Result<ToolO
             by_lines(file, offset, limit, budget, call, &failed)?
         }
     };
-    let is_part = part.next.is_some();
+    let (is_part, end) = (part.next.is_some(), part.end);
+    let mut content = part.text;
+    if arguments.offset == 0 && content.starts_with('\u{feff}') {
+        // A byte order mark says how to read the file, and is no part of the first line.
+        content.remove(0);
+    }
     let part = Part {
         path: arguments.path,
-        content: part.text,
+        content,
         encoding: part.encoding,
         size,
         offset: arguments.offset,
         next_offset: part.next,
+        end,
     };
-    Ok(ToolOutput::of(&part)?.truncated(is_part && arguments.limit.is_none()))
+    let is_whole = part.encoding == "base64" && part.offset == 0 && !is_part;
+    let media = media_type(&part.content).filter(|_| is_whole);
+    let mut output = ToolOutput::of(&part)?.truncated(is_part && arguments.limit.is_none());
+    output.content.extend(media.and_then(|media| Content::in_field("content", media)));
+    match end {
+        Some(end) if end < arguments.offset => {
+            let (offset, unit) = (arguments.offset, arguments.unit.name());
+            let s = if end == 1 { "" } else { "s" };
+            let text = format!("offset {offset} is beyond the end: the file has {end} {unit}{s}");
+            Ok(output.with_summary(text))
+        }
+        _ => Ok(output),
+    }
 }
 
-struct Content {
+/// The media type of an image or a sound, by how its base64 begins: clients that can show it do.
+fn media_type(base64: &str) -> Option<&'static str> {
+    let starts = [
+        ("iVBORw0KGgo", "image/png"),
+        ("/9j/", "image/jpeg"),
+        ("R0lGOD", "image/gif"),
+        ("SUQz", "audio/mpeg"),
+        ("T2dnUw", "audio/ogg"),
+        ("ZkxhQw", "audio/flac"),
+    ];
+    let known = starts.iter().find(|(start, _)| base64.starts_with(start));
+    // `RIFF`, four bytes of length, and `WEBP` or `WAVE`.
+    let riff = base64.get(12..16).filter(|_| base64.starts_with("UklGR"));
+    known.map(|(_, media)| *media).or(match riff {
+        Some("RUJQ") => Some("image/webp"),
+        Some("QVZF") => Some("audio/wav"),
+        _ => None,
+    })
+}
+
+/// What was read.
+struct Taken {
     text: String,
     encoding: &'static str,
     /// Where to read on.
     next: Option<u64>,
+    /// Where the file ends, if that was seen.
+    end: Option<u64>,
 }
 
-fn by_bytes(mut file: File, offset: u64, limit: u64, budget: usize) -> std::io::Result<Content> {
-    file.seek(SeekFrom::Start(offset))?;
+fn by_bytes(mut file: File, offset: u64, limit: u64, budget: usize) -> std::io::Result<Taken> {
+    let size = file.metadata()?.len();
+    match file.seek(SeekFrom::Start(offset)) {
+        // Farther than any file of this system reaches.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => {
+            let text = String::new();
+            return Ok(Taken { text, encoding: "utf-8", next: None, end: Some(size) });
+        }
+        sought => sought?,
+    };
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX).min(budget);
     // One byte more shows whether there is more.
     let mut bytes = Vec::new();
@@ -120,9 +181,11 @@ fn by_bytes(mut file: File, offset: u64, limit: u64, budget: usize) -> std::io::
     let has_more = bytes.len() > wanted;
     bytes.truncate(wanted);
     let whole = bytes.len();
+    // Of a file that is being written, the end may be another by now.
+    let end = if whole == 0 { size } else { offset.saturating_add(whole as u64) };
     let (text, encoding, used) = encoded(bytes, budget, has_more);
     let next = (has_more || used < whole).then(|| offset.saturating_add(used as u64));
-    Ok(Content { text, encoding, next })
+    Ok(Taken { text, encoding, next, end: next.is_none().then_some(end) })
 }
 
 fn by_lines(
@@ -132,12 +195,13 @@ fn by_lines(
     budget: usize,
     call: &ToolCall,
     failed: &dyn Fn(std::io::Error) -> Error,
-) -> Result<Content> {
+) -> Result<Taken> {
     let mut lines =
         Lines { reader: BufReader::with_capacity(64 * 1024, file), call, failed, read: 0 };
-    for _ in 0..offset {
+    for skipped in 0..offset {
         if !lines.skip()? {
-            return Ok(Content { text: String::new(), encoding: "utf-8", next: None });
+            let text = String::new();
+            return Ok(Taken { text, encoding: "utf-8", next: None, end: Some(skipped) });
         }
     }
     let (mut bytes, mut count) = (Vec::new(), 0_u64);
@@ -167,9 +231,11 @@ fn by_lines(
             break;
         }
     }
-    let next = (is_cut || lines.has_more()?).then(|| offset.saturating_add(count));
+    let here = offset.saturating_add(count);
+    let has_more = is_cut || lines.has_more()?;
     let (text, encoding, _) = encoded(bytes, budget, ends_in_line);
-    Ok(Content { text, encoding, next })
+    let (next, end) = if has_more { (Some(here), None) } else { (None, Some(here)) };
+    Ok(Taken { text, encoding, next, end })
 }
 
 struct Lines<'a> {
@@ -241,7 +307,25 @@ impl Lines<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::encoded;
+    use super::{encoded, media_type};
+
+    #[test]
+    fn media_are_known_by_their_first_bytes() {
+        let cases: [(&[u8], Option<&str>); 7] = [
+            (b"\x89PNG\r\n\x1a\n\0", Some("image/png")),
+            (b"\xff\xd8\xff\xe0", Some("image/jpeg")),
+            (b"GIF89a\xff", Some("image/gif")),
+            (b"RIFF\x01\x02\x03\x04WEBPVP8 \xff", Some("image/webp")),
+            (b"RIFF\x01\x02\x03\x04WAVEfmt \xff", Some("audio/wav")),
+            (b"RIFF\x01\x02\x03\x04AVI \xff", None),
+            (b"\xff\xfe\xfd", None),
+        ];
+        for (bytes, expected) in cases {
+            let (text, encoding, _) = encoded(bytes.to_vec(), 1000, false);
+            let found = media_type(&text).filter(|_| encoding == "base64");
+            assert!(found == expected || encoding == "utf-8", "{bytes:?} {found:?}");
+        }
+    }
 
     proptest::proptest! {
         #[test]

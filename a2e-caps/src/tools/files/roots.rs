@@ -10,6 +10,8 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 
+use super::names;
+
 /// The roots of one plugin, opened once.
 #[derive(Debug)]
 pub(in crate::tools) struct Roots(Vec<Root>);
@@ -27,6 +29,8 @@ pub(in crate::tools) struct Place<'r> {
     pub(in crate::tools) dir: &'r Dir,
     /// Relative to the root; `.` for the root itself.
     pub(in crate::tools) path: PathBuf,
+    /// Whether it can only be a folder: a slash stands at its end.
+    pub(in crate::tools) names_folder: bool,
 }
 
 impl Roots {
@@ -43,17 +47,22 @@ impl Roots {
             };
             let full = path.canonicalize().map_err(failed)?;
             let dir = Dir::open_ambient_dir(&full, ambient_authority()).map_err(failed)?;
-            let name = full.file_name().unwrap_or(OsStr::new("root")).to_string_lossy();
+            let name = names::shown(full.file_name().unwrap_or(OsStr::new("root")));
             let is_free = |name: &str| roots.iter().all(|root| root.name != name);
             let mut numbered = (2_u32..).map(|number| format!("{name}-{number}"));
             let name = if is_free(&name) {
-                name.clone().into_owned()
+                name.clone()
             } else {
                 numbered.find(|name| is_free(name)).unwrap_or_default()
             };
             roots.push(Root { name, dir });
         }
         Ok(Self(roots))
+    }
+
+    /// One folder that is open already.
+    pub(in crate::tools) fn of(name: &str, dir: Dir) -> Self {
+        Self(vec![Root { name: name.to_owned(), dir }])
     }
 
     /// One sentence on how paths are written, for the descriptions of tools.
@@ -69,25 +78,27 @@ impl Roots {
     /// # Errors
     /// `tool_denied` for an absolute path, `tool_error` where the first part names no root.
     pub(in crate::tools) fn resolve(&self, path: &str) -> Result<Place<'_>> {
-        if Path::new(path).is_absolute() {
+        let meant = PathBuf::from(names::meant(path));
+        if meant.is_absolute() {
             return Err(self.outside(path));
         }
+        let names_folder = path.ends_with('/') || path.ends_with("/.");
         if let [root] = self.0.as_slice() {
-            return Ok(Place { dir: &root.dir, path: or_dot(Path::new(path)) });
+            return Ok(Place { dir: &root.dir, path: or_dot(&meant), names_folder });
         }
-        let mut parts = Path::new(path).components().skip_while(|it| *it == Component::CurDir);
+        let mut parts = meant.components().skip_while(|it| *it == Component::CurDir);
         let first = match parts.next() {
-            Some(Component::Normal(first)) => first.to_str(),
+            Some(Component::Normal(first)) => Some(names::shown(first)),
             Some(_) => return Err(self.outside(path)),
             None => None,
         };
-        let root = self.0.iter().find(|root| Some(root.name.as_str()) == first);
+        let root = self.0.iter().find(|root| Some(&root.name) == first.as_ref());
         let root = root.ok_or_else(|| {
             let text =
                 format!("`{path}` does not begin with a folder of this host: {}", self.names());
             self.with_facts(Error::new(ErrorCode::ToolError, text), path)
         })?;
-        Ok(Place { dir: &root.dir, path: or_dot(&parts.collect::<PathBuf>()) })
+        Ok(Place { dir: &root.dir, path: or_dot(&parts.collect::<PathBuf>()), names_folder })
     }
 
     /// The error of a tool for what the operating system said about a path.
@@ -113,7 +124,8 @@ impl Roots {
         self.with_facts(Error::new(ErrorCode::ToolDenied, text), path)
     }
 
-    fn outside(&self, path: &str) -> Error {
+    /// The refusal of what leads out of all roots.
+    pub(in crate::tools) fn outside(&self, path: &str) -> Error {
         let text = format!(
             "`{path}` leads out of the folders that this host opens to tools (setting `roots`). {}",
             self.about_paths()
@@ -122,7 +134,8 @@ impl Roots {
             .with_detail("setting", "roots")
     }
 
-    fn with_facts(&self, error: Error, path: &str) -> Error {
+    /// An error about a path, with the names of the roots.
+    pub(in crate::tools) fn with_facts(&self, error: Error, path: &str) -> Error {
         let names: Vec<&str> = self.0.iter().map(|root| root.name.as_str()).collect();
         error.with_detail("path", path).with_detail("roots", names)
     }
@@ -180,6 +193,9 @@ impl Place<'_> {
             Some(kind) => Err(roots.irregular(shown, kind)),
             None if metadata.is_dir() => {
                 Err(roots.failed(what, shown, &ErrorKind::IsADirectory.into()))
+            }
+            None if self.names_folder => {
+                Err(roots.failed(what, shown, &ErrorKind::NotADirectory.into()))
             }
             None => Ok(file),
         }

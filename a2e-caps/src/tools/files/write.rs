@@ -1,15 +1,15 @@
 //! `write_file`: writes a whole file so that readers see the old or the new content, never a part.
 
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
 
 use a2e_core::Result;
 use cap_std::fs::OpenOptions;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::roots::{Roots, irregular_kind};
+use super::roots::Roots;
 use super::stop_if_cancelled;
+use super::target::{Change, Target};
 use super::temporary::Temporary;
 use crate::tools::contract::{ToolCall, ToolDefinition, ToolOutput, ToolParameter};
 
@@ -33,7 +33,10 @@ enum Mode {
 }
 
 pub(super) fn definition(paths: &str) -> ToolDefinition {
-    let about = format!("Writes a text file; a reader sees the old content or the new. {paths}");
+    let about = format!(
+        "Writes a text file; a reader sees the old content or the new. What else the file has, such \
+         as its owner, mode and attributes, stays; where it could not, nothing is written. {paths}"
+    );
     let required = ToolParameter::required;
     let optional = ToolParameter::optional;
     let modes = "`create` (default) wants no file there, `overwrite` replaces one, `append` adds to \
@@ -51,41 +54,36 @@ pub(super) fn definition(paths: &str) -> ToolDefinition {
 pub(super) fn run(roots: &Roots, call: &ToolCall) -> Result<ToolOutput> {
     let arguments: Arguments = call.decode()?;
     let Arguments { path, content, mode, parents } = &arguments;
-    let failed = |error: io::Error| roots.failed("write", path, &error);
-    let place = roots.resolve(path)?;
-    let Some((above, name)) = place.split() else {
-        return Err(failed(ErrorKind::IsADirectory.into()));
-    };
-    if *parents {
-        place.dir.create_dir_all(&above).map_err(failed)?;
-    }
-    let folder = place.dir.open_dir(&above).map_err(failed)?;
-    // A link is refused rather than followed or replaced.
-    match folder.symlink_metadata(&name) {
-        Ok(it) => match irregular_kind(it.file_type()) {
-            Some(kind) => return Err(roots.irregular(path, kind)),
-            None if it.is_dir() => return Err(failed(ErrorKind::IsADirectory.into())),
-            None if *mode == Mode::Create => return Err(failed(ErrorKind::AlreadyExists.into())),
-            None => {}
-        },
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
-    }
-    if *mode == Mode::Append {
-        let mut options = OpenOptions::new();
-        let place = super::roots::Place { dir: &folder, path: PathBuf::from(&name) };
-        let options = options.append(true).create(true);
-        let mut file = place.open(roots, "write", path, options)?;
-        stop_if_cancelled(call)?;
-        file.write_all(content.as_bytes()).map_err(failed)?;
-    } else {
-        let new = Temporary::write(&folder, &name, content.as_bytes()).map_err(failed)?;
-        stop_if_cancelled(call)?;
-        match mode {
-            Mode::Create => new.create(&name),
-            _ => new.replace(&name),
+    let target = Target::find(roots, "write", path, *parents)?;
+    match mode {
+        Mode::Create if target.is_there()? => {
+            return Err(target.failed(ErrorKind::AlreadyExists.into()));
         }
-        .map_err(failed)?;
+        Mode::Create => {
+            let new = Temporary::write(&target, content.as_bytes(), false)?;
+            stop_if_cancelled(call)?;
+            new.create()?;
+        }
+        Mode::Overwrite => {
+            // Asked before anything is written, and again when it is replaced.
+            let old = target.open(OpenOptions::new().write(true), Change::Replace)?;
+            let new = Temporary::write(&target, content.as_bytes(), old.is_some())?;
+            stop_if_cancelled(call)?;
+            new.replace(None)?;
+        }
+        Mode::Append => append(&target, content, call)?,
     }
     ToolOutput::of(&json!({ "path": path, "bytes": content.len() }))
+}
+
+fn append(target: &Target<'_>, content: &str, call: &ToolCall) -> Result<()> {
+    let failed = |error: io::Error| target.failed(error);
+    let mut options = OpenOptions::new();
+    options.append(true);
+    let mut file = match target.open(&mut options, Change::Append)? {
+        Some(old) => old.file,
+        None => target.folder.open_with(&target.name, options.create_new(true)).map_err(failed)?,
+    };
+    stop_if_cancelled(call)?;
+    file.write_all(content.as_bytes()).map_err(failed)
 }

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "http")]
 mod address;
+#[cfg(feature = "http")]
+mod base;
 mod config;
 #[cfg(feature = "http")]
 mod exchange;
@@ -15,6 +17,8 @@ mod tool;
 #[cfg(feature = "http")]
 mod url;
 
+#[cfg(feature = "http")]
+pub(crate) use base::{base_definitions, base_tools};
 pub use config::{HttpGetConfig, Networks};
 #[cfg(feature = "http")]
 pub(super) use tool::HttpProvider;

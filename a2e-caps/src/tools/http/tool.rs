@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::config::HttpGetConfig;
 use super::exchange::{Fetched, fetch};
 use super::network::{Network, unreached};
-use super::url::Url;
+use super::url::{MAX_URL, Url, cleaned};
 use crate::tools::base64::encoded;
 use crate::tools::contract::{ToolCall, ToolDefinition, ToolOutput, ToolParameter, ToolProvider};
 
@@ -53,9 +53,19 @@ const TOLD: [&str; 12] = [
     "retry-after",
 ];
 
+/// A header of a request.
+pub(super) type Header = (HeaderName, HeaderValue);
+
 #[derive(Deserialize)]
 struct Arguments {
     url: String,
+    #[serde(flatten)]
+    how: How,
+}
+
+/// How a page is fetched.
+#[derive(Deserialize)]
+pub(super) struct How {
     #[serde(default)]
     method: Wanted,
     #[serde(default)]
@@ -64,6 +74,19 @@ struct Arguments {
     max_bytes: Option<u64>,
     #[serde(default)]
     allow_downgrade: bool,
+}
+
+/// Headers that no call sees, for one server.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Own<'a> {
+    pub(super) server: Option<&'a Url>,
+    pub(super) headers: &'a [Header],
+}
+
+impl Own<'_> {
+    fn for_url(&self, url: &Url) -> &[Header] {
+        if self.server.is_some_and(|it| it.is_of(url)) { self.headers } else { &[] }
+    }
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -120,9 +143,20 @@ impl HttpProvider {
         let arguments: Arguments = call.decode()?;
         let wrong = |error: String| Error::schema("arguments.url", error);
         let url = Url::parse(&arguments.url).map_err(wrong)?;
-        let headers = headers(&arguments.headers)?;
+        self.fetch(call, url, &arguments.how, Own::default()).await
+    }
+
+    /// Fetches a page with the headers of the call, and its own ones where they belong.
+    pub(super) async fn fetch(
+        &self,
+        call: &ToolCall,
+        url: Url,
+        how: &How,
+        own: Own<'_>,
+    ) -> Result<ToolOutput> {
+        let headers = headers(&how.headers)?;
         let limit = call.remaining().map_or(self.limit, |left| left.min(self.limit));
-        let fetched = self.follow(url.clone(), &arguments, &headers);
+        let fetched = self.follow(url.clone(), how, &headers, own);
         tokio::time::timeout(limit, fetched).await.unwrap_or_else(|_| {
             let text = format!("not done within {} s", limit.as_secs_f64());
             Err(unreached(&url, &text).with_detail("setting", "http_get.timeout_s"))
@@ -132,22 +166,24 @@ impl HttpProvider {
     async fn follow(
         &self,
         mut url: Url,
-        arguments: &Arguments,
-        headers: &[(HeaderName, HeaderValue)],
+        how: &How,
+        headers: &[Header],
+        own: Own<'_>,
     ) -> Result<ToolOutput> {
-        let method = match arguments.method {
+        let method = match how.method {
             Wanted::Get => Method::GET,
             Wanted::Head => Method::HEAD,
         };
-        let wanted = arguments.max_bytes.map_or(self.max_bytes, |it| it.min(self.max_bytes));
+        let wanted = how.max_bytes.map_or(self.max_bytes, |it| it.min(self.max_bytes));
         let max_bytes = usize::try_from(wanted).unwrap_or(usize::MAX).min(self.budget);
         let mut passed = Vec::new();
         loop {
-            let fetched = fetch(&self.network, &url, &method, headers, max_bytes).await?;
+            let sent = [headers, own.for_url(&url)].concat();
+            let fetched = fetch(&self.network, &url, &method, &sent, max_bytes).await?;
             let Some(next) = redirect(&url, &fetched)? else {
                 return self.page(&url, fetched, passed);
             };
-            if url.is_tls && !next.is_tls && !arguments.allow_downgrade {
+            if url.is_tls && !next.is_tls && !how.allow_downgrade {
                 let text = format!("`{url}` redirects to `{next}`, which is not encrypted");
                 let text = format!("{text}; `allow_downgrade: true` follows it");
                 let error = Error::new(ErrorCode::ToolDenied, text);
@@ -198,14 +234,18 @@ impl ToolProvider for HttpProvider {
 
 fn definition() -> ToolDefinition {
     let required = ToolParameter::required;
-    let optional = ToolParameter::optional;
     let about = "Fetches a page by GET or HEAD, http or https, from public addresses. UTF-8 text \
                  comes as it is, other content as base64. Follows up to 5 redirects. A status of 400 \
                  and more is a result, too.";
+    let url = required("url", "string", "The full URL, without credentials.");
+    defined(ToolDefinition::new("http_get", about).tagged(&["web", "read"]).input(url))
+}
+
+/// Adds what every tool that fetches has.
+pub(super) fn defined(tool: ToolDefinition) -> ToolDefinition {
+    let (required, optional) = (ToolParameter::required, ToolParameter::optional);
     let sent = format!("Request headers, of these: {}.", SENT.join(", "));
-    let tool = ToolDefinition::new("http_get", about)
-        .tagged(&["web", "read"])
-        .input(required("url", "string", "The full URL, without credentials."))
+    let tool = tool
         .input(optional("method", "string", "GET by default.").one_of(&["GET", "HEAD"]))
         .input(optional("headers", "object", &sent))
         .input(optional("max_bytes", "integer", "Most bytes of the body; the rest is left out."))
@@ -232,15 +272,18 @@ fn redirect(url: &Url, fetched: &Fetched) -> Result<Option<Url>> {
     let Some(location) = fetched.headers.get(LOCATION).filter(|_| follows) else {
         return Ok(None);
     };
-    let location = location.to_str().unwrap_or("\u{fffd}");
-    url.join(location).map(Some).map_err(|why| {
-        let shown: String = location.chars().take(200).collect();
-        unreached(url, &format!("it redirects to {shown:?}, which {why}")).with_retryable(false)
+    let target = cleaned(location.as_bytes());
+    if target.is_empty() {
+        return Ok(None);
+    }
+    url.join(&target).map(Some).map_err(|why| {
+        let shown = whole(location);
+        unreached(url, &format!("it redirects to `{shown}`, which {why}")).with_retryable(false)
     })
 }
 
 /// The headers of a call, if they may be sent.
-fn headers(wanted: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, HeaderValue)>> {
+fn headers(wanted: &BTreeMap<String, String>) -> Result<Vec<Header>> {
     let check = |(name, value): (&String, &String)| {
         let loc = format!("arguments.headers.{}", name.chars().take(64).collect::<String>());
         let lower = name.to_ascii_lowercase();
@@ -260,8 +303,19 @@ fn headers(wanted: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, HeaderV
     wanted.iter().map(check).collect()
 }
 
-/// A header of the answer as text, cut to a sensible length.
+/// A header of the answer as text, cut to a sensible length; a `Location` is whole.
 fn value(headers: &HeaderMap, name: &str) -> Option<String> {
-    let text = String::from_utf8_lossy(headers.get(name)?.as_bytes()).into_owned();
+    let value = headers.get(name)?;
+    if name == LOCATION.as_str() {
+        return Some(whole(value));
+    }
+    let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
     Some(text.get(..text.floor_char_boundary(MAX_VALUE)).unwrap_or_default().to_owned())
+}
+
+/// A `Location` as it came; one that is no UTF-8 with its bytes percent-encoded.
+fn whole(location: &HeaderValue) -> String {
+    let text = String::from_utf8(location.as_bytes().to_vec());
+    let text = text.unwrap_or_else(|_| cleaned(location.as_bytes()));
+    text.get(..text.floor_char_boundary(MAX_URL)).unwrap_or_default().to_owned()
 }

@@ -1,9 +1,11 @@
 //! The URLs that may be fetched, and where a redirect leads.
 
+use std::fmt::Write as _;
+
 use hyper::Uri;
 
 /// Longest URL, in bytes.
-const MAX_URL: usize = 8192;
+pub(super) const MAX_URL: usize = 8192;
 
 /// An `http` or `https` URL without credentials and fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +94,12 @@ impl Url {
         if self.is_tls { "https" } else { "http" }
     }
 
+    /// Whether another URL leads to the same server.
+    pub(super) fn is_of(&self, other: &Self) -> bool {
+        let server = |it: &Self| (it.is_tls, it.host.to_ascii_lowercase(), it.port);
+        server(self) == server(other)
+    }
+
     /// Host and, where it is not the usual one, port.
     pub(super) fn authority(&self) -> String {
         let host =
@@ -107,6 +115,26 @@ impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}://{}{}", self.scheme(), self.authority(), self.path)
     }
+}
+
+/// A `Location` as browsers read it: without blanks around it, with every byte that a URL may not have
+/// percent-encoded, be it UTF-8 or not, and with `/` for `\` before the query.
+pub(super) fn cleaned(location: &[u8]) -> String {
+    let mut url = String::with_capacity(location.len());
+    let mut is_in_path = true;
+    for byte in location.trim_ascii() {
+        is_in_path &= !matches!(byte, b'?' | b'#');
+        match byte {
+            b'\t' | b'\r' | b'\n' => {}
+            b'\\' if is_in_path => url.push('/'),
+            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'}' | ..=b' ' | 0x7f.. => {
+                // Writing to a text cannot fail.
+                write!(url, "%{byte:02X}").unwrap_or_default();
+            }
+            _ => url.push(char::from(*byte)),
+        }
+    }
+    url
 }
 
 /// A path without `.` and `..` (RFC 3986, 5.2.4).
@@ -192,6 +220,22 @@ mod tests {
             ("y?a=/../b", "http://a:81/b/c/y?a=/../b"),
         ] {
             assert_eq!(base.join(location).unwrap().to_string(), expected, "{location}");
+        }
+        for (location, expected) in [
+            ("/größe".as_bytes(), "http://a:81/gr%C3%B6%C3%9Fe"),
+            (b"/gr\xf6\xdfe", "http://a:81/gr%F6%DFe"),
+            (b"  /a b\tc ", "http://a:81/a%20bc"),
+            ("ü?q=ä b#z ü".as_bytes(), "http://a:81/b/c/%C3%BC?q=%C3%A4%20b"),
+            (b"/%20%C3%B6?{\"x\"}", "http://a:81/%20%C3%B6?%7B%22x%22%7D"),
+            (br"\y\..\z?a\b", "http://a:81/z?a%5Cb"),
+            (br"http:\\x\y", "http://x/y"),
+            (b"/a|b'c", "http://a:81/a|b'c"),
+        ] {
+            let shown = String::from_utf8_lossy(location);
+            assert_eq!(base.join(&cleaned(location)).unwrap().to_string(), expected, "{shown}");
+        }
+        for wrong in ["http://größe/", "//a b/", "http://u@ä/", "ä:b"] {
+            assert!(base.join(&cleaned(wrong.as_bytes())).is_err(), "{wrong}");
         }
         for wrong in ["javascript:1", "ftp://x", "http://u@x/", "//", "/a b"] {
             assert!(base.join(wrong).is_err(), "{wrong}");

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::patterns::Pattern;
-use super::walk::{Wanted, walk};
-use super::{Cut, common, common_output};
+use super::walk::{Seen, Wanted, walk};
+use super::{Cut, common, common_output, shares};
 use crate::tools::contract::{ToolCall, ToolDefinition, ToolOutput, ToolParameter};
+use crate::tools::files::names;
 use crate::tools::files::roots::Roots;
 use crate::tools::result::text_len;
 
@@ -50,10 +51,13 @@ fn thousand() -> usize {
 pub(super) fn definition(paths: &str) -> ToolDefinition {
     let about = format!(
         "Finds files by their paths, in the order of their names. What .gitignore and .ignore files \
-         leave out is left out, and so are hidden files. Links are not followed. {paths}"
+         leave out is left out, and so are hidden files that the pattern does not name. Links are not \
+         followed; one to a file within the folder is a file, others are shown with `any`. {} {paths}",
+        names::ABOUT
     );
     let pattern = "`*` and `?` within a name, `**` over folders, `[ab]`, `{a,b}`; without a slash it \
-                   is for names at every depth, with one for paths below `path`.";
+                   is for names at every depth, with one for paths below `path`. One that ends in a \
+                   slash is for folders; `.github/**` or `.*` also finds hidden names.";
     let required = ToolParameter::required;
     let optional = ToolParameter::optional;
     let tool = ToolDefinition::new("glob", about)
@@ -72,17 +76,22 @@ pub(super) fn definition(paths: &str) -> ToolDefinition {
 pub(super) fn run(roots: &Roots, call: &ToolCall, budget: usize) -> Result<ToolOutput> {
     let arguments: Arguments = call.decode()?;
     let Arguments { path, hidden, ignored, kind, .. } = &arguments;
-    let pattern = Pattern::new("pattern", &arguments.pattern)?;
+    let pattern = Pattern::new(roots, "pattern", &arguments.pattern)?;
+    let kind = if pattern.is_for_folders() { &Kind::Dir } else { kind };
     let limit = arguments.limit.clamp(1, MAX_FOUND);
-    let wanted = Wanted { hidden: *hidden, ignored: *ignored };
-    let (mut paths, mut room) = (Vec::new(), budget);
-    let seen = walk(roots, call, path, wanted, &mut |found| {
+    let wanted = Wanted { hidden: *hidden, ignored: *ignored, pattern: Some(&pattern) };
+    let (unseen, mut room) = shares(budget);
+    let mut paths = Vec::new();
+    let seen = walk(roots, call, path, wanted, Seen::new(unseen), &mut |found, _| {
+        if !pattern.matches(found.below, found.is_dir) {
+            return Ok(None);
+        }
         let is_meant = match kind {
-            Kind::File => !found.is_dir,
+            Kind::File => found.is_file(),
             Kind::Dir => found.is_dir,
             Kind::Any => true,
         };
-        if !is_meant || !pattern.matches(found.below) {
+        if !is_meant {
             return Ok(None);
         }
         if paths.len() >= limit {
@@ -101,7 +110,9 @@ pub(super) fn run(roots: &Roots, call: &ToolCall, budget: usize) -> Result<ToolO
     let data = json!({
         "paths": paths,
         "visited": seen.visited,
+        "left_out": seen.left_out,
         "skipped": seen.skipped,
+        "unseen": seen.unseen.fitting(),
         "truncated": is_cut,
         "reason": seen.cut,
     });

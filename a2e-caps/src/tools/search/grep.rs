@@ -4,29 +4,29 @@ use std::io::{self, Read};
 
 use a2e_core::protocol::number::integer;
 use a2e_core::{Error, Result};
-use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{File, OpenOptions, OpenOptionsExt};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder};
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
+use regex_syntax::ast::{self, Ast, ClassSetItem};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::hits::{FileSink, Hits};
+use super::lines::{Lines, MAX_LINE};
 use super::patterns::{MAX_PATTERN, Pattern};
-use super::walk::{Found, Wanted, walk};
-use super::{Cut, common, common_output};
+use super::unseen::Why;
+use super::walk::{Found, Seen, Wanted, walk};
+use super::{Cut, common, common_output, shares};
 use crate::tools::contract::{ToolCall, ToolDefinition, ToolOutput, ToolParameter};
 use crate::tools::files::roots::Roots;
-use crate::tools::files::stop_if_cancelled;
+use crate::tools::files::{names, stop_if_cancelled};
 
 /// Findings of one call.
 const MAX_FOUND: usize = 5000;
 
 /// Lines around a finding.
 const MAX_CONTEXT: usize = 20;
-
-/// Longest line, in bytes; a file with a longer one is skipped.
-const MAX_LINE: usize = 1 << 20;
 
 /// Bytes that one call may read.
 const MAX_READ: u64 = 1 << 30;
@@ -68,8 +68,11 @@ fn hundred() -> usize {
 
 pub(super) fn definition(paths: &str) -> ToolDefinition {
     let about = format!(
-        "Finds lines of files, in the order of their paths. Binary files, hidden files and what \
-         .gitignore and .ignore files leave out are not searched. Links are not followed. {paths}"
+        "Finds lines of files, in the order of their paths. Hidden files and what .gitignore and \
+         .ignore files leave out are not searched, and a file with a NUL only where `path` names it; \
+         of a line beyond 1 MiB the beginning is searched. Links are not followed. `\\r\\n` ends a line \
+         as `\\n` does, unless the pattern has a `\\r`. {} {paths}",
+        names::ABOUT
     );
     let matches = "Objects of `path`, `line` and `column` (from 1), `text` (near the finding, where \
                    the line is long and `cut`), `before` and `after` (lines around it; one between \
@@ -89,7 +92,7 @@ pub(super) fn definition(paths: &str) -> ToolDefinition {
             "boolean",
             "Upper and lower case are one; false by default.",
         ))
-        .input(optional("glob", "string", "Only files whose path fits, such as `*.rs`."))
+        .input(optional("glob", "string", "Only files whose path fits, such as `*.rs` or `src/`."))
         .input(optional("context", "integer", "Lines around a finding; 0 by default, 20 at most."))
         .input(optional(
             "files_only",
@@ -100,7 +103,7 @@ pub(super) fn definition(paths: &str) -> ToolDefinition {
     let tool = common(tool)
         .output(required("matches", "array", matches))
         .output(required("searched", "integer", "Files whose lines were looked at."))
-        .output(required("binary", "integer", "Files that were skipped since they are no text."));
+        .output(required("binary", "integer", "Files that were skipped since they have a NUL."));
     ToolDefinition { idempotent: true, ..common_output(tool) }
 }
 
@@ -108,27 +111,34 @@ pub(super) fn definition(paths: &str) -> ToolDefinition {
 pub(super) fn run(roots: &Roots, call: &ToolCall, budget: usize) -> Result<ToolOutput> {
     let arguments: Arguments = call.decode()?;
     let Arguments { path, hidden, ignored, files_only, .. } = &arguments;
+    let (unseen, budget) = shares(budget);
+    let glob = arguments.glob.as_deref().map(|glob| Pattern::new(roots, "glob", glob));
+    let glob = glob.transpose()?;
     let mut search = Search {
+        roots,
         call,
         matcher: matcher(&arguments)?,
-        glob: arguments.glob.as_deref().map(|glob| Pattern::new("glob", glob)).transpose()?,
+        keeps_returns: asks_for_returns(&arguments),
+        glob: glob.as_ref(),
         searcher: searcher(arguments.context.min(MAX_CONTEXT)),
         hits: Hits::new(arguments.limit.clamp(1, MAX_FOUND), budget),
         is_first_only: *files_only,
         left: MAX_READ,
         searched: 0,
         binary: 0,
-        skipped: 0,
     };
-    let wanted = Wanted { hidden: *hidden, ignored: *ignored };
-    let seen = walk(roots, call, path, wanted, &mut |found| search.visit(found))?;
+    let wanted = Wanted { hidden: *hidden, ignored: *ignored, pattern: glob.as_ref() };
+    let seen = Seen::new(unseen);
+    let seen = walk(roots, call, path, wanted, seen, &mut |found, seen| search.visit(found, seen))?;
     let is_cut = seen.cut.is_some();
     let data = json!({
         "matches": search.hits.found,
         "searched": search.searched,
         "binary": search.binary,
         "visited": seen.visited,
-        "skipped": seen.skipped + search.skipped,
+        "left_out": seen.left_out,
+        "skipped": seen.skipped,
+        "unseen": seen.unseen.fitting(),
         "truncated": is_cut,
         "reason": seen.cut,
     });
@@ -157,20 +167,52 @@ fn matcher(arguments: &Arguments) -> Result<RegexMatcher> {
     builder.build(pattern).map_err(|error| wrong(&error.to_string()))
 }
 
+/// Whether a pattern asks for `\r`: then the end of a line is searched as it is.
+fn asks_for_returns(arguments: &Arguments) -> bool {
+    struct Returns(bool);
+    impl ast::Visitor for Returns {
+        type Output = bool;
+        type Err = ();
+
+        fn finish(self) -> Result<bool, ()> {
+            Ok(self.0)
+        }
+
+        fn visit_pre(&mut self, it: &Ast) -> Result<(), ()> {
+            self.0 |= matches!(it, Ast::Literal(it) if it.c == '\r');
+            Ok(())
+        }
+
+        fn visit_class_set_item_pre(&mut self, it: &ClassSetItem) -> Result<(), ()> {
+            self.0 |= matches!(it, ClassSetItem::Literal(it) if it.c == '\r');
+            Ok(())
+        }
+    }
+    if arguments.fixed_strings {
+        return arguments.pattern.contains('\r');
+    }
+    let parsed = ast::parse::Parser::new().parse(&arguments.pattern);
+    parsed.is_ok_and(|it| ast::visit(&it, Returns(false)) == Ok(true))
+}
+
 fn searcher(context: usize) -> Searcher {
     SearcherBuilder::new()
         .line_number(true)
         .before_context(context)
         .after_context(context)
-        .heap_limit(Some(MAX_LINE))
-        .binary_detection(BinaryDetection::quit(0))
+        // Every line of a context may be as long as a line may be.
+        .heap_limit(Some((context + 2) * (MAX_LINE + 1)))
+        // The lines come decoded.
+        .bom_sniffing(false)
         .build()
 }
 
 struct Search<'a> {
+    roots: &'a Roots,
     call: &'a ToolCall,
     matcher: RegexMatcher,
-    glob: Option<Pattern>,
+    keeps_returns: bool,
+    glob: Option<&'a Pattern>,
     searcher: Searcher,
     hits: Hits,
     is_first_only: bool,
@@ -178,18 +220,23 @@ struct Search<'a> {
     left: u64,
     searched: usize,
     binary: usize,
-    skipped: usize,
 }
 
 impl Search<'_> {
-    fn visit(&mut self, found: &Found<'_>) -> Result<Option<Cut>> {
-        let is_meant = self.glob.as_ref().is_none_or(|glob| glob.matches(found.below));
+    fn visit(&mut self, found: &Found<'_>, seen: &mut Seen) -> Result<Option<Cut>> {
+        let is_meant = self.glob.is_none_or(|glob| glob.covers(found.below));
         if !found.kind.is_file() || !is_meant {
             return Ok(None);
         }
-        let Ok(file) = open(found.dir, found) else {
-            self.skipped += 1;
-            return Ok(None);
+        let file = match open(found) {
+            Ok(file) => file,
+            Err(error) if found.is_named => {
+                return Err(self.roots.failed("search", found.path, &error));
+            }
+            Err(_) => {
+                seen.skip(found.path);
+                return Ok(None);
+            }
         };
         let (kept, room) = self.hits.mark();
         let mut sink = FileSink {
@@ -200,9 +247,15 @@ impl Search<'_> {
             is_binary: false,
             is_first_only: self.is_first_only,
         };
-        let reader = Bounded { file, call: self.call, left: &mut self.left };
-        let searched = self.searcher.search_reader(&self.matcher, reader, &mut sink);
+        // A file that is named is searched, whatever it is.
+        let binary =
+            if found.is_named { BinaryDetection::none() } else { BinaryDetection::quit(0) };
+        self.searcher.set_binary_detection(binary);
+        let file = Bounded { file, call: self.call, left: &mut self.left };
+        let mut lines = Lines::new(file, self.keeps_returns);
+        let searched = self.searcher.search_reader(&self.matcher, &mut lines, &mut sink);
         let is_binary = sink.is_binary;
+        let (is_like_text, cut) = (lines.begins_as_text(), lines.cut);
         stop_if_cancelled(self.call)?;
         if self.left == 0 {
             return Ok(Some(Cut::BytesRead));
@@ -210,22 +263,29 @@ impl Search<'_> {
         if is_binary {
             self.hits.forget(kept, room);
             self.binary += 1;
+            if is_like_text {
+                seen.unseen.note(found.path, Why::Binary, None);
+            } else {
+                seen.unseen.note_plain_binary(found.path);
+            }
         } else if searched.is_err() {
-            // A line that is too long, or a file that cannot be read to its end.
             self.hits.forget(kept, room);
-            self.skipped += 1;
+            seen.skip(found.path);
         } else {
             self.searched += 1;
+            if cut.is_some() {
+                seen.unseen.note(found.path, Why::LongLine, cut);
+            }
         }
         Ok(self.hits.cut)
     }
 }
 
 /// Opens a regular file by its folder's handle; another one may stand there by now.
-fn open(dir: &Dir, found: &Found<'_>) -> io::Result<File> {
+fn open(found: &Found<'_>) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(O_NONBLOCK | O_NOCTTY);
-    let file = dir.open_with(found.entry.file_name(), &options)?;
+    let file = found.dir.open_with(found.name, &options)?;
     if !file.metadata()?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }

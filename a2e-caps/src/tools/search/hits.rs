@@ -92,13 +92,15 @@ impl Sink for FileSink<'_> {
     type Error = io::Error;
 
     fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> io::Result<bool> {
-        let line = trimmed(found.bytes());
+        let line = found.bytes();
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        // A pattern may ask for the `\r` that is not shown.
         let at = self.matcher.find(line).ok().flatten().map_or(0, |it| it.start());
         if self.hits.found.len() >= self.hits.limit {
             self.hits.cut = Some(Cut::Limit);
             return Ok(false);
         }
-        let (text, cut) = shown(line, at);
+        let (text, cut) = shown(trimmed(line), at);
         let before = std::mem::take(&mut self.before);
         let needed = HIT_BYTES + text_len(self.path) + text_len(&text);
         if !self.hits.take(needed) {

@@ -8,7 +8,9 @@ mod glob;
 mod grep;
 mod hits;
 mod ignores;
+mod lines;
 mod patterns;
+mod unseen;
 mod walk;
 
 use std::sync::Arc;
@@ -75,11 +77,21 @@ enum Cut {
     Depth,
 }
 
+/// Bytes of a result for the names of what was not seen, and those for the findings.
+fn shares(budget: usize) -> (usize, usize) {
+    let names = (budget / 8).min(16 * 1024);
+    (names, budget - names)
+}
+
 /// The parameters that both tools have.
 fn common(tool: ToolDefinition) -> ToolDefinition {
     let optional = ToolParameter::optional;
-    tool.input(optional("path", "string", "The folder to search; the topmost by default."))
-        .input(optional("hidden", "boolean", "Also names that begin with a dot; false by default."))
+    tool.input(optional("path", "string", "The folder or file to search; the topmost by default."))
+        .input(optional(
+            "hidden",
+            "boolean",
+            "Also names that begin with a dot, beside those that a pattern names; false by default.",
+        ))
         .input(optional(
             "ignored",
             "boolean",
@@ -91,7 +103,14 @@ fn common(tool: ToolDefinition) -> ToolDefinition {
 fn common_output(tool: ToolDefinition) -> ToolDefinition {
     let required = ToolParameter::required;
     tool.output(required("visited", "integer", "Files and folders looked at."))
+        .output(required("left_out", "integer", "Names that were passed over, hidden or ignored."))
         .output(required("skipped", "integer", "Files and folders that could not be read."))
+        .output(required(
+            "unseen",
+            "array",
+            "Objects of `path` and `why` (unreadable, binary, long_line, depth): what was not seen, or \
+             not all of it; up to 100, as many as fit.",
+        ))
         .output(required("truncated", "boolean", "Whether there may be more."))
         .output(
             ToolParameter::optional(

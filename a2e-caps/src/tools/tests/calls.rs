@@ -48,12 +48,17 @@ async fn definitions_have_every_field_that_clients_expect() {
             ("idempotent", tool["idempotent"] == true),
             ("version", tool["version"] == "1.0.0"),
             ("defer_loading", tool["defer_loading"] == false),
+            ("input_schema", tool["input_schema"]["type"] == "object"),
+            ("unknown arguments", tool["input_schema"]["additionalProperties"] == false),
+            ("output_schema", tool["output_schema"]["properties"].is_object()),
         ] {
             assert!(is_right, "{key}: {tool}");
         }
         for parameter in tool["input_parameters"].as_array().unwrap() {
             let kind = parameter["type"].as_str().unwrap();
             assert!(["string", "integer", "array", "boolean"].contains(&kind), "{parameter}");
+            let name = parameter["name"].as_str().unwrap();
+            assert_eq!(tool["input_schema"]["properties"][name]["type"], kind, "{parameter}");
             assert!(parameter["description"].is_string() && parameter["required"].is_boolean());
         }
     }
@@ -90,19 +95,52 @@ async fn calls_with_wrong_fields_are_refused_with_their_place() {
 }
 
 #[tokio::test]
-async fn extra_arguments_and_fields_do_no_harm() {
+async fn an_unknown_argument_is_refused_and_an_unknown_field_is_told() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("f"), "x").unwrap();
     let (host, mut session) = start([tools("tools", &[folder.path()])]).await;
-    let it = result(&mut session, "read_file", json!({ "path": "f", "why": ["not"] })).await;
-    assert_eq!(it["data"]["content"], "x");
+    for (more, told) in [
+        ("lmit", "arguments.lmit: unknown; did you mean \"limit\"?"),
+        ("why", "arguments.why: unknown; there are limit, offset, path, unit"),
+    ] {
+        let error = failure(&mut session, "read_file", json!({ "path": "f", more: 1 })).await;
+        assert_eq!((&error["code"], &error["message"]), (&json!("schema_violation"), &json!(told)));
+    }
     let request = json!({
         "session_id": "s", "tool_name": "read_file", "arguments": { "path": "f" },
         "correlation_id": "c", "streaming": true, "timeout": 60.0, "extra": {}
     });
     let reply = session.call("tool/call/req", request).await;
-    assert_eq!(reply["data"]["success"], true);
+    assert_eq!((&reply["data"]["success"], &reply["ignored"]), (&json!(true), &json!(["extra"])));
     assert!(reply["created_at"].as_f64().unwrap() > 1e9);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_before_the_first_line_of_a_file_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("f"), "\u{feff}first\nsecond\u{feff}\n").unwrap();
+    let plugin = tools("tools", &[folder.path()]).with_setting("allow_write", true);
+    let (host, mut session) = start([plugin]).await;
+    for (arguments, content) in [
+        (json!({ "path": "f" }), "first\nsecond\u{feff}\n"),
+        (json!({ "path": "f", "unit": "lines", "limit": 1 }), "first\n"),
+        (json!({ "path": "f", "unit": "lines", "offset": 1 }), "second\u{feff}\n"),
+        (json!({ "path": "f", "offset": 3, "limit": 5 }), "first"),
+    ] {
+        let it = result(&mut session, "read_file", arguments.clone()).await;
+        assert_eq!(it["data"]["content"], content, "{arguments}");
+    }
+    #[cfg(feature = "search")]
+    {
+        let it = result(&mut session, "grep", json!({ "pattern": "^first$" })).await;
+        assert_eq!(it["data"]["matches"][0]["text"], "first", "{it}");
+    }
+    // An edit leaves it where it is.
+    let edits = json!([{ "old": "first\nsecond", "new": "second" }]);
+    result(&mut session, "edit_file", json!({ "path": "f", "edits": edits })).await;
+    let bytes = std::fs::read_to_string(folder.path().join("f")).unwrap();
+    assert_eq!(bytes, "\u{feff}second\u{feff}\n");
     host.stop().await;
 }
 

@@ -302,3 +302,129 @@ async fn a_root_that_is_not_there_fails_the_plugin_with_its_path() {
     assert!(status.contains("nope") && status.contains("cannot open folder"), "{status}");
     host.stop().await;
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn names_that_are_no_text_are_listed_once_and_open_by_what_was_shown() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let shown = [
+        (&b"a\xfe"[..], "a\\xfe"),
+        (b"a\xff", "a\\xff"),
+        (b"a\\xff", "a\\x5cxff"),
+        (b"back\\slash", "back\\slash"),
+        ("a\u{fffd}".as_bytes(), "a\u{fffd}"),
+        (b"cut\xc3", "cut\\xc3"),
+    ];
+    let dir = folder.path().join(OsStr::from_bytes(b"d\x80"));
+    fs::create_dir(&dir).unwrap();
+    for (bytes, name) in shown {
+        for above in [folder.path(), &dir] {
+            fs::write(above.join(OsStr::from_bytes(bytes)), name).unwrap();
+        }
+    }
+    let plugin = tools("tools", &[folder.path()]).with_setting("allow_write", true);
+    let (host, mut session) = start([plugin]).await;
+    let list = async |session: &mut _, path: &str, depth: u32| -> Vec<String> {
+        let it = result(session, "list_dir", json!({ "path": path, "depth": depth })).await;
+        assert_eq!((&it["data"]["skipped"], &it["truncated"]), (&json!(0), &json!(false)));
+        let entries = it["data"]["entries"].as_array().unwrap();
+        entries.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = list(&mut session, ".", 2).await;
+    let mut expected: Vec<String> = vec!["d\\x80".to_owned()];
+    for (_, name) in shown {
+        expected.extend([name.to_owned(), format!("d\\x80/{name}")]);
+    }
+    let mut sorted = all.clone();
+    sorted.sort();
+    expected.sort();
+    assert_eq!(sorted, expected, "everything once");
+    assert_eq!(list(&mut session, "d\\x80", 1).await.len(), shown.len());
+    for path in all.iter().filter(|it| *it != "d\\x80") {
+        let it = result(&mut session, "read_file", json!({ "path": path })).await;
+        assert_eq!(it["data"]["content"], path.strip_prefix("d\\x80/").unwrap_or(path), "{path}");
+        let write = json!({ "path": path, "content": "new", "mode": "overwrite" });
+        assert_eq!(result(&mut session, "write_file", write).await["data"]["path"], json!(path));
+    }
+    for (bytes, name) in shown {
+        let text = fs::read_to_string(folder.path().join(OsStr::from_bytes(bytes))).unwrap();
+        assert_eq!(text, "new", "{name}");
+    }
+    let listed = session.call("tool/list/req", json!({ "query": "list_dir" })).await;
+    assert!(listed["tools"][0]["description"].as_str().unwrap().contains("\\xff"), "{listed}");
+    host.stop().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_listing_shows_what_it_may_not_look_at() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("closed")).unwrap();
+    fs::write(folder.path().join("closed/f"), "").unwrap();
+    symlink("nowhere", folder.path().join("dangling")).unwrap();
+    symlink("dangling", folder.path().join("loop")).unwrap();
+    let closed = fs::Permissions::from_mode(0o000);
+    fs::set_permissions(folder.path().join("closed"), closed).unwrap();
+    // The superuser reads it all the same.
+    let is_readable = fs::read_dir(folder.path().join("closed")).is_ok();
+    let (host, mut session) = start([tools("tools", &[folder.path()])]).await;
+    let it = result(&mut session, "list_dir", json!({ "depth": 3 })).await;
+    let names: Vec<&str> = it["data"]["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["name"].as_str().unwrap())
+        .collect();
+    let expected: &[&str] = if is_readable {
+        &["closed", "closed/f", "dangling", "loop"]
+    } else {
+        &["closed", "dangling", "loop"]
+    };
+    assert_eq!(names, expected);
+    assert_eq!(it["data"]["skipped"], i32::from(!is_readable));
+    fs::set_permissions(folder.path().join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn reading_beyond_the_end_says_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("f"), "eins\nzwei\ndrei").unwrap();
+    fs::write(folder.path().join("ends"), "eins\nzwei\n").unwrap();
+    fs::write(folder.path().join("empty"), "").unwrap();
+    let (host, mut session) = start([tools("tools", &[folder.path()])]).await;
+    for (path, unit, offset, end, text) in [
+        ("f", "lines", 4_u64, 3, Some("offset 4 is beyond the end: the file has 3 lines")),
+        ("f", "lines", u64::MAX, 3, Some("the file has 3 lines")),
+        ("f", "lines", 3, 3, None),
+        ("f", "lines", 2, 3, None),
+        ("ends", "lines", 0, 2, None),
+        ("ends", "lines", 3, 2, Some("the file has 2 lines")),
+        ("f", "bytes", 15, 14, Some("offset 15 is beyond the end: the file has 14 bytes")),
+        ("f", "bytes", u64::MAX, 14, Some("the file has 14 bytes")),
+        ("f", "bytes", 14, 14, None),
+        ("f", "bytes", 3, 14, None),
+        ("empty", "lines", 1, 0, Some("the file has 0 lines")),
+        ("empty", "bytes", 1, 0, Some("the file has 0 bytes")),
+        ("empty", "bytes", 0, 0, None),
+    ] {
+        let arguments = json!({ "path": path, "unit": unit, "offset": offset });
+        let it = result(&mut session, "read_file", arguments.clone()).await;
+        assert_eq!(it["data"]["end"], end, "{arguments}: {it}");
+        assert!(it["data"]["next_offset"].is_null(), "{it}");
+        match text {
+            Some(text) => {
+                assert!(it["summary"].as_str().unwrap().contains(text), "{arguments}: {it}");
+                assert_eq!(it["data"]["content"], "");
+            }
+            None => assert!(it["summary"].is_null(), "{arguments}: {it}"),
+        }
+    }
+    // Where the part ends before the file does, its end is not known in lines.
+    let part = json!({ "path": "f", "unit": "lines", "limit": 1 });
+    assert!(result(&mut session, "read_file", part).await["data"]["end"].is_null());
+    host.stop().await;
+}

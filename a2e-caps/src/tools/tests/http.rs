@@ -165,6 +165,59 @@ async fn r60_what_is_not_public_is_not_reached() {
 }
 
 #[tokio::test]
+async fn a_location_is_followed_as_browsers_do_or_shown_whole() {
+    let (address, seen) = serve("127.0.0.1:0", |head, out| {
+        let to: &[u8] = match path(head) {
+            "/utf8" => "/größe/ß?q=ä".as_bytes(),
+            "/latin1" => b"/gr\xf6\xdfe",
+            "/blank" => b"/a b/c  d?x y",
+            "/back" => br"\a\b",
+            "/host" => "http://größe.example/ü".as_bytes(),
+            "/empty" => b"",
+            "/kept" => {
+                return out.write_all(
+                    "HTTP/1.1 201 Created\r\nContent-Length: 0\r\nLocation: /ü\r\n\r\n".as_bytes(),
+                );
+            }
+            "/latin1-kept" => {
+                return out.write_all(
+                    b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\nLocation: /\xfc\r\n\r\n",
+                );
+            }
+            _ => return respond(out, "200 OK", b"here"),
+        };
+        out.write_all(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: ")?;
+        out.write_all(to)?;
+        out.write_all(b"\r\n\r\n")
+    });
+    let (host, mut session) = start([one_allowed()]).await;
+    let url = |path: &str| format!("http://{address}{path}");
+    for (from, to) in [
+        ("/utf8", "/gr%C3%B6%C3%9Fe/%C3%9F?q=%C3%A4"),
+        ("/latin1", "/gr%F6%DFe"),
+        ("/blank", "/a%20b/c%20%20d?x%20y"),
+        ("/back", "/a/b"),
+    ] {
+        let it = result(&mut session, "http_get", json!({ "url": url(from) })).await;
+        let data = &it["data"];
+        assert_eq!((&data["url"], &data["body"]), (&json!(url(to)), &json!("here")), "{from}");
+        assert_eq!(data["redirects"], json!([url(from)]));
+        let heads: Vec<String> = seen.try_iter().collect();
+        assert_eq!(heads.iter().map(|it| path(it)).collect::<Vec<_>>(), [from, to]);
+    }
+    let error = failure(&mut session, "http_get", json!({ "url": url("/host") })).await;
+    let text = error["message"].as_str().unwrap();
+    assert!(text.contains("redirects to `http://größe.example/ü`"), "{text}");
+    let it = result(&mut session, "http_get", json!({ "url": url("/empty") })).await;
+    assert_eq!(it["data"]["status"], 302, "nowhere to go: it is the page");
+    for (from, shown) in [("/kept", "/ü"), ("/latin1-kept", "/%FC")] {
+        let it = result(&mut session, "http_get", json!({ "url": url(from) })).await;
+        assert_eq!(it["data"]["headers"]["location"], shown, "{it}");
+    }
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn r60_a_redirect_is_checked_like_a_request() {
     let (inside, seen) = serve("127.0.0.2:0", |_, out| respond(out, "200 OK", b"inside"));
     let port = inside.port();

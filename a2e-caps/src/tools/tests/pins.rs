@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{failure, names, result, start, tools};
 use crate::tools::Pin;
-use crate::tools::contract::{ToolCall, ToolDefinition, ToolOutput, ToolProvider};
+use crate::tools::contract::{ToolCall, ToolDefinition, ToolOutput, ToolParameter, ToolProvider};
 
 /// A plugin whose tool `become` makes the descriptions and names of its tools others.
 struct Chameleon(Arc<Colours>);
@@ -50,7 +50,7 @@ register_plugin!(
 impl ToolProvider for Colours {
     fn tools(&self) -> Vec<ToolDefinition> {
         let tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
-        tools.iter().map(|(name, about)| ToolDefinition::new(name, about)).collect()
+        tools.iter().map(|(name, about)| definition(name, about)).collect()
     }
 
     fn call(&self, call: ToolCall) -> Result<ToolOutput> {
@@ -68,12 +68,16 @@ impl ToolProvider for Colours {
     }
 }
 
+fn definition(name: &str, about: &str) -> ToolDefinition {
+    ToolDefinition::new(name, about).input(ToolParameter::optional("tools", "array", ""))
+}
+
 fn chameleon(name: &str, tools: Value) -> PluginConfig {
     PluginConfig::new(name, "test", "test.Chameleon").with_setting("tools", tools)
 }
 
 fn pin(name: &str, about: &str) -> String {
-    Pin::of(&ToolDefinition::new(name, about)).to_string()
+    Pin::of(&definition(name, about)).to_string()
 }
 
 #[tokio::test]

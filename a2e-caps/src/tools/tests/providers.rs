@@ -145,6 +145,7 @@ async fn failures_of_tools_become_errors_or_results() {
     }
     let it = result(&mut session, "half", json!({})).await;
     assert_eq!((&it["success"], &it["error_code"]), (&json!(false), &json!("half")));
+    assert_eq!(it["code"], "half");
     assert_eq!((&it["exit_code"], &it["error"]), (&json!(2), &json!("half done")));
     let it = result(&mut session, "huge", json!({})).await;
     assert_eq!((&it["success"], &it["truncated"]), (&json!(true), &json!(true)));

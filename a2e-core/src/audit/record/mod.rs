@@ -1,12 +1,16 @@
 //! One audit record, and the bytes that it becomes.
 
+mod detail;
 mod line;
 mod packed;
 #[cfg(test)]
 mod tests;
 
-pub(super) use line::{Forms, Gap, MAX_LINE, push_crc, push_gap, push_record};
-pub(super) use packed::{MAX_PACKED, Unpacked, pack};
+pub use detail::Detail;
+pub(super) use line::{Gap, MAX_LINE, push_crc, push_gap, push_record};
+#[cfg(test)]
+pub(super) use packed::MAX_PACKED;
+pub(super) use packed::{Unpacked, pack};
 
 use crate::Time;
 
@@ -56,7 +60,7 @@ impl RecordOutcome {
     }
 }
 
-/// The facts about a request when it ends. There is no field for a payload.
+/// The facts about a request when it ends.
 #[derive(Clone, Copy, Debug)]
 pub struct AuditRecord<'a> {
     /// When the whole line had been read and checked.
@@ -71,12 +75,16 @@ pub struct AuditRecord<'a> {
     pub req_id: &'a str,
     /// The request's own `correlation_id`; without one `req_id` stands there.
     pub correlation_id: Option<&'a str>,
+    /// The trace that it belongs to, where its sender said so.
+    pub trace_id: Option<&'a str>,
     /// The `type` of the request.
     pub kind: &'a str,
     /// The instance that answered.
     pub plugin: Option<&'a str>,
     /// The agent, as the handshake named it.
     pub agent_id: Option<&'a str>,
+    /// The authenticated principal, where there is one.
+    pub principal: Option<&'a str>,
     /// How it ended; `success` is true for [`RecordOutcome::Ok`] alone.
     pub outcome: RecordOutcome,
     /// The code of the error that was answered.
@@ -85,6 +93,8 @@ pub struct AuditRecord<'a> {
     pub input_bytes: usize,
     /// Size of the reply's line; 0 without one.
     pub output_bytes: usize,
+    /// What it was about, as far as `audit.detail` has it recorded.
+    pub detail: Option<&'a Detail>,
 }
 
 impl AuditRecord<'_> {
@@ -97,13 +107,16 @@ impl AuditRecord<'_> {
             session_id: "",
             req_id: "",
             correlation_id: None,
+            trace_id: None,
             kind: "",
             plugin: None,
             agent_id: None,
+            principal: None,
             outcome: RecordOutcome::Ok,
             error_code: None,
             input_bytes: 0,
             output_bytes: 0,
+            detail: None,
         }
     }
 }

@@ -4,6 +4,9 @@
 //! one go. With a line made by each request, the code on the way of a message was larger than the
 //! processor's cache for code (32 KiB), so that most of it was fetched anew for every message.
 
+use super::detail::Detail;
+#[cfg(test)]
+use super::detail::{MAX_PAYLOAD_FORM, MAX_SUBJECT};
 use super::line::MAX_TEXT;
 use super::{AuditRecord, RecordOutcome};
 use crate::Time;
@@ -12,20 +15,24 @@ use crate::Time;
 /// text was longer.
 const KEPT: usize = MAX_TEXT + 4;
 
-/// Times and sizes, in the order of [`Unpacked`].
+/// Times and sizes, in the order in which [`pack`] puts them.
 const NUMBERS: usize = 7;
 
 /// Bytes of the numbers and of the length of all that follows them.
 const HEAD: usize = 8 * NUMBERS + 2;
 
-/// Session, request, correlation; type, plugin, agent, error code.
-const TEXTS: usize = 7;
+/// Session, request, correlation; type, plugin, agent, principal, error code, trace.
+const TEXTS: usize = 9;
 
 /// The length that marks an absent text.
 const ABSENT: u16 = u16::MAX;
 
 /// No packed record is longer: each text has its length before it, and the outcome is a byte.
-pub(in crate::audit) const MAX_PACKED: usize = HEAD + TEXTS * (2 + KEPT) + 1;
+#[cfg(test)]
+pub(in crate::audit) const MAX_PACKED: usize = BARE + MAX_SUBJECT + MAX_PAYLOAD_FORM;
+
+/// The same without subject and payload.
+const BARE: usize = HEAD + (TEXTS + 2) * 2 + TEXTS * KEPT + 1;
 
 /// Appends a record.
 pub(in crate::audit) fn pack(out: &mut Vec<u8>, record: &AuditRecord<'_>, session_id: &str) {
@@ -43,17 +50,22 @@ pub(in crate::audit) fn pack(out: &mut Vec<u8>, record: &AuditRecord<'_>, sessio
     for (word, number) in head.as_chunks_mut::<8>().0.iter_mut().zip(numbers) {
         *word = number.to_le_bytes();
     }
-    out.reserve(MAX_PACKED);
+    out.reserve(BARE);
     let start = out.len();
     out.extend_from_slice(&head);
     push(out, Some(session_id));
     push(out, Some(record.req_id));
     push(out, record.correlation_id);
+    for part in record.detail.map_or([""; 2], Detail::parts) {
+        push_whole(out, part.as_bytes());
+    }
     out.push(record.outcome as u8);
     push(out, Some(record.kind));
     push(out, record.plugin);
     push(out, record.agent_id);
+    push(out, record.principal);
     push(out, record.error_code);
+    push(out, record.trace_id);
     let length = u16::try_from(out.len() - start - HEAD).unwrap_or(0);
     if let Some(place) = out.get_mut(start..).and_then(|it| it.get_mut(8 * NUMBERS..HEAD)) {
         place.copy_from_slice(&length.to_le_bytes());
@@ -64,11 +76,14 @@ pub(in crate::audit) fn pack(out: &mut Vec<u8>, record: &AuditRecord<'_>, sessio
 fn push(out: &mut Vec<u8>, text: Option<&str>) {
     match text.map(kept) {
         None => out.extend_from_slice(&ABSENT.to_le_bytes()),
-        Some(text) => {
-            out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_le_bytes());
-            out.extend_from_slice(text);
-        }
+        Some(text) => push_whole(out, text),
     }
+}
+
+#[inline]
+fn push_whole(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_le_bytes());
+    out.extend_from_slice(text);
 }
 
 /// The part of a text that is kept.
@@ -83,30 +98,19 @@ fn kept(text: &str) -> &[u8] {
 /// A packed record, as it is read back.
 #[derive(Debug)]
 pub(in crate::audit) struct Unpacked<'a> {
-    pub(super) wall_us: u64,
-    pub(super) mono_us: u64,
-    pub(super) duration_us: u64,
-    pub(super) queue_us: u64,
-    pub(super) run_us: u64,
-    pub(super) input_bytes: u64,
-    pub(super) output_bytes: u64,
+    pub(super) numbers: [u64; NUMBERS],
     pub(super) session_id: &'a [u8],
     pub(super) req_id: &'a [u8],
     pub(super) correlation_id: Option<&'a [u8]>,
-    pub(super) common: PackedCommon<'a>,
-}
-
-/// The packed fields that most records share with the one before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PackedCommon<'a>(pub(super) &'a [u8]);
-
-/// The fields of a [`PackedCommon`].
-pub(super) struct CommonFields<'a> {
+    /// Subject and payload, in the form of the file.
+    pub(super) detail: [&'a [u8]; 2],
+    pub(super) outcome: RecordOutcome,
     pub(super) kind: &'a [u8],
     pub(super) plugin: Option<&'a [u8]>,
     pub(super) agent_id: Option<&'a [u8]>,
+    pub(super) principal: Option<&'a [u8]>,
     pub(super) error_code: Option<&'a [u8]>,
-    pub(super) outcome: RecordOutcome,
+    pub(super) trace_id: Option<&'a [u8]>,
 }
 
 impl<'a> Unpacked<'a> {
@@ -115,37 +119,32 @@ impl<'a> Unpacked<'a> {
         let (numbers, rest) = packed.split_first_chunk::<{ 8 * NUMBERS }>()?;
         let (length, rest) = rest.split_first_chunk::<2>()?;
         let (mut texts, rest) = rest.split_at_checked(u16::from_le_bytes(*length).into())?;
-        let mut numbers = numbers.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+        let mut read = [0; NUMBERS];
+        for (number, word) in read.iter_mut().zip(numbers.as_chunks::<8>().0) {
+            *number = u64::from_le_bytes(*word);
+        }
         let record = Self {
-            wall_us: numbers.next()?,
-            mono_us: numbers.next()?,
-            duration_us: numbers.next()?,
-            queue_us: numbers.next()?,
-            run_us: numbers.next()?,
-            input_bytes: numbers.next()?,
-            output_bytes: numbers.next()?,
+            numbers: read,
             session_id: text(&mut texts)?,
             req_id: text(&mut texts)?,
             correlation_id: text(&mut texts),
-            common: PackedCommon(texts),
+            detail: [text(&mut texts)?, text(&mut texts)?],
+            outcome: outcome(&mut texts)?,
+            kind: text(&mut texts)?,
+            plugin: text(&mut texts),
+            agent_id: text(&mut texts),
+            principal: text(&mut texts),
+            error_code: text(&mut texts),
+            trace_id: text(&mut texts),
         };
         *packed = rest;
         Some(record)
     }
 }
 
-impl<'a> PackedCommon<'a> {
-    pub(super) fn fields(&self) -> CommonFields<'a> {
-        let (outcome, mut texts) = self.0.split_first().unwrap_or((&0, &[]));
-        let is_it = |it: &RecordOutcome| *it as u8 == *outcome;
-        CommonFields {
-            kind: text(&mut texts).unwrap_or_default(),
-            plugin: text(&mut texts),
-            agent_id: text(&mut texts),
-            error_code: text(&mut texts),
-            outcome: RecordOutcome::ALL.into_iter().find(is_it).unwrap_or_default(),
-        }
-    }
+fn outcome(rest: &mut &[u8]) -> Option<RecordOutcome> {
+    let number = *rest.split_off_first()?;
+    RecordOutcome::ALL.into_iter().find(|it| *it as u8 == number)
 }
 
 /// Takes a text off, if it is there.

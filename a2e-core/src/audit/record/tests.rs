@@ -1,13 +1,16 @@
 //! Tests of one line: its content, and that every change of it is noticed.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::Time;
 use crate::audit::scan::{LineProblem, Verified, verify_line};
+use crate::codec::Incoming;
+use crate::codec::scan::scan;
 
 fn time(mono_us: u64) -> Time {
     Time {
@@ -24,13 +27,16 @@ fn sample() -> AuditRecord<'static> {
         session_id: "5e55",
         req_id: "r-1",
         correlation_id: Some("c-1"),
+        trace_id: None,
         kind: "tool/call/req",
         plugin: Some("tools"),
         agent_id: Some("agent"),
+        principal: None,
         outcome: RecordOutcome::Error,
         error_code: Some("tool_denied"),
         input_bytes: 120,
         output_bytes: 80,
+        detail: None,
     }
 }
 
@@ -41,7 +47,7 @@ fn line(record: &AuditRecord<'_>, seq: u64) -> Vec<u8> {
     let mut rest = packed.as_slice();
     let unpacked = Unpacked::take(&mut rest).unwrap();
     assert!(rest.is_empty());
-    push_record(&mut out, &unpacked, seq, &mut Forms::default());
+    push_record(&mut out, &unpacked, seq);
     assert_eq!(out.pop(), Some(b'\n'));
     out
 }
@@ -125,7 +131,7 @@ proptest! {
     fn r54_any_text_is_one_ascii_line_that_reads_back(text in any::<String>(), seq in 1_u64..=1 << 53) {
         let record = AuditRecord {
             kind: &text, req_id: &text, session_id: &text, plugin: Some(&text),
-            agent_id: Some(&text), error_code: Some(&text), correlation_id: Some(&text),
+            agent_id: Some(&text), principal: Some(&text), error_code: Some(&text), correlation_id: Some(&text),
             ..sample()
         };
         let line = line(&record, seq);
@@ -133,7 +139,9 @@ proptest! {
         prop_assert!(line.len() < MAX_LINE);
         prop_assert_eq!(verify_line(&line), Ok(Verified { first: seq, last: seq, is_gap: false, seal: None }));
         let value: Value = serde_json::from_slice(&line).unwrap();
-        for field in ["type", "req_id", "session_id", "plugin", "agent_id", "error_code"] {
+        for field in
+            ["type", "req_id", "session_id", "plugin", "agent_id", "principal", "error_code"]
+        {
             let read = value[field].as_str().unwrap();
             match read.strip_suffix('\u{2026}') {
                 Some(head) if text.len() > 256 => prop_assert!(text.starts_with(head)),
@@ -146,6 +154,8 @@ proptest! {
 #[test]
 fn lines_made_one_after_the_other_are_those_of_each_record_by_itself() {
     let long = "y".repeat(1_000);
+    let mut detail = Detail::default();
+    detail.note("path", "a\"b");
     let records = [
         AuditRecord::at(time(1)),
         sample(),
@@ -156,6 +166,8 @@ fn lines_made_one_after_the_other_are_those_of_each_record_by_itself() {
         AuditRecord { plugin: None, agent_id: Some("tools"), ..sample() },
         AuditRecord { plugin: Some("tools"), agent_id: None, kind: &long, ..sample() },
         AuditRecord { correlation_id: None, req_id: &long, ..sample() },
+        AuditRecord { detail: Some(&detail), ..sample() },
+        AuditRecord { principal: Some("ci"), ..sample() },
     ];
     let (mut packed, mut alone) = (Vec::new(), Vec::new());
     let pairs = records.iter().flat_map(|first| records.iter().flat_map(move |it| [first, it]));
@@ -164,18 +176,99 @@ fn lines_made_one_after_the_other_are_those_of_each_record_by_itself() {
         alone.extend(line(record, seq as u64));
         alone.push(b'\n');
     }
-    let (mut together, mut forms, mut seq) = (Vec::new(), Forms::default(), 0);
+    let (mut together, mut seq) = (Vec::new(), 0);
     let mut rest = packed.as_slice();
     while let Some(record) = Unpacked::take(&mut rest) {
-        push_record(&mut together, &record, seq, &mut forms);
+        push_record(&mut together, &record, seq);
         seq += 1;
     }
     assert_eq!(String::from_utf8(together).unwrap(), String::from_utf8(alone).unwrap());
 }
 
+/// What a line is told to say, as it is read back: subject and payload.
+fn told(line: &str, fields: &[&'static str], with_payload: bool) -> (Value, Value) {
+    let scanned = scan(line.as_bytes()).unwrap();
+    let fields: Vec<_> = fields.iter().map(|field| Cow::Borrowed(*field)).collect();
+    let detail = Detail::of(&fields, Incoming::of(&scanned), with_payload);
+    let made = self::line(&AuditRecord { detail: detail.as_ref(), ..sample() }, 3);
+    assert_eq!(verify_line(&made), Ok(Verified { first: 3, last: 3, is_gap: false, seal: None }));
+    assert!(made.len() < MAX_LINE);
+    let read: Value = serde_json::from_slice(&made).unwrap();
+    assert_eq!(read["seq"], 3, "the record's own fields stay what they are");
+    assert_eq!(read["type"], "tool/call/req");
+    (read["subject"].clone(), read["payload"].clone())
+}
+
+#[test]
+fn a_record_says_what_its_request_was_about() {
+    let line = r#"{"type":"x","id":"7","name":"read_\u0066ile","n":5,"yes":true,"no":null,"o":{"path":"a\n\u00e9","t":1},"cmd":["sh","-c","a b",7],"seq":9,"auth_token":"abc"}"#;
+    for (fields, subject) in [
+        (&["name", "o.path"][..], json!({ "name": "read_file", "o.path": "a\né" })),
+        (&["cmd"], json!({ "cmd": "sh -c 'a b' 7" })),
+        (&["n", "yes", "no", "o", "absent", "o.absent", "n.x"], json!({ "n": "5", "yes": "true" })),
+        // A name that a reader of the file might take for another field.
+        (&["seq"], json!({ "seq": "9" })),
+        (&["auth_token"], json!({ "auth_token": "***" })),
+        (&["absent"], Value::Null),
+        (&[], Value::Null),
+    ] {
+        assert_eq!(told(line, fields, false), (subject, Value::Null), "{fields:?}");
+    }
+    let (subject, payload) = told(line, &["n"], true);
+    assert_eq!(subject, json!({ "n": "5" }));
+    let payload: Value = serde_json::from_str(payload.as_str().unwrap()).unwrap();
+    assert_eq!(payload["auth_token"], "***");
+    assert_eq!(payload["o"]["path"], "a\né");
+    assert!(payload.get("type").is_none() && payload.get("id").is_none(), "{payload}");
+}
+
+#[test]
+fn a_subject_is_cut_and_hides_secrets() {
+    let long = "é".repeat(5000);
+    let line = json!({
+        "cmd": ["curl", "-H", "Authorization: Bearer abc", "--token", "abc", "https://u:abc@h/", long],
+        "path": long,
+    });
+    let (subject, payload) = told(&line.to_string(), &["cmd", "path"], true);
+    assert!(!format!("{subject}{payload}").contains("abc"), "{subject}{payload}");
+    let cmd = subject["cmd"].as_str().unwrap();
+    assert!(cmd.starts_with("curl -H 'Authorization: ***' --token *** https://***@h/ é"), "{cmd}");
+    assert!(cmd.ends_with("é\u{2026}") && cmd.len() <= 256 + 3, "{}", cmd.len());
+    assert_eq!(subject["path"].as_str().unwrap().chars().count(), 129);
+    assert!(payload.as_str().unwrap().ends_with('\u{2026}'), "{payload}");
+    // A line that takes long to look through.
+    let huge = json!({ "path": "p", "text": "x".repeat(70_000), "cmd": vec!["w"; 100_000] });
+    let (subject, payload) = told(&huge.to_string(), &["path", "cmd"], true);
+    assert_eq!((&subject["path"], subject["cmd"].as_str().unwrap().len()), (&json!("p"), 259));
+    assert_eq!(payload, json!(format!("a line of {} bytes", huge.to_string().len())));
+}
+
+#[test]
+fn what_a_handler_notes_stands_beside_it_and_is_bounded() {
+    let mut detail = Detail::default();
+    detail.note("namespace", "no \"tes\"\u{1F600}");
+    detail.note("url", "https://u:abc@h");
+    detail.note("api_key", "abc");
+    for _ in 0..1000 {
+        detail.note("more", &"\0".repeat(1000));
+    }
+    let line = line(&AuditRecord { detail: Some(&detail), ..sample() }, 1);
+    let read: Value = serde_json::from_slice(&line).unwrap();
+    assert_eq!(read["subject"]["namespace"], "no \"tes\"\u{1F600}");
+    assert_eq!(read["subject"]["url"], "https://***@h");
+    assert_eq!(read["subject"]["api_key"], "***");
+    assert!(line.is_ascii() && line.len() < 8 * 1024, "{}", line.len());
+    assert_eq!(serde_json::from_str::<Value>(&detail.subject()).unwrap(), read["subject"]);
+}
+
 #[test]
 fn the_longest_possible_line_fits() {
     let text = "\0".repeat(100_000);
+    let short = "\0".repeat(60_000 / 6);
+    let message = json!({ "a": short }).to_string();
+    let scanned = scan(message.as_bytes()).unwrap();
+    let fields: Vec<_> = ["a", "a", "a", "a"].map(Cow::Borrowed).into();
+    let detail = Detail::of(&fields, Incoming::of(&scanned), true);
     let record = AuditRecord {
         accepted: time(0),
         started: Time { mono: Duration::from_micros(u64::MAX), wall: Duration::MAX },
@@ -185,14 +278,25 @@ fn the_longest_possible_line_fits() {
         session_id: &text,
         plugin: Some(&text),
         agent_id: Some(&text),
+        principal: Some(&text),
         error_code: Some(&text),
         correlation_id: Some(&text),
+        trace_id: Some(&text),
         outcome: RecordOutcome::ClientGone,
         input_bytes: usize::MAX,
         output_bytes: usize::MAX,
+        detail: detail.as_ref(),
     };
     let line = line(&record, 1 << 53);
     assert!(line.len() < MAX_LINE, "{}", line.len());
     assert!(verify_line(&line).is_ok());
     assert!(line.ends_with(b"\"}"), "wraps nowhere");
+}
+
+#[test]
+fn a_trace_stands_before_the_subject() {
+    let line = line(&AuditRecord { trace_id: Some("4bf9"), ..sample() }, 1);
+    assert!(verify_line(&line).is_ok());
+    let text = String::from_utf8(line).unwrap();
+    assert!(text.contains(r#","run_us":3749,"trace_id":"4bf9","crc":""#), "{text}");
 }

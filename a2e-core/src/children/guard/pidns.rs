@@ -24,7 +24,7 @@ use nix::unistd::{self, Pid};
 
 use super::start::{failed, let_go, text};
 use super::{HOST_DIED, close_inherited};
-use crate::children::wire::{GUARD_MARK, GUARD_WORD, INIT_WAY, Report};
+use crate::children::wire::{GUARD_WORD, INIT_WAY, Report, guard_environment};
 
 /// Makes the namespace, starts the guard in it, and returns when it has ended.
 pub(super) fn hold(host: Pid, args: impl Iterator<Item = OsString>) -> io::Result<()> {
@@ -98,11 +98,9 @@ fn start_guard(args: impl Iterator<Item = OsString>) -> io::Result<Pid> {
     let own = unistd::getpid().to_string();
     let head = ["a2e", GUARD_WORD, &own, INIT_WAY].map(OsString::from);
     let words: Vec<CString> = head.into_iter().chain(args).map(text).collect::<nix::Result<_>>()?;
-    let path = std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path));
-    let mut variables = Vec::new();
-    for (name, value) in [(GUARD_MARK, OsString::from("1"))].into_iter().chain(path) {
-        variables.push(text([OsStr::new(name), &value].join(OsStr::new("=")))?);
-    }
+    let variables: Vec<CString> = guard_environment()
+        .map(|(name, value)| text([OsStr::new(name), &value].join(OsStr::new("="))))
+        .collect::<nix::Result<_>>()?;
     // Signals stay blocked.
     let (actions, attributes) = (PosixSpawnFileActions::init()?, PosixSpawnAttr::init()?);
     Ok(posix_spawn(c"/proc/self/exe", &actions, &attributes, &words, &variables)?)

@@ -13,6 +13,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::{self, Pid};
 
+use crate::children::sandbox::{Prepared, Sandbox};
 use crate::children::wire::{Block, Report, WITH_STDIN};
 
 /// Where programs are looked for when the child has no `PATH`, as `execvp` does.
@@ -31,14 +32,40 @@ pub(super) fn start(
     unistd::dup2_stdin(stdin.as_ref().unwrap_or(&null)).map_err(|errno| own(errno.into()))?;
     drop(stdin);
 
+    // Its paths begin where the host is.
+    let sandbox = block.sandbox.as_ref().map(Sandbox::prepare).transpose().map_err(no_sandbox)?;
     if !block.cwd.as_os_str().is_empty() {
         std::env::set_current_dir(&block.cwd)
             .map_err(|error| failed(&error, format!("cannot enter `{}`", block.cwd.display())))?;
     }
-    let started = spawn(&program, args, &block.env)
-        .map_err(|errno| failed(&errno.into(), format!("cannot start `{}`", program.display())))?;
+    let args: Vec<OsString> = args.collect();
+    let start = || {
+        spawn(&program, args, &block.env)
+            .map_err(|errno| failed(&errno.into(), format!("cannot start `{}`", program.display())))
+    };
+    let started = match sandbox {
+        None => start()?,
+        Some(sandbox) => started_in(sandbox, start)?,
+    };
     let_go(&null);
     Ok(started)
+}
+
+/// Starts the program from a thread that is held in. Its parent is this process all the same.
+fn started_in(
+    sandbox: Prepared,
+    start: impl FnOnce() -> Result<Pid, Report> + Send,
+) -> Result<Pid, Report> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .spawn_scoped(scope, || sandbox.enter().map_err(no_sandbox).and_then(|()| start()));
+        let outcome = thread.map_err(own)?.join();
+        outcome.unwrap_or_else(|_| Err(no_sandbox("its thread panicked".to_owned())))
+    })
+}
+
+fn no_sandbox(why: String) -> Report {
+    Report::Failed(0, format!("the sandbox cannot be made: {why}"))
 }
 
 /// From here the program and its descendants alone decide when their pipes end, and no file system
@@ -59,11 +86,7 @@ pub(super) fn failed(error: &io::Error, what: String) -> Report {
 }
 
 /// `std::process` would hand the guard's blocked signals on to the program.
-fn spawn(
-    program: &OsStr,
-    args: impl Iterator<Item = OsString>,
-    env: &[(OsString, OsString)],
-) -> nix::Result<Pid> {
+fn spawn(program: &OsStr, args: Vec<OsString>, env: &[(OsString, OsString)]) -> nix::Result<Pid> {
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_flags(
         PosixSpawnFlags::POSIX_SPAWN_SETPGROUP

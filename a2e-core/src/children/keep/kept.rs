@@ -234,8 +234,7 @@ impl Keeper {
 
     /// Watches a run to its end; `None` when it was ended for good.
     async fn follow(&mut self, mut child: Child) -> Option<Exit> {
-        // Waited for at the end: what is shown as ended has said its last words.
-        let all_said = child.drain_stderr_into(&self.tail);
+        child.drain_stderr_into(&self.tail);
         let stdio = Stdio { stdin: child.stdin.take(), stdout: child.stdout.take() };
         let on_start = AssertUnwindSafe(|| (self.on_start)(child.pid, stdio));
         if catch_unwind(on_start).is_err() {
@@ -243,17 +242,18 @@ impl Keeper {
         }
         self.state.send_replace(KeepState::Running { pid: child.pid });
         tracing::info!(name = self.name, pid = child.pid, "kept program runs");
+        // What is shown as ended has said its last words.
         loop {
             tokio::select! {
                 exit = child.gone() => {
-                    all_said.await.ok();
+                    child.last_words().await;
                     return Some(exit);
                 }
                 order = self.orders.recv() => match order {
                     Some(KeepOrder::Reset) => self.restarts.reset(),
                     Some(KeepOrder::Stop(grace)) => {
                         child.stop(grace).await;
-                        all_said.await.ok();
+                        child.last_words().await;
                         return None;
                     }
                     // The handle was dropped.

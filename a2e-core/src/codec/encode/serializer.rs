@@ -2,10 +2,18 @@
 
 use serde::ser::{self, Serialize};
 
-use super::text_only::KeyText;
+use super::text_only::TextOnly;
 use super::{Compound, EncodeError, Encoder, Kind, RAW_TOKEN, encode_f64, encode_str};
 
 type Written = Result<(), EncodeError>;
+
+macro_rules! ints {
+    ($($method:ident: $type:ty),*) => {
+        $(fn $method(self, value: $type) -> Written {
+            self.int(value)
+        })*
+    };
+}
 
 impl<'e, 'o> ser::Serializer for &'e mut Encoder<'o> {
     type Ok = ();
@@ -23,45 +31,9 @@ impl<'e, 'o> ser::Serializer for &'e mut Encoder<'o> {
         Ok(())
     }
 
-    fn serialize_i8(self, value: i8) -> Written {
-        self.int(value)
-    }
-
-    fn serialize_i16(self, value: i16) -> Written {
-        self.int(value)
-    }
-
-    fn serialize_i32(self, value: i32) -> Written {
-        self.int(value)
-    }
-
-    fn serialize_i64(self, value: i64) -> Written {
-        self.int(value)
-    }
-
-    fn serialize_i128(self, value: i128) -> Written {
-        self.int(value)
-    }
-
-    fn serialize_u8(self, value: u8) -> Written {
-        self.int(value)
-    }
-
-    fn serialize_u16(self, value: u16) -> Written {
-        self.int(value)
-    }
-
-    fn serialize_u32(self, value: u32) -> Written {
-        self.int(value)
-    }
-
-    fn serialize_u64(self, value: u64) -> Written {
-        self.int(value)
-    }
-
-    fn serialize_u128(self, value: u128) -> Written {
-        self.int(value)
-    }
+    ints!(serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
+        serialize_i128: i128, serialize_u8: u8, serialize_u16: u16, serialize_u32: u32,
+        serialize_u64: u64, serialize_u128: u128);
 
     fn serialize_f32(self, value: f32) -> Written {
         if !value.is_finite() {
@@ -243,8 +215,7 @@ impl ser::SerializeMap for Compound<'_, '_> {
     type Error = EncodeError;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Written {
-        let key = key.serialize(KeyText)?;
-        self.key(&key)
+        key.serialize(TextOnly { take: |key: &str| self.key(key) })
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {

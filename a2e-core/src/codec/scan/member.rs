@@ -21,6 +21,8 @@ pub(in crate::codec) struct Member {
     value: (u32, u32),
     pub(in crate::codec) has_escaped_key: bool,
     pub(in crate::codec) shape: Shape,
+    /// Whether a message of any type may have it: the host looks at it.
+    pub(in crate::codec) is_common: bool,
 }
 
 impl Member {
@@ -38,6 +40,7 @@ impl Member {
             value: (place(value.start), place(value.end)),
             has_escaped_key,
             shape,
+            is_common: false,
         }
     }
 
@@ -78,18 +81,17 @@ pub(in crate::codec) fn unescaped(json: &str) -> String {
     serde_json::from_str(json).unwrap_or_default()
 }
 
-/// Members that are kept for the typed decode. Few messages have more than twelve.
+/// Members that are kept for the typed decode.
 const KEPT: usize = 64;
 
 /// How many keys the host itself looks at.
-pub(in crate::codec) const KEYS: usize = 7;
+pub(in crate::codec) const KEYS: usize = 9;
 
-/// No place.
 const NONE: u8 = u8::MAX;
 
-/// The members of the outermost object of a line. Reused for the next line, which then allocates nothing.
+/// The members of the outermost object of a line.
 #[derive(Clone, Debug)]
-pub struct Outline {
+pub(in crate::codec) struct Outline {
     /// The first [`KEPT`], and behind them what else the host looks at.
     members: Vec<Member>,
     /// Where the keys of the host stand in the list.
@@ -99,18 +101,12 @@ pub struct Outline {
 
 impl Default for Outline {
     fn default() -> Self {
-        Self { members: Vec::new(), own: [NONE; KEYS], is_whole: true }
+        // Few messages have more members.
+        Self { members: Vec::with_capacity(12), own: [NONE; KEYS], is_whole: true }
     }
 }
 
 impl Outline {
-    #[inline]
-    pub(in crate::codec) fn clear(&mut self) {
-        self.members.clear();
-        self.own = [NONE; KEYS];
-        self.is_whole = true;
-    }
-
     /// Keeps a member; `own` is its place among the keys of the host, if it is one.
     #[inline]
     pub(in crate::codec) fn push(&mut self, member: Member, own: Option<usize>) {

@@ -9,8 +9,7 @@ use std::borrow::Cow;
 
 use super::text::long_plain_run;
 use super::{MAX_DEPTH, MAX_WRITTEN_DEPTH};
-pub use member::Outline;
-use member::{Member, Shape, unescaped};
+use member::{Member, Outline, Shape, unescaped, within_quotes};
 pub use problem::{Problem, ScanError};
 use scanner::Scanner;
 
@@ -55,6 +54,10 @@ pub enum Key {
     Timeout,
     /// `correlation_id`, for the audit.
     CorrelationId,
+    /// `traceparent` of W3C trace context.
+    TraceParent,
+    /// `tracestate` of W3C trace context.
+    TraceState,
 }
 
 impl Key {
@@ -68,6 +71,8 @@ impl Key {
             b"a2e" => Self::A2e,
             b"timeout" => Self::Timeout,
             b"correlation_id" => Self::CorrelationId,
+            b"traceparent" => Self::TraceParent,
+            b"tracestate" => Self::TraceState,
             _ => return None,
         })
     }
@@ -80,7 +85,9 @@ impl Key {
             Self::ReqId => "req_id",
             Self::Version => "version",
             Self::A2e => "a2e",
-            Self::Timeout | Self::CorrelationId => return None,
+            Self::Timeout | Self::CorrelationId | Self::TraceParent | Self::TraceState => {
+                return None;
+            }
         })
     }
 }
@@ -94,7 +101,7 @@ pub struct Scanned<'a> {
     pub repeated: Option<&'static str>,
     /// Deepest nesting; the outermost object counts 1.
     pub depth: u8,
-    outline: Cow<'a, Outline>,
+    outline: Outline,
 }
 
 impl<'a> Scanned<'a> {
@@ -110,6 +117,19 @@ impl<'a> Scanned<'a> {
         }
     }
 
+    /// Whether the outermost object has this key; false where it has more than are kept.
+    pub(super) fn has_key(&self, key: &str) -> bool {
+        self.members()
+            .iter()
+            .any(|it| !it.has_escaped_key && within_quotes(it.key(self.text)) == key)
+    }
+
+    /// The value of a key as it is written, where it is a number.
+    pub(super) fn number(&self, key: Key) -> Option<&'a str> {
+        let member = self.outline.own(key as usize)?;
+        (member.shape == Shape::Number).then(|| member.value(self.text))
+    }
+
     /// Its members, for the typed decode; empty when there are more than are kept.
     pub(super) fn members(&self) -> &[Member] {
         self.outline.all()
@@ -121,9 +141,7 @@ impl<'a> Scanned<'a> {
 /// # Errors
 /// The first problem and its byte offset; the line then is a `parse_error`.
 pub fn scan(line: &[u8]) -> Result<Scanned<'_>, ScanError> {
-    let mut outline = Outline::default();
-    let (text, repeated, depth) = read(line, MAX_DEPTH, &mut outline)?;
-    Ok(Scanned { text, repeated, depth, outline: Cow::Owned(outline) })
+    read(line, MAX_DEPTH)
 }
 
 /// As [`scan`], for a line that a host wrote: it may nest to [`MAX_WRITTEN_DEPTH`].
@@ -131,26 +149,11 @@ pub fn scan(line: &[u8]) -> Result<Scanned<'_>, ScanError> {
 /// # Errors
 /// As [`scan`].
 pub fn scan_written(line: &[u8]) -> Result<Scanned<'_>, ScanError> {
+    read(line, MAX_WRITTEN_DEPTH)
+}
+
+fn read(line: &[u8], limit: u8) -> Result<Scanned<'_>, ScanError> {
     let mut outline = Outline::default();
-    let (text, repeated, depth) = read(line, MAX_WRITTEN_DEPTH, &mut outline)?;
-    Ok(Scanned { text, repeated, depth, outline: Cow::Owned(outline) })
-}
-
-/// As [`scan`], with the memory of an earlier line.
-///
-/// # Errors
-/// As [`scan`].
-#[inline]
-pub fn scan_into<'a>(line: &'a [u8], outline: &'a mut Outline) -> Result<Scanned<'a>, ScanError> {
-    outline.clear();
-    let (text, repeated, depth) = read(line, MAX_DEPTH, outline)?;
-    Ok(Scanned { text, repeated, depth, outline: Cow::Borrowed(outline) })
-}
-
-/// The text of a line, the first envelope key that stands twice, and the depth.
-type Read<'a> = (&'a str, Option<&'static str>, u8);
-
-fn read<'a>(line: &'a [u8], limit: u8, outline: &mut Outline) -> Result<Read<'a>, ScanError> {
     let text = simdutf8::compat::from_utf8(line)
         .map_err(|error| ScanError { problem: Problem::Utf8, offset: error.valid_up_to() })?;
     let mut scanner = Scanner::new(text, limit);
@@ -158,12 +161,12 @@ fn read<'a>(line: &'a [u8], limit: u8, outline: &mut Outline) -> Result<Read<'a>
     if scanner.here() != b'{' {
         return Err(scanner.error(Problem::NotAnObject));
     }
-    let repeated = scanner.outermost(outline)?;
+    let repeated = scanner.outermost(&mut outline)?;
     scanner.skip_space();
     if scanner.at < line.len() {
         return Err(scanner.error(Problem::Trailing));
     }
-    Ok((text, repeated, scanner.deepest))
+    Ok(Scanned { text, repeated, depth: scanner.deepest, outline })
 }
 
 /// Depth of one checked JSON text; 0 for a scalar. More than 255 counts as 255.

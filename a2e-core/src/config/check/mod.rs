@@ -1,6 +1,8 @@
 //! Turns the tree of the file into the checked form: one function per section, every problem noted.
 
+mod approve;
 mod network;
+mod principals;
 pub(in crate::config) mod section;
 mod values;
 
@@ -8,17 +10,27 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use crate::config::check::network::network;
+use crate::config::check::principals::{Given, check_tenants};
 use crate::config::check::section::Section;
-use crate::config::host::{AuditConfig, AuditMode, AuditOnError, HostConfig};
+use crate::config::host::{AuditConfig, AuditDetail, AuditMode, AuditOnError, HostConfig};
 use crate::config::host::{SessionIdSource, SnapshotMode, SnapshotStoreConfig, TenantConfig};
 use crate::config::problem::Findings;
+use crate::config::tree::expand::Env;
 use crate::config::tree::node::{Data, Node};
-use crate::config::{PluginConfig, Secret, limits, plugin};
+use crate::config::{PluginConfig, Secret, TokenDigest, limits, plugin};
 
 /// The longest time that a setting of the host may name: ten years.
 const MAX_SECONDS: f64 = 315_360_000.0;
+/// The sections that belong to fronts of the program.
+const FRONTS: [&str; 1] = ["mcp_server"];
+
 /// Checks a whole file. Each problem is noted, and its value left at the default.
-pub(in crate::config) fn check(root: &Node, findings: &Findings, file: &str) -> HostConfig {
+pub(in crate::config) fn check(
+    root: &Node,
+    findings: &Findings,
+    file: &str,
+    env: &Env<'_>,
+) -> HostConfig {
     let mut config = HostConfig::default();
     let entries: &[_] = match &root.data {
         Data::Map(entries) => entries,
@@ -36,14 +48,27 @@ pub(in crate::config) fn check(root: &Node, findings: &Findings, file: &str) -> 
     let auth = token(&mut top, "auth_token");
     // One that cannot be read is noted, and opens nothing.
     config.operator_token = token(&mut top, "operator_token").unwrap_or_default();
-    let places = network(&mut top, &mut config);
+    let own = [
+        ("auth_token", auth.as_ref().ok().and_then(Option::as_ref)),
+        ("operator_token", config.operator_token.as_ref()),
+    ];
+    let tokens = own
+        .into_iter()
+        .filter_map(|(key, token)| Some((TokenDigest::of(token?.expose()), format!("`{key}`"))));
+    let given = Given { env, tokens: tokens.collect() };
+    let places = network(&mut top, &mut config, &given);
     config.audit = audit(&mut top);
     snapshots(&mut top, &mut config);
     if let Some(section) = top.section("global_limits") {
         config.limits = limits::check(section);
     }
     config.tenants = tenants(&mut top);
+    config.approve = approve::approve(&mut top);
     config.plugins = plugins(&mut top, file);
+    check_tenants(&top, root, &config);
+    for key in FRONTS {
+        config.fronts.extend(top.section(key).map(|section| plugin::front(&section, file, key)));
+    }
     // A token that could not be read is one error, not two.
     if let Ok(token) = auth {
         config.auth_token = token;
@@ -98,6 +123,12 @@ fn audit(top: &mut Section<'_>) -> AuditConfig {
             section.choice("session_id_source", &sources).unwrap_or(audit.session_id_source);
         let reactions = [("continue", AuditOnError::Continue), ("refuse", AuditOnError::Refuse)];
         audit.on_error = section.choice("on_error", &reactions);
+        let details = [
+            ("none", AuditDetail::None),
+            ("subject", AuditDetail::Subject),
+            ("payload", AuditDetail::Payload),
+        ];
+        audit.detail = section.choice("detail", &details).unwrap_or_default();
         let mode = audit_mode(&mut section);
         audit.mode = if is_enabled { mode.unwrap_or(AuditMode::Write) } else { AuditMode::Off };
         if let (false, Some(AuditMode::Buffered | AuditMode::Write | AuditMode::Sync)) =
@@ -117,15 +148,8 @@ fn audit(top: &mut Section<'_>) -> AuditConfig {
 }
 
 fn audit_mode(section: &mut Section<'_>) -> Option<AuditMode> {
-    section.choice(
-        "mode",
-        &[
-            ("off", AuditMode::Off),
-            ("buffered", AuditMode::Buffered),
-            ("write", AuditMode::Write),
-            ("sync", AuditMode::Sync),
-        ],
-    )
+    let modes = [AuditMode::Off, AuditMode::Buffered, AuditMode::Write, AuditMode::Sync];
+    section.choice("mode", &modes.map(|mode| (mode.as_str(), mode)))
 }
 
 fn snapshots(top: &mut Section<'_>, config: &mut HostConfig) {
@@ -143,23 +167,10 @@ fn snapshots(top: &mut Section<'_>, config: &mut HostConfig) {
     span("session_ttl", 0.0, &mut config.session_ttl);
 }
 
-#[derive(Clone, Copy)]
-enum StoreKind {
-    File,
-    Sqlite,
-    Memory,
-    Custom,
-}
-
 fn store(mut section: Section<'_>) -> Option<SnapshotStoreConfig> {
-    let kinds = [
-        ("file", StoreKind::File),
-        ("sqlite", StoreKind::Sqlite),
-        ("memory", StoreKind::Memory),
-        ("custom", StoreKind::Custom),
-    ];
+    let kinds = ["file", "sqlite", "memory", "custom"].map(|kind| (kind, kind));
     let is_given = section.has("type");
-    let kind = section.choice("type", &kinds).or((!is_given).then_some(StoreKind::File));
+    let kind = section.choice("type", &kinds).or((!is_given).then_some("file"));
     let mut config = section.section("config");
     let mut path = |key: &'static str| {
         let Some(config) = config.as_mut() else {
@@ -173,10 +184,10 @@ fn store(mut section: Section<'_>) -> Option<SnapshotStoreConfig> {
         path
     };
     let store = match kind? {
-        StoreKind::File => path("root").map(|root| SnapshotStoreConfig::File { root }),
-        StoreKind::Sqlite => path("db_path").map(|db_path| SnapshotStoreConfig::Sqlite { db_path }),
-        StoreKind::Memory => Some(SnapshotStoreConfig::Memory),
-        StoreKind::Custom => {
+        "file" => path("root").map(|root| SnapshotStoreConfig::File { root }),
+        "sqlite" => path("db_path").map(|db_path| SnapshotStoreConfig::Sqlite { db_path }),
+        "memory" => Some(SnapshotStoreConfig::Memory),
+        _ => {
             let entries = config.take().map_or(&[][..], |config| config.entries());
             let pairs = entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json()));
             Some(SnapshotStoreConfig::Custom(pairs.collect()))

@@ -2,25 +2,12 @@
 
 use std::collections::HashSet;
 
+use crate::config::check::principals::{Given, principals};
 use crate::config::check::section::Section;
 use crate::config::host::{HostConfig, HttpPaths, Operators, ServerConfig, Tls, TransportConfig};
 use crate::config::listen::check_host;
 use crate::config::tree::node::Data;
 use crate::config::{ListenAddr, Position};
-
-const TRANSPORTS: [(&str, TransportKind); 4] = [
-    ("http", TransportKind::Http),
-    ("direct", TransportKind::Direct),
-    ("subprocess", TransportKind::Stdio),
-    ("stdio", TransportKind::Stdio),
-];
-
-#[derive(Clone, Copy)]
-enum TransportKind {
-    Http,
-    Direct,
-    Stdio,
-}
 
 /// An address, and the key that gave it.
 type ConfiguredAddress = (ListenAddr, Position, String);
@@ -29,12 +16,13 @@ type ConfiguredAddress = (ListenAddr, Position, String);
 pub(in crate::config) fn network(
     top: &mut Section<'_>,
     config: &mut HostConfig,
+    given: &Given<'_>,
 ) -> Vec<ConfiguredAddress> {
     let mut server_at = None;
     if let Some(section) = top.section("server") {
         let place = section.entries().iter().find(|entry| entry.key == "host");
         server_at = Some(place.map_or(section.at(), |entry| entry.node.at));
-        config.server = server(section);
+        config.server = server(section, given);
     }
     let transport_at = top.get("transport").map(|node| node.at);
     config.transport = top.section("transport").and_then(transport);
@@ -51,11 +39,11 @@ pub(in crate::config) fn network(
         (Some(_), _) => {}
     }
     let at = server_at.or(transport_at).unwrap_or_default();
-    let addresses = config.addresses(false).into_iter();
+    let addresses = config.addresses().into_iter();
     addresses.map(|address| (address, at, "server.host".to_owned())).collect()
 }
 
-fn server(mut section: Section<'_>) -> ServerConfig {
+fn server(mut section: Section<'_>, given: &Given<'_>) -> ServerConfig {
     let mut server = ServerConfig::default();
     if let (Some(host), Some(node)) = (section.word("host"), section.get("host")) {
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -67,8 +55,13 @@ fn server(mut section: Section<'_>) -> ServerConfig {
     let port = section.integer("port", 0..=65_535).and_then(|port| u16::try_from(port).ok());
     server.port = port.unwrap_or(server.port);
     server.tls = tls(&mut section);
+    server.principals = principals(&mut section, given);
     let operators = [("same_uid", Operators::SameUid), ("token", Operators::Token)];
     server.operators = section.choice("operators", &operators);
+    server.allowed_hosts = section.texts("allowed_hosts");
+    server.allowed_origins = section.texts("allowed_origins");
+    let idle = section.seconds("session_idle_s", 1.0..=86_400.0 * 7.0);
+    server.session_idle = idle.unwrap_or(server.session_idle);
     if let Some(node) = section.get("auth_token") {
         let hint = "write it at the top of the file".to_owned();
         section.warning(node.at, "auth_token", "is ignored here", Some(hint));
@@ -99,21 +92,22 @@ fn tls(section: &mut Section<'_>) -> Tls {
 }
 
 fn transport(mut section: Section<'_>) -> Option<TransportConfig> {
-    let kind = section.choice("type", &TRANSPORTS);
+    let kinds = ["http", "direct", "subprocess", "stdio"].map(|kind| (kind, kind));
+    let kind = section.choice("type", &kinds);
     if !section.has("type") {
         section.missing("type");
     }
     let config = section.section("config");
     section.finish(&[]);
     match kind? {
-        TransportKind::Http => Some(TransportConfig::Http(config.map(http).unwrap_or_default())),
-        TransportKind::Direct => {
+        "http" => Some(TransportConfig::Http(config.map(http).unwrap_or_default())),
+        "direct" => {
             if let Some(config) = config {
                 config.finish(&[]);
             }
             Some(TransportConfig::Direct)
         }
-        TransportKind::Stdio => {
+        _ => {
             // How a client starts the host; known, and of no use to the host itself.
             if let Some(mut config) = config {
                 for key in ["command", "env", "cwd"] {

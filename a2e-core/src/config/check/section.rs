@@ -1,8 +1,9 @@
 //! Reads the keys of one map of the file, notes every mistake and remembers which keys are known.
 
 use crate::config::Position;
-use crate::config::problem::{Findings, Spot, did_you_mean, is_secret_key};
+use crate::config::problem::{Findings, Spot, did_you_mean};
 use crate::config::tree::node::{Data, MapEntry, Node};
+use crate::redact::is_secret_key;
 
 /// One map of the file while it is checked. A key that is null counts as absent.
 pub(in crate::config) struct Section<'a> {
@@ -157,13 +158,17 @@ impl<'a> Section<'a> {
         Some(list)
     }
 
-    /// Warns of every key that was never asked for. `elsewhere` are keys that belong in a map below.
+    /// Notes every key that was never asked for. `elsewhere` are keys that belong in a map below.
     pub(in crate::config) fn finish(self, elsewhere: &[(&str, &str)]) {
         for entry in self.entries {
             if self.known.contains(&entry.key.as_str()) {
                 continue;
             }
             let key = &entry.key;
+            // The place for anchors (`x-common: &common {…}`), as other tools have it.
+            if self.path.is_empty() && key.starts_with("x-") {
+                continue;
+            }
             let place = elsewhere.iter().find(|(name, _)| name == key);
             let hint = match place {
                 Some((_, place)) => Some(format!("it belongs under {place:?}")),
@@ -173,8 +178,13 @@ impl<'a> Section<'a> {
                 "" => format!("unknown key {key:?}"),
                 label => format!("unknown key {key:?} in {label}"),
             };
-            self.findings.warning(self.spot(entry.at, key), message, hint);
+            self.findings.unknown_key(self.spot(entry.at, key), message, hint);
         }
+    }
+
+    /// Whether unknown keys are only warnings.
+    pub(in crate::config) fn is_lenient(&self) -> bool {
+        self.findings.is_lenient()
     }
 }
 

@@ -116,6 +116,20 @@ impl<'a> Section<'a> {
         value
     }
 
+    /// A list of texts, none of them empty.
+    pub(in crate::config) fn texts(&mut self, key: &'static str) -> Vec<String> {
+        let list = self.list(key).unwrap_or_default();
+        let text = |node: &Node| match &node.data {
+            Data::Text(text, _) if !text.is_empty() => Some(text.clone()),
+            Data::Broken => None,
+            _ => {
+                self.wrong(node, key, "a text", None);
+                None
+            }
+        };
+        list.iter().filter_map(text).collect()
+    }
+
     /// One of several words.
     pub(in crate::config) fn choice<T: Copy>(
         &mut self,

@@ -11,17 +11,22 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::config::plugin::META_KEYS;
-use crate::config::problem::{did_you_mean, is_secret_key};
+use crate::config::problem::{did_you_mean, unknown_key_severity};
 use crate::config::settings::walk::{Unknown, Walk, WalkError};
 use crate::config::{PluginConfig, Position, Problem, Severity};
+use crate::redact::is_secret_key;
 
 /// Keys that the host gives every plugin besides its settings; a config type need not know them.
 const CONTRACT_KEYS: [&str; 4] = ["name", "type", "audit_log", "session_id"];
 
+/// Keys that stand in the reference's samples, and that the reference does not read either.
+const SAMPLE_KEYS: [&str; 2] = ["DISABLE_NETWORK", "network_disabled"];
+
 /// Decodes the settings of a plugin into its config type.
 ///
 /// A value that does not fit is an error at its place; several are found at once as far as the type
-/// has defaults for them. A key that the type does not know is a warning with the nearest name; a
+/// has defaults for them. So is a key that the type does not know, with the nearest name, unless the
+/// entry is [lenient](PluginConfig::lenient); the value is there nevertheless. A
 /// type that takes any key (a map, or `#[serde(flatten)]`) knows all of them.
 pub fn settings_problems<T: DeserializeOwned>(plugin: &PluginConfig) -> (Option<T>, Vec<Problem>) {
     let mut settings: Map<String, Value> = plugin.settings().clone();
@@ -68,13 +73,18 @@ fn unknown_key(plugin: &PluginConfig, found: &Unknown) -> Problem {
         Some((parent, key)) => (Some(parent), key),
         None => (None, found.path.as_str()),
     };
+    if parent.is_none() && SAMPLE_KEYS.contains(&key) {
+        let text = format!("{key:?} has no effect: it stands in samples, and nothing reads it");
+        return plugin.setting_problem(Severity::Warning, &found.path, text, None);
+    }
     let meta: &[&str] = if parent.is_none() { &META_KEYS } else { &[] };
     let message = match parent {
         Some(parent) => format!("unknown key {key:?} in {parent}"),
         None => format!("unknown key {key:?}"),
     };
     let hint = did_you_mean(key, found.fields.iter().chain(meta).copied());
-    plugin.setting_problem(Severity::Warning, &found.path, message, hint)
+    let severity = unknown_key_severity(plugin.source.is_lenient);
+    plugin.setting_problem(severity, &found.path, message, hint)
 }
 
 fn wrong_value(plugin: &PluginConfig, error: &WalkError) -> Problem {
@@ -123,6 +133,10 @@ impl PluginConfig {
                 None => break self.source.at,
             }
         };
+        if self.source.is_front {
+            let message = format!("{}: {}", self.name, message.into());
+            return Problem { plugin: None, ..self.problem_at(severity, at, path, message, hint) };
+        }
         let dot = if path.is_empty() { "" } else { "." };
         self.problem_at(severity, at, &format!("metadata{dot}{path}"), message.into(), hint)
     }
@@ -145,7 +159,7 @@ impl PluginConfig {
         message: String,
         hint: Option<String>,
     ) -> Problem {
-        let dot = if self.source.path.is_empty() { "" } else { "." };
+        let dot = if self.source.path.is_empty() || key.is_empty() { "" } else { "." };
         Problem {
             severity,
             file: self.source.file.clone(),

@@ -75,14 +75,23 @@ fn good_settings_decode() {
 }
 
 #[test]
-fn unknown_keys_warn_at_every_depth_and_do_no_harm() {
+fn unknown_keys_are_told_at_every_depth_and_do_no_harm() {
+    let text = "root: [/a]\nhttp_get: {timeout: 3}\nDISABLE_NETWORK: true";
+    for (plugin, expected) in [
+        (plugin(text), [Severity::Error, Severity::Error, Severity::Warning]),
+        (plugin(text).lenient(), [Severity::Warning; 3]),
+    ] {
+        let (_, problems) = settings_problems::<Files>(&plugin);
+        let found: Vec<Severity> = problems.iter().map(|problem| problem.severity).collect();
+        assert_eq!(found, expected);
+    }
     let value = check::<Files>(
         "root: [/a]\nprioritty: 3\nhttp_get: {timeout: 3}\nDISABLE_NETWORK: true",
         &[
             "a2e.yaml:8:5: plugin \"files\": unknown key \"root\" (did you mean \"roots\"?)",
             "a2e.yaml:9:5: plugin \"files\": unknown key \"prioritty\" (did you mean \"priority\"?)",
             "a2e.yaml:10:16: plugin \"files\": unknown key \"timeout\" in http_get (did you mean \"timeout_s\"?)",
-            "a2e.yaml:11:5: plugin \"files\": unknown key \"DISABLE_NETWORK\"",
+            "a2e.yaml:11:5: plugin \"files\": \"DISABLE_NETWORK\" has no effect: it stands in samples, and nothing reads it",
         ],
     );
     assert_eq!(value.unwrap(), Files::default());

@@ -96,7 +96,7 @@ fn only_a_guarded_host_may_leave_the_machine() {
 #[test]
 fn listen_beats_transport_and_server() {
     let of = |text: &str| -> Vec<String> {
-        good(text).addresses(true).iter().map(ToString::to_string).collect()
+        good(text).addresses().iter().map(ToString::to_string).collect()
     };
     assert_eq!(of("server: {port: 1}"), ["tcp://127.0.0.1:1"]);
     assert_eq!(of("server: {port: 1}\ntransport: {type: http}"), ["http://127.0.0.1:1"]);

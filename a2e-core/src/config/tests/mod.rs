@@ -1,6 +1,8 @@
 //! The values of a file after loading, and files that are refused.
 
 mod access;
+mod approve;
+mod principals;
 
 use std::time::Duration;
 
@@ -46,8 +48,13 @@ fn an_empty_file_gives_the_documented_defaults() {
     assert_eq!(config.snapshot_interval, Duration::from_secs(30));
     assert_eq!(config.session_ttl, Duration::from_hours(1));
     assert_eq!(config.limits, Limits::default());
-    assert_eq!(config.addresses(false), [ListenAddr::Stdio]);
-    assert_eq!(config.addresses(true)[0].to_string(), "tcp://127.0.0.1:8765");
+    assert_eq!(config.addresses(), [ListenAddr::Stdio]);
+}
+
+#[test]
+fn a_byte_order_mark_before_the_first_line_is_passed_over() {
+    assert_eq!(good("\u{feff}host_id: marked\nplugins: []\n").host_id, "marked");
+    assert_eq!(good("\u{feff}").addresses(), [ListenAddr::Stdio]);
 }
 
 #[test]
@@ -110,6 +117,21 @@ fn audit_reactions_are_left_to_the_mode_unless_given() {
 }
 
 #[test]
+fn the_audit_says_what_was_done_unless_told_otherwise() {
+    assert_eq!(good("audit: {enabled: true}").audit.detail, AuditDetail::Subject);
+    for (text, expected) in [
+        ("none", AuditDetail::None),
+        ("subject", AuditDetail::Subject),
+        ("payload", AuditDetail::Payload),
+    ] {
+        let yaml = format!("audit: {{enabled: true, detail: {text}}}");
+        assert_eq!(good(&yaml).audit.detail, expected);
+    }
+    let problem = load("audit: {enabled: true, detail: payloads}").unwrap_err().to_string();
+    assert!(problem.contains("audit.detail") && problem.contains("\"payload\"?"), "{problem}");
+}
+
+#[test]
 fn duplicate_names_are_found_in_code_too() {
     let plugin = PluginConfig::new("a", "tools", "c");
     let config = HostConfig::new().plugin(plugin.clone()).plugin(plugin);
@@ -127,7 +149,7 @@ fn problems_are_json_too() {
     assert_eq!((&json[0]["line"], &json[0]["column"]), (&1.into(), &10.into()));
     assert_eq!(
         (json[1]["severity"].as_str(), json[1]["path"].as_str()),
-        (Some("warning"), Some("x"))
+        (Some("error"), Some("x"))
     );
 }
 
@@ -186,7 +208,9 @@ fn aliases_of_large_things_are_limited() {
 
 #[test]
 fn the_deepest_file_fits_a_small_stack() {
-    let deep = |levels: usize| format!("{}1{}", "{a: ".repeat(levels), "}".repeat(levels));
+    let deep = |levels: usize| {
+        format!("{{x-a: {}1{}}}", "{a: ".repeat(levels - 1), "}".repeat(levels - 1))
+    };
     let thread = std::thread::Builder::new().stack_size(1 << 20);
     let run = thread.spawn(move || (load(&deep(24)).is_ok(), load(&deep(25)).is_ok()));
     assert_eq!(run.unwrap().join().unwrap(), (true, false));

@@ -66,7 +66,7 @@ impl Kernel {
             .iter()
             .map(|it| ExplainedInterceptor {
                 name: it.name.clone(),
-                plugin: it.endpoint.label.name.to_string(),
+                plugin: it.owner().to_owned(),
                 priority: it.priority,
             })
             .collect();
@@ -98,7 +98,7 @@ fn explain_handler(slot: &PluginSlot, run: Run) -> ExplainedHandler {
     let endpoint = &slot.endpoint;
     ExplainedHandler {
         plugin: slot.name().to_string(),
-        cls: slot.class.cls().to_owned(),
+        cls: slot.class.facts().cls.to_owned(),
         priority: endpoint.order.priority,
         exclusive: endpoint.order.is_exclusive,
         run: run.as_str().to_owned(),

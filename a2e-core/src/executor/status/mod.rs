@@ -1,15 +1,16 @@
 //! How a host stands, for operators and tests.
 
 mod explain;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::kernel::Kernel;
 use crate::layers::{BreakerState, Health, catch};
 use crate::lifecycle::{PluginSlot, SlotState};
 use crate::protocol::host::{HostStatus, PermitStatus, PluginHealth, PluginStatus, ProcessStatus};
+use sessions::busiest;
 
 impl Kernel {
     /// A look at the whole host.
@@ -47,8 +48,26 @@ impl Kernel {
             audit_failing: audit.failing,
             audit_path: audit.path.map(|path| path.display().to_string()),
             plugins: self.plugin_status(),
+            types: services.audit.meters.look(),
+            approvals: services.live.approvals.status(services.clock.now()),
+            busiest: busiest(&sessions, services.clock.now()),
             counters: self.counts(),
         }
+    }
+
+    /// Why no plugin serves.
+    pub(in crate::executor) fn why_idle(&self) -> Vec<String> {
+        if self.plugins.registry.classes().is_empty() {
+            let text = "this program links no plugin class; a crate that is only listed in Cargo.toml is \
+                        left out by the linker, so call the `link()` of that crate in `main`";
+            return vec![text.to_owned()];
+        }
+        let plugins = self.plugin_status();
+        if plugins.is_empty() {
+            return vec!["the configuration names none".to_owned()];
+        }
+        let why = |it: PluginStatus| format!("`{}`: {}", it.name, it.reason.unwrap_or_default());
+        plugins.into_iter().map(why).collect()
     }
 
     fn processes(&self) -> Vec<ProcessStatus> {
@@ -127,14 +146,13 @@ fn health(slot: &PluginSlot) -> (PluginHealth, Option<String>) {
 }
 
 fn of_slot(slot: &Arc<PluginSlot>) -> PluginStatus {
-    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (gate, (breaker, opened)) = (slot.endpoint.gate.status(), slot.endpoint.breaker_state());
     let (health, reason) = health(slot);
     let permits = slot.endpoint.gate.permits();
     let stats = slot.stats();
     PluginStatus {
         name: slot.name().to_string(),
-        cls: slot.class.cls().to_owned(),
+        cls: slot.class.facts().cls.to_owned(),
         capability: slot.endpoint.label.capability.to_string(),
         health,
         reason,
@@ -144,10 +162,10 @@ fn of_slot(slot: &Arc<PluginSlot>) -> PluginStatus {
         types: slot.handlers().iter().map(|it| it.spec.wire_type.to_string()).collect(),
         priority: slot.endpoint.order.priority,
         exclusive: slot.endpoint.order.is_exclusive,
-        calls: load(&stats.calls),
-        panics: load(&stats.panics),
-        timeouts: load(&stats.timeouts),
-        rebuilds: load(&stats.rebuilds),
+        calls: stats.calls.get(),
+        panics: stats.panics.get(),
+        timeouts: stats.timeouts.get(),
+        rebuilds: stats.rebuilds.get(),
         breaker: breaker.as_str().to_owned(),
         breaker_opened: opened,
         running: gate.running,

@@ -1,8 +1,7 @@
 //! What a plugin says of itself: whether it can serve.
 
-use std::sync::{Mutex, PoisonError};
-
 use crate::protocol::PluginName;
+use crate::sync::Mutex;
 
 /// How a plugin says that it fares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,11 +21,11 @@ pub(super) struct HealthCell(Mutex<(Health, String)>);
 
 impl HealthCell {
     pub(super) fn get(&self) -> (Health, String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 
     pub(super) fn set(&self, plugin: &PluginName, health: Health, why: &str) {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.0.lock();
         if told.0 != health {
             tracing::info!(%plugin, ?health, why, "health");
         }

@@ -9,8 +9,8 @@ mod probe;
 mod standing;
 mod window;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::breaker::{Admit, Breaker};
 use self::health::HealthCell;
@@ -18,6 +18,7 @@ use self::phase::{Phase, PhaseCell};
 use crate::Time;
 use crate::clock::Clock;
 use crate::protocol::PluginName;
+use crate::sync::Mutex;
 
 pub(crate) use entry::Entry;
 pub use health::Health;
@@ -59,7 +60,7 @@ impl Admission {
         let plugin = &self.plugin;
         match self.phase.get() {
             Phase::Serving => Entry::Go(None),
-            Phase::Troubled => match self.breaker().admit(clock.now().mono) {
+            Phase::Troubled => match self.breaker.lock().admit(clock.now().mono) {
                 Admit::Go => Entry::Go(None),
                 Admit::Probe(number) => Entry::Go(Some(Probe::new(self, number))),
                 Admit::Wait(wait) => Entry::left_alone(plugin, wait),
@@ -71,20 +72,15 @@ impl Admission {
         }
     }
 
-    /// The breaker; held to count, never while a plugin runs.
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Where its breaker stands, and how often it opened.
     pub(crate) fn breaker_state(&self) -> (BreakerState, u64) {
-        let breaker = self.breaker();
+        let breaker = self.breaker.lock();
         (breaker.state(), breaker.opened)
     }
 
     /// A call of it panicked, crashed, or passed the deadline of its type.
     pub(crate) fn note_failure(&self, now: Time) {
-        let mut breaker = self.breaker();
+        let mut breaker = self.breaker.lock();
         self.has_trouble.store(true, Ordering::Release);
         if breaker.failed(now.mono) {
             tracing::warn!(plugin = %self.plugin, "it failed too often; calls are refused for a while");
@@ -97,7 +93,7 @@ impl Admission {
         if !self.has_trouble.load(Ordering::Relaxed) {
             return;
         }
-        let mut breaker = self.breaker();
+        let mut breaker = self.breaker.lock();
         if breaker.went_well(clock.now().mono) {
             tracing::info!(plugin = %self.plugin, "it is well again");
             self.phase.change(Phase::Troubled, Phase::Serving);
@@ -107,7 +103,7 @@ impl Admission {
 
     /// A probe has ended without a verdict: the next call may try.
     pub(super) fn give_up_probe(&self, number: u64) {
-        self.breaker().give_up_probe(number);
+        self.breaker.lock().give_up_probe(number);
     }
 
     /// What the plugin says of itself.
@@ -130,7 +126,7 @@ impl Admission {
     fn open_phase(&self) -> Phase {
         if self.health().0 == Health::Down {
             Phase::Down
-        } else if self.breaker().state() == BreakerState::Closed {
+        } else if self.breaker.lock().state() == BreakerState::Closed {
             Phase::Serving
         } else {
             Phase::Troubled

@@ -7,5 +7,5 @@ mod states;
 mod work;
 
 pub(crate) use principal::Principal;
-pub(crate) use resumable::{Ending, KeptState, Resumable, Resumables};
+pub(crate) use resumable::{KeptState, Resumable, Resumables};
 pub(crate) use work::SessionWork;

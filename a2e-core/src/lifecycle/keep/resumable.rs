@@ -1,18 +1,20 @@
 //! A session that can be resumed: its principal, where it stands, and what is kept of it meanwhile.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 use super::principal::Principal;
 use crate::lifecycle::Plugins;
 use crate::out::{Ring, RingBudget};
 use crate::protocol::{PluginName, SessionId};
 use crate::request::{CancelReason, Session};
+use crate::sync::Mutex;
 
 /// Bytes that the rings of all sessions may hold. Those of sessions that wait hold at most half.
 const ALL_RINGS: usize = 64 << 20;
@@ -99,27 +101,19 @@ impl Resumable {
         })
     }
 
-    fn stage(&self) -> MutexGuard<'_, Custody> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn kept(&self) -> MutexGuard<'_, HashMap<PluginName, KeptState>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What is known of a plugin's state.
     pub(crate) fn kept_of(&self, plugin: &PluginName) -> KeptState {
-        self.kept().get(plugin).copied().unwrap_or_default()
+        self.kept.lock().get(plugin).copied().unwrap_or_default()
     }
 
     /// Notes what is known of a plugin's state.
     pub(crate) fn keep(&self, plugin: &PluginName, kept: KeptState) {
-        self.kept().insert(plugin.clone(), kept);
+        self.kept.lock().insert(plugin.clone(), kept);
     }
 
     /// The plugin's state was deleted from the store.
     pub(crate) fn forget_kept(&self, plugin: &PluginName) {
-        self.kept().remove(plugin);
+        self.kept.lock().remove(plugin);
     }
 
     /// Whether plugins have what they kept of it.
@@ -133,7 +127,7 @@ impl Resumable {
 
     /// The connection that has it.
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
-        match &self.stage().place {
+        match &self.stage.lock().place {
             Holder::Live(session) => session.upgrade(),
             Holder::Parked { .. } | Holder::Gone => None,
         }
@@ -141,7 +135,7 @@ impl Resumable {
 
     /// Whether an attempt that knows the first `received` lines can succeed as things stand.
     pub(crate) fn may_resume(&self, received: u64, now: Duration) -> bool {
-        let live = match &self.stage().place {
+        let live = match &self.stage.lock().place {
             Holder::Live(session) => session.upgrade(),
             Holder::Parked { ring, until } => {
                 return now < *until && ring.as_ref().is_none_or(|it| it.gap(received).is_some());
@@ -182,7 +176,7 @@ impl Resumable {
 
     /// The number of a new attempt; earlier ones are given up.
     fn next_attempt(&self) -> u64 {
-        let mut stage = self.stage();
+        let mut stage = self.stage.lock();
         stage.latest += 1;
         let number = stage.latest;
         drop(stage);
@@ -192,7 +186,7 @@ impl Resumable {
 
     fn claim(&self, attempt: u64, session: &Arc<Session>, received: u64) -> Claim {
         let now = session.now().mono;
-        let mut stage = self.stage();
+        let mut stage = self.stage.lock();
         if stage.latest != attempt {
             return Claim::Refused;
         }
@@ -212,7 +206,7 @@ impl Resumable {
 
     /// The connection of `session` has ended; it can be resumed until then.
     pub(crate) fn park(&self, session: &Session, ring: Option<Box<Ring>>, until: Duration) {
-        let mut stage = self.stage();
+        let mut stage = self.stage.lock();
         if let Holder::Live(holder) = &stage.place
             && std::ptr::eq(holder.as_ptr(), session)
         {
@@ -224,7 +218,7 @@ impl Resumable {
 
     /// Forgets it for good if its time is over; true for the first call that does.
     pub(crate) fn expire(&self, now: Duration) -> bool {
-        let mut stage = self.stage();
+        let mut stage = self.stage.lock();
         let Holder::Parked { until, .. } = &stage.place else { return false };
         if now < *until {
             return false;
@@ -237,7 +231,7 @@ impl Resumable {
 
     /// Until when it waits, and the bytes that it keeps; `None` where nobody waits for a resume.
     fn parked(&self) -> Option<(Duration, usize)> {
-        match &self.stage().place {
+        match &self.stage.lock().place {
             Holder::Parked { ring, until } => {
                 Some((*until, ring.as_ref().map_or(0, |ring| ring.bytes())))
             }
@@ -246,14 +240,14 @@ impl Resumable {
     }
 
     fn is_held_by(&self, session: &Session) -> bool {
-        match &self.stage().place {
+        match &self.stage.lock().place {
             Holder::Live(holder) => std::ptr::eq(holder.as_ptr(), session),
             Holder::Parked { .. } | Holder::Gone => false,
         }
     }
 
     fn shorten(&self, to: Option<Duration>) {
-        if let Holder::Parked { ring, until } = &mut self.stage().place {
+        if let Holder::Parked { ring, until } = &mut self.stage.lock().place {
             match (to, ring) {
                 (Some(now), _) => *until = now,
                 (None, Some(ring)) => ring.empty(),
@@ -269,7 +263,7 @@ pub(crate) struct Resumables {
     table: DashMap<SessionId, Arc<Resumable>>,
     pub(crate) budget: Arc<RingBudget>,
     /// Sessions whose states are on their way to the store.
-    pub(crate) ending: AtomicUsize,
+    pub(crate) ending: TaskTracker,
     /// Wakes the task that records new sessions.
     pub(crate) is_new: Arc<Notify>,
     /// Wakes the task that ends old ones.
@@ -281,7 +275,7 @@ impl Default for Resumables {
         Self {
             table: DashMap::new(),
             budget: RingBudget::new(ALL_RINGS),
-            ending: AtomicUsize::new(0),
+            ending: TaskTracker::new(),
             is_new: Arc::default(),
             is_over: Arc::default(),
         }
@@ -289,7 +283,6 @@ impl Default for Resumables {
 }
 
 impl Resumables {
-    /// The session of this id.
     pub(crate) fn find(&self, id: &str) -> Option<Arc<Resumable>> {
         self.table.get(id).map(|entry| Arc::clone(entry.value()))
     }
@@ -351,23 +344,6 @@ impl Resumables {
             held -= bytes;
             oldest.shorten(None);
         }
-    }
-}
-
-/// One session less is on its way to the store when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Ending(Arc<Plugins>);
-
-impl Ending {
-    pub(crate) fn new(plugins: &Arc<Plugins>) -> Self {
-        plugins.kept.ending.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(plugins))
-    }
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.kept.ending.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -44,7 +44,6 @@ pub(super) struct Collected {
     turn: OwnedMutexGuard<()>,
     /// Nothing comes after it on this connection.
     is_last: bool,
-    /// Plugins that failed.
     failed: Vec<PluginName>,
 }
 
@@ -205,12 +204,8 @@ impl Plugins {
 
     /// Waits until the sessions that have ended are stored.
     pub(crate) async fn sessions_stored(&self) {
-        let stored = async {
-            while self.kept.ending.load(Ordering::SeqCst) > 0 {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        if within(self.limit, stored).await.is_none() {
+        self.kept.ending.close();
+        if within(self.limit, self.kept.ending.wait()).await.is_none() {
             tracing::error!("states of sessions were not stored in time");
         }
     }

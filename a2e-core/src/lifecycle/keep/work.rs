@@ -1,17 +1,17 @@
 //! Plugin code that is run for one session beside its requests: save, restore, clear, start, end.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::Ending;
 use crate::counters::Count;
 use crate::layers::discard;
 use crate::lifecycle::load::{caught, contained};
 use crate::lifecycle::{PluginSlot, Plugins, within};
 use crate::protocol::SessionId;
 use crate::request::Session;
+use crate::sync::Mutex;
 use crate::{Error, Result};
 
 /// Threads that may be in one plugin for sessions at a time. A plugin that hangs there holds
@@ -44,11 +44,11 @@ impl Default for SessionWork {
 impl SessionWork {
     /// What went wrong with the state of a session, the last time.
     pub(crate) fn problem(&self) -> Option<String> {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.problem.lock().clone()
     }
 
     fn set_problem(&self, problem: Option<String>) {
-        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        *self.problem.lock() = problem;
     }
 }
 
@@ -59,7 +59,7 @@ impl Plugins {
         if !session.life.begin_end() {
             return;
         }
-        let ending = self.kept.of(session).map(|_| Ending::new(self));
+        let ending = self.kept.of(session).map(|_| self.kept.ending.token());
         let (me, session) = (Arc::clone(self), Arc::clone(session));
         let work = self.services.runtime.spawn(async move {
             let _told = ending;

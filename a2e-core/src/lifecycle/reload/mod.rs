@@ -8,14 +8,16 @@ mod report;
 mod retire;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{PluginSlot, Plugins};
 use crate::config::{HostConfig, PluginConfig};
 use crate::layers::Remedy;
+use crate::plugin::is_given;
 use crate::protocol::PluginName;
 use crate::protocol::host::{ReloadProblem, ReloadReport};
+use crate::sync::Mutex;
 pub use report::ReloadError;
 use report::{of_config, of_plugin, summary};
 
@@ -26,6 +28,8 @@ const MAX_WAITING: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Reloads {
     source: Option<PathBuf>,
+    /// Whether keys that nobody reads are only warnings in it.
+    is_lenient: bool,
     /// One reload at a time.
     pub(crate) turn: tokio::sync::Mutex<()>,
     waiting: AtomicUsize,
@@ -36,9 +40,10 @@ pub(crate) struct Reloads {
 }
 
 impl Reloads {
-    pub(super) fn new(source: Option<PathBuf>, plugins: &[PluginConfig]) -> Self {
+    pub(super) fn new(source: Option<PathBuf>, is_lenient: bool, plugins: &[PluginConfig]) -> Self {
         Self {
             source,
+            is_lenient,
             turn: tokio::sync::Mutex::default(),
             waiting: AtomicUsize::new(0),
             wanted: Mutex::new(plugins.to_vec()),
@@ -48,24 +53,20 @@ impl Reloads {
 
     /// The plugins that the configuration in force names.
     pub(crate) fn wanted(&self) -> Vec<PluginConfig> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.wanted.lock().clone()
     }
 
     fn set_wanted(&self, plugins: Vec<PluginConfig>) {
-        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = plugins;
-    }
-
-    fn retiring(&self) -> std::sync::MutexGuard<'_, Vec<Arc<PluginSlot>>> {
-        self.retiring.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.wanted.lock() = plugins;
     }
 
     pub(super) fn take_retiring(&self) -> Vec<Arc<PluginSlot>> {
-        std::mem::take(&mut *self.retiring())
+        std::mem::take(&mut *self.retiring.lock())
     }
 
     /// The names of instances that still have calls.
     pub(crate) fn retiring_names(&self) -> Vec<String> {
-        self.retiring().iter().map(|slot| slot.name().to_string()).collect()
+        self.retiring.lock().iter().map(|slot| slot.name().to_string()).collect()
     }
 }
 
@@ -88,7 +89,6 @@ pub(crate) struct Rebuild {
     pub(crate) is_suspect: bool,
 }
 
-/// A change of one plugin.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Add(Box<PluginConfig>),
@@ -98,9 +98,7 @@ pub(crate) enum Change {
 
 impl Plugins {
     /// Changes one plugin and leaves all others as they are.
-    ///
-    /// # Errors
-    /// Then nothing has changed.
+    /// Errors: Then nothing has changed.
     pub(crate) async fn change_one(
         self: &Arc<Self>,
         change: Change,
@@ -146,9 +144,7 @@ impl Plugins {
     }
 
     /// Puts a configuration in force.
-    ///
-    /// # Errors
-    /// Then nothing has changed.
+    /// Errors: Then nothing has changed.
     pub(crate) async fn reload(
         self: &Arc<Self>,
         wanted: Wanted,
@@ -197,13 +193,14 @@ impl Plugins {
         self: &Arc<Self>,
         wanted: Wanted,
     ) -> Result<(Vec<PluginConfig>, Vec<String>), ReloadError> {
-        let config = match wanted {
+        let mut config = match wanted {
             Wanted::InForce => return Ok((self.reloads.wanted(), Vec::new())),
             Wanted::This(config) => *config,
             Wanted::File => {
                 let file = self.reloads.source.clone().ok_or(ReloadError::NoFile)?;
-                let read =
-                    self.services.runtime.spawn_blocking(move || HostConfig::from_yaml(file)).await;
+                let is_lenient = self.reloads.is_lenient;
+                let work = move || HostConfig::from_yaml_as(file, is_lenient);
+                let read = self.services.runtime.spawn_blocking(work).await;
                 let loaded = read.map_err(|_| ReloadError::Ending)?.map_err(ReloadError::Config)?;
                 for warning in &loaded.warnings {
                     tracing::warn!("{warning}");
@@ -211,6 +208,9 @@ impl Plugins {
                 loaded.config
             }
         };
+        // Instances of the program stay: no configuration names them.
+        let given = self.reloads.wanted().into_iter().filter(|it| is_given(&it.cls));
+        config.plugins.extend(given);
         let problems = config.problems().into_iter().filter(crate::config::Problem::is_error);
         let problems: Vec<ReloadProblem> = problems.map(|it| of_config(&it)).collect();
         if !problems.is_empty() {

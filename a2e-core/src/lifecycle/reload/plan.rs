@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::report::of_plugin;
 use super::{Rebuild, ReloadError};
-use crate::config::PluginConfig;
+use crate::config::{PluginConfig, did_you_mean};
 use crate::counters::Count;
 use crate::lifecycle::load::{caught, on_thread};
 use crate::lifecycle::set::NewViews;
@@ -14,7 +14,6 @@ use crate::lifecycle::{PluginSlot, Plugins};
 use crate::plugin::{Interception, Scope};
 use crate::protocol::PluginName;
 use crate::protocol::host::{ReloadProblem, ReloadReport};
-use crate::request::PluginStats;
 use crate::{Error, Result};
 
 /// How long a hand-over waits for calls that run in the old instance. What they change after that
@@ -82,7 +81,7 @@ impl Plugins {
             problems = self.hand_over(&mut steps, rebuild).await;
         }
         let leaving = self.leaving(&steps);
-        let mut views = NewViews::of(&[], &[]).0;
+        let mut views = NewViews::of(&[], &[], &[]).0;
         if problems.is_empty() {
             match self.views_of(&steps, &leaving) {
                 Ok(built) => views = built,
@@ -171,7 +170,7 @@ impl Plugins {
         new: &Arc<PluginSlot>,
         rebuild: &Rebuild,
     ) -> Result<()> {
-        let is_other_class = old.class.cls() != new.class.cls();
+        let is_other_class = old.class.facts().cls != new.class.facts().cls;
         let is_suspect = rebuild.is_suspect && rebuild.names.contains(old.name());
         if is_other_class || is_suspect || !old.is_serving() {
             if is_suspect {
@@ -224,7 +223,7 @@ impl Plugins {
         let slots: Vec<Arc<PluginSlot>> = steps.iter().filter_map(Step::slot).cloned().collect();
         let interceptions =
             self.services.contributions.all_after::<Interception>(&arriving, &leaving);
-        let (views, problems) = NewViews::of(&slots, &interceptions);
+        let (views, problems) = NewViews::of(&slots, &interceptions, &self.services.config.approve);
         if problems.is_empty() {
             return Ok(views);
         }
@@ -258,7 +257,7 @@ impl Plugins {
                 }
                 Step::Replace { old, new } => {
                     // Counted first: calls that wait go to the new one at once.
-                    PluginStats::add(&new.stats().rebuilds);
+                    new.stats().rebuilds.add();
                     old.endpoint.retire(Some(&new.endpoint));
                     self.see_off(old, false);
                     report.rebuilt.push(new.name().to_string());
@@ -316,7 +315,7 @@ impl Plugins {
         // The number that plugins give, too, when their offers change without a reload.
         let generation = self.services.contributions.generation();
         for session in self.services.live.all() {
-            let tenant = session.identity.tenant.as_deref();
+            let tenant = session.identity().tenant.as_deref();
             let used = changed.iter().filter(|slot| {
                 slot.is_seen_by(tenant) && session.uses(&slot.endpoint.label.capability)
             });
@@ -357,8 +356,10 @@ fn unknown_names(wanted: &[PluginConfig], rebuild: &Rebuild) -> Vec<ReloadProble
     let unknown = rebuild.names.iter().filter(|name| !is_known(name));
     unknown
         .map(|name| {
-            let message = format!("no enabled plugin is named `{name}`, so it cannot be rebuilt");
-            of_plugin(name, message)
+            let text = format!("no enabled plugin is named `{name}`, so it cannot be rebuilt");
+            let known = wanted.iter().map(|it| it.name.as_str());
+            let near = did_you_mean(name.as_str(), known);
+            of_plugin(name, near.map_or(text.clone(), |near| format!("{text}; {near}")))
         })
         .collect()
 }

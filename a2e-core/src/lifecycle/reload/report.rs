@@ -1,6 +1,7 @@
 //! What a reload did, or why it did nothing.
 
 use crate::config::{ConfigErrors, Problem};
+use crate::protocol::ErrorCode;
 use crate::protocol::host::{ReloadProblem, ReloadReport};
 
 /// A report in one line, for the log.
@@ -19,12 +20,10 @@ pub(super) fn summary(report: &ReloadReport) -> String {
     told.join("; ")
 }
 
-/// A problem of one plugin.
 pub(super) fn of_plugin(name: impl ToString, message: impl Into<String>) -> ReloadProblem {
     ReloadProblem { plugin: Some(name.to_string()), message: message.into() }
 }
 
-/// A problem of the configuration.
 pub(super) fn of_config(problem: &Problem) -> ReloadProblem {
     ReloadProblem { plugin: problem.plugin.clone(), message: problem.to_string() }
 }
@@ -51,6 +50,16 @@ pub enum ReloadError {
 }
 
 impl ReloadError {
+    /// What kind of failure it is.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Config(_) => ErrorCode::SchemaViolation,
+            Self::NoFile | Self::Plugins(_) => ErrorCode::RuntimeError,
+            Self::Busy => ErrorCode::Overloaded,
+            Self::Ending => ErrorCode::ShuttingDown,
+        }
+    }
+
     /// Every problem, one by one.
     pub fn problems(&self) -> Vec<ReloadProblem> {
         match self {

@@ -31,7 +31,7 @@ impl Plugins {
     fn is_idle(&self, slot: &Arc<PluginSlot>, queue: bool) -> bool {
         // A request whose plugin is not known yet may be about to go in.
         let runs_it = |request: Arc<crate::request::Request>| {
-            request.plugin().is_none_or(|plugin| plugin.number == slot.number())
+            request.course.plugin().is_none_or(|plugin| plugin.number == slot.number())
         };
         slot.endpoint.gate.is_idle(queue)
             && !self.services.live.all().iter().filter_map(|it| it.inline()).any(runs_it)
@@ -40,7 +40,7 @@ impl Plugins {
     /// Tears an instance down when its calls have ended. One that was removed goes on with what
     /// waits for it; what waits for one that was replaced has gone to the other.
     pub(super) fn see_off(self: &Arc<Self>, slot: &Arc<PluginSlot>, is_removed: bool) {
-        self.reloads.retiring().push(Arc::clone(slot));
+        self.reloads.retiring.lock().push(Arc::clone(slot));
         let (plugins, slot) = (Arc::clone(self), Arc::clone(slot));
         self.services.runtime.spawn(async move {
             tokio::time::sleep(LOOK).await;
@@ -57,7 +57,7 @@ impl Plugins {
                 slot.endpoint.retire(None);
             }
             let is_mine = {
-                let mut retiring = plugins.reloads.retiring();
+                let mut retiring = plugins.reloads.retiring.lock();
                 let before = retiring.len();
                 retiring.retain(|it| !Arc::ptr_eq(it, &slot));
                 retiring.len() != before

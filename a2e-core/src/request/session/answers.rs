@@ -2,11 +2,12 @@
 //! where a response may be lost) is not run again (R40).
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Time;
 use crate::request::Request;
+use crate::sync::Mutex;
 
 /// How long an answer is kept.
 const AGE: Duration = Duration::from_mins(5);
@@ -29,7 +30,6 @@ pub(crate) enum KeptAnswer {
     Used,
 }
 
-/// The answers of one session.
 #[derive(Debug, Default)]
 pub(super) struct Answers(Mutex<Inner>);
 
@@ -52,7 +52,7 @@ impl Answers {
     pub(super) fn keep(&self, request: &Request, line: &[u8], now: Time) {
         let Some(mark) = request.line_mark() else { return };
         let line = (line.len() <= LONGEST).then(|| Arc::from(line));
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.0.lock();
         inner.drop_id(&request.id);
         inner.bytes += line.as_ref().map_or(0, |line: &Arc<[u8]>| line.len());
         let kept = Remembered { mark, length: request.input_bytes, line };
@@ -63,7 +63,7 @@ impl Answers {
 
     /// What is known of this id, given the line that came under it now.
     pub(super) fn find(&self, id: &str, mark: u32, length: usize, now: Time) -> Option<KeptAnswer> {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.0.lock();
         inner.trim(now);
         let kept = inner.by_id.get(id)?;
         Some(match &kept.line {

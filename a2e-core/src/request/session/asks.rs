@@ -2,13 +2,12 @@
 //! plugins make by themselves.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::codec::RawJson;
 use crate::protocol::{ErrorBody, ErrorCode, IdSource};
+use crate::sync::Mutex;
 use crate::{Error, Result};
 
 /// Questions of one session that may wait.
@@ -21,40 +20,31 @@ type AgentAnswer = Result<RawJson>;
 pub(crate) struct Asks {
     /// Held for a look-up or a change.
     waiting: Mutex<HashMap<String, oneshot::Sender<AgentAnswer>>>,
-    count: AtomicUsize,
 }
 
 impl Asks {
-    fn waiting(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<AgentAnswer>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A new question: its id, and where its answer comes.
     pub(super) fn begin(&self, ids: &IdSource) -> Result<(String, oneshot::Receiver<AgentAnswer>)> {
         let (sender, answer) = oneshot::channel();
         let id = ids.next_id().as_str().to_owned();
-        let mut waiting = self.waiting();
+        let mut waiting = self.waiting.lock();
         if waiting.len() >= MOST {
             let text = format!("{MOST} questions to the agent wait already");
             return Err(Error::new(ErrorCode::Overloaded, text));
         }
         waiting.insert(id.clone(), sender);
-        self.count.store(waiting.len(), Ordering::Release);
         Ok((id, answer))
     }
 
     pub(super) fn forget(&self, id: &str) {
-        let mut waiting = self.waiting();
-        waiting.remove(id);
-        self.count.store(waiting.len(), Ordering::Release);
+        self.waiting.lock().remove(id);
     }
 
     /// Hands over a line of the agent that answers a question; false when it answers none.
     pub(crate) fn answer(&self, req_id: Option<&str>, kind: &str, line: &str) -> bool {
-        if self.count.load(Ordering::Acquire) == 0 {
+        let Some(sender) = req_id.and_then(|id| self.waiting.lock().remove(id)) else {
             return false;
-        }
-        let Some(sender) = req_id.and_then(|id| self.waiting().remove(id)) else { return false };
+        };
         let answer = if kind == "error" {
             let body = serde_json::from_str::<ErrorBody>(line);
             Err(body.map_or_else(|_| Error::runtime("the agent refused"), Error::from))

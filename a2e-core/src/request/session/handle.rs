@@ -39,6 +39,12 @@ impl SessionHandle {
         self.session.upgrade().is_some_and(|session| session.is_open())
     }
 
+    /// Whether the client takes events of a request that come right behind its reply
+    /// ([`EARLY_EVENTS`](crate::protocol::EARLY_EVENTS)); else the first of them waits a moment.
+    pub fn takes_early_events(&self) -> bool {
+        self.session.upgrade().is_some_and(|session| session.takes_early_events())
+    }
+
     /// Sends a message that answers no request. `req_id` may name a request that has ended.
     /// Never waits. Pushes may fill half of the session's outbound room; the rest is for replies.
     ///

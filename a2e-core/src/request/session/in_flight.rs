@@ -1,21 +1,12 @@
 //! The requests of a session that have left its reader, by id.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
-#[cfg(not(loom))]
-use std::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicUsize, Ordering},
-};
-
-#[cfg(loom)]
-use loom::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::request::Request;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// At most what gates and queues hold. A request is put in under the lock of its state, so it is
 /// never put in after it was taken out.
@@ -29,17 +20,13 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    fn table(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Request>>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(in crate::request) fn insert(&self, request: &Arc<Request>) {
         self.bytes.fetch_add(request.input_bytes, Ordering::SeqCst);
-        self.table().insert(request.id.clone(), Arc::clone(request));
+        self.table.lock().insert(request.id.clone(), Arc::clone(request));
     }
 
     pub(in crate::request) fn remove(&self, request: &Request) {
-        let mut table = self.table();
+        let mut table = self.table.lock();
         let is_it = table.get(&request.id).is_some_and(|it| std::ptr::eq(Arc::as_ptr(it), request));
         let removed = if is_it { table.remove(&request.id) } else { None };
         if table.is_empty() && table.capacity() > 64 {
@@ -57,19 +44,18 @@ impl InFlight {
         if self.bytes() == 0 {
             return None;
         }
-        self.table().get(id).cloned()
+        self.table.lock().get(id).cloned()
     }
 
-    /// Every request.
     pub(crate) fn all(&self) -> Vec<Arc<Request>> {
         if self.bytes() == 0 {
             return Vec::new();
         }
-        self.table().values().cloned().collect()
+        self.table.lock().values().cloned().collect()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.table().len()
+        self.table.lock().len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -1,12 +1,12 @@
 //! The life of a session: new, ready, draining, closed.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::Session;
+use crate::sync::{Mutex, wait_until};
 
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,24 +72,11 @@ impl Life {
     }
 
     fn drain_deadline(&self) -> Option<Duration> {
-        *self.drain_until.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.drain_until.lock()
     }
 
     async fn wait_phase(&self, phase: SessionPhase) {
-        wait_on(&self.advanced, || self.phase() >= phase).await;
-    }
-}
-
-/// Waits until `done` holds; looks again each time it is told.
-async fn wait_on(told: &Notify, done: impl Fn() -> bool) {
-    loop {
-        let changed = told.notified();
-        tokio::pin!(changed);
-        changed.as_mut().enable();
-        if done() {
-            return;
-        }
-        changed.await;
+        wait_until(&self.advanced, || self.phase() >= phase).await;
     }
 }
 
@@ -100,7 +87,7 @@ impl Session {
 
     /// Takes no more requests and ends when idle, at `until` (monotonic) at the latest.
     pub(crate) fn drain(&self, until: Duration) {
-        let mut deadline = self.life.drain_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut deadline = self.life.drain_until.lock();
         *deadline = Some(deadline.map_or(until, |earlier| earlier.min(until)));
         drop(deadline);
         self.life.advance(SessionPhase::Draining);
@@ -134,7 +121,7 @@ impl Session {
     /// Waits until no handler of this session runs beyond the reader.
     pub(crate) async fn quiet(&self) {
         // Runs give their places back without telling; this is asked once in the life of a session.
-        while self.place.running() > 0 {
+        while self.place().running() > 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 
-use super::{OnDetach, Opened, Session};
+use super::{OnDetach, Opened, Session, Standing};
 use crate::config::HostConfig;
 use crate::layers::Place;
 use crate::out::{Bounds, OnLoss, Outbox};
 use crate::protocol::{ErrorCode, SessionId};
-use crate::request::Services;
+use crate::request::{Approvals, Services};
 use crate::transport::{ByteSink, Identity, Peer};
 use crate::{Error, Result};
 
@@ -24,6 +24,8 @@ pub(crate) struct LiveSessions {
     /// configured, so bounded by the configuration.
     tenants: DashMap<String, Arc<Place>>,
     place: Arc<Place>,
+    /// Requests that wait until one of them decides.
+    pub(crate) approvals: Approvals,
     is_draining: AtomicBool,
     /// Bytes that the process uses, as last looked at; 0 without a budget.
     memory: AtomicUsize,
@@ -41,6 +43,7 @@ impl LiveSessions {
             principals: DashMap::new(),
             tenants: DashMap::new(),
             place: Place::new(config.limits.max_in_flight_host, None),
+            approvals: Approvals::default(),
             is_draining: AtomicBool::new(false),
             memory: AtomicUsize::new(0),
             config: Arc::clone(config),
@@ -48,9 +51,7 @@ impl LiveSessions {
     }
 
     /// Opens a session.
-    ///
-    /// # Errors
-    /// `shutting_down` when the host is ending, `overloaded` when it has as many sessions as it may,
+    /// Errors: `shutting_down` when the host is ending, `overloaded` when it has as many sessions as it may,
     /// in all or of this principal, or too little memory.
     pub(crate) fn open(
         &self,
@@ -99,6 +100,21 @@ impl LiveSessions {
         Ok(session)
     }
 
+    /// A session that nobody had authenticated is this principal's from now on. Nothing was served in it
+    /// before.
+    /// Errors: `overloaded` when the principal has as many sessions as it may.
+    pub(crate) fn adopt(&self, session: &Session, identity: Identity) -> Result<()> {
+        let limits = &self.config.limits;
+        let most = limits.max_sessions_per_principal;
+        if !self.count_in(&identity.principal, most) {
+            let text = format!("`{}` has {most} sessions already", identity.principal);
+            return Err(Error::new(ErrorCode::Overloaded, text));
+        }
+        let place = Place::new(limits.max_in_flight, Some(self.place_of(&identity)));
+        session.adopt(Standing { identity, place });
+        Ok(())
+    }
+
     /// Where the handlers of an identity's tenant run.
     pub(crate) fn place_of(&self, identity: &Identity) -> Arc<Place> {
         let limit = |tenant: &str| self.config.tenants.get(tenant)?.max_in_flight;
@@ -126,7 +142,7 @@ impl LiveSessions {
     pub(crate) fn remove(&self, session: &Session) {
         let is_it = |_: &SessionId, it: &Arc<Session>| it.number == session.number;
         if self.table.remove_if(session.id(), is_it).is_some() {
-            let principal = &session.identity.principal;
+            let principal = &session.identity().principal;
             if let Some(mut count) = self.principals.get_mut(principal) {
                 *count = count.saturating_sub(1);
             }
@@ -182,9 +198,7 @@ impl LiveSessions {
     }
 
     /// Refuses requests while memory is short.
-    ///
-    /// # Errors
-    /// `overloaded` beyond 92 % of the budget.
+    /// Errors: `overloaded` beyond 92 % of the budget.
     pub(crate) fn has_memory(&self) -> Result<()> {
         if self.is_over(REQUESTS_AT) {
             let text = "the host has too little memory for another request";
@@ -194,8 +208,4 @@ impl LiveSessions {
     }
 }
 
-impl std::fmt::Debug for LiveSessions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LiveSessions").field("count", &self.count()).finish_non_exhaustive()
-    }
-}
+show!(LiveSessions, count: |it| it.count());

@@ -7,13 +7,14 @@ mod answers;
 mod asks;
 mod handle;
 mod in_flight;
+mod kept_to;
 mod life;
 mod live;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -31,8 +32,10 @@ use crate::codec::encode_fields;
 use crate::codec::envelope::write_message;
 use crate::layers::{Place, discard};
 use crate::out::Outbox;
-use crate::protocol::{CapabilityName, SessionId};
-use crate::transport::{Identity, Peer};
+use crate::protocol::approval::APPROVALS;
+use crate::protocol::{CapabilityName, EARLY_EVENTS, SessionId};
+use crate::sync::Mutex;
+use crate::transport::{Identity, Peer, Right};
 
 pub(crate) use answers::KeptAnswer;
 pub use handle::{Hold, SessionHandle};
@@ -54,17 +57,27 @@ pub(crate) struct Session {
     pub(crate) number: u64,
     id: SessionIds,
     pub(crate) peer: Peer,
-    pub(crate) identity: Identity,
+    opener: Opener,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) services: Arc<Services>,
     pub(crate) in_flight: InFlight,
-    /// Where its handlers run beyond the reader.
-    pub(crate) place: Arc<Place>,
     pub(crate) life: Life,
     /// What the handshakes said.
     agent: Agent,
     pub(crate) asks: Asks,
     keeps: Keeps,
+}
+
+/// The opener as its front knows it, and the principal whose token the handshake had.
+struct Opener {
+    first: Standing,
+    adopted: OnceLock<Standing>,
+}
+
+/// Whose a session is, and where its handlers run beyond the reader.
+pub(crate) struct Standing {
+    pub(crate) identity: Identity,
+    pub(crate) place: Arc<Place>,
 }
 
 /// The id that it was opened with, and that of the session that it goes on with.
@@ -83,6 +96,8 @@ struct Agent {
     is_authenticated: AtomicBool,
     /// Whether it shook hands with the operator token.
     has_operator_token: AtomicBool,
+    takes_early_events: AtomicBool,
+    takes_approvals: AtomicBool,
 }
 
 /// What is kept of a session beside its requests.
@@ -113,19 +128,20 @@ static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 impl Session {
     pub(crate) fn new(services: &Arc<Services>, opened: Opened) -> Arc<Self> {
-        let Opened { id, peer, identity, outbox, place, on_detach } = opened;
+        let Opened { id, peer, mut identity, outbox, place, on_detach } = opened;
+        // Where nobody is told apart from others, environments are everybody's.
+        identity.rights.env_control |= services.config.server.principals.is_empty();
         let agent = Agent::default();
-        let is_open = services.config.auth_token.is_none() || identity.is_authenticated();
+        let is_open = !services.config.needs_token() || identity.is_authenticated();
         agent.is_authenticated.store(is_open, Ordering::Release);
         Arc::new(Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             id: SessionIds { first: id, resumed: OnceLock::new() },
             peer,
-            identity,
+            opener: Opener { first: Standing { identity, place }, adopted: OnceLock::new() },
             outbox,
             services: Arc::clone(services),
             in_flight: InFlight::default(),
-            place,
             life: Life::default(),
             agent,
             asks: Asks::default(),
@@ -147,6 +163,31 @@ impl Session {
     pub(super) fn rename(&self, id: &SessionId) {
         // A connection resumes once, before anything else could have renamed it.
         let _first = self.id.resumed.set(id.clone());
+    }
+
+    fn standing(&self) -> &Standing {
+        self.opener.adopted.get().unwrap_or(&self.opener.first)
+    }
+
+    /// Whose it is.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.standing().identity
+    }
+
+    /// Where its handlers run beyond the reader.
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        &self.standing().place
+    }
+
+    /// Whether its front knew whose it is.
+    pub(crate) fn is_known_to_front(&self) -> bool {
+        self.opener.first.identity.is_authenticated()
+    }
+
+    /// It is another's from now on.
+    fn adopt(&self, standing: Standing) {
+        // Handshakes are taken one after another, and no second one gets as far.
+        let _first = self.opener.adopted.set(standing);
     }
 
     /// Of requests that plugins make in it by themselves.
@@ -175,9 +216,25 @@ impl Session {
         }
     }
 
-    /// Whether its peer may steer the host.
-    pub(crate) fn is_operator(&self) -> bool {
-        self.identity.rights.operator || self.agent.has_operator_token.load(Ordering::Acquire)
+    /// What its last handshake said of its client.
+    pub(crate) fn note_client(&self, features: &[String]) {
+        let has = |feature: &str| features.iter().any(|it| it == feature);
+        self.agent.takes_early_events.store(has(EARLY_EVENTS), Ordering::Release);
+        self.agent.takes_approvals.store(has(APPROVALS), Ordering::Release);
+    }
+
+    /// Whether somebody is there who answers when a call waits for a person.
+    pub(in crate::request) fn takes_approvals(&self) -> bool {
+        self.agent.takes_approvals.load(Ordering::Acquire)
+    }
+
+    pub(super) fn takes_early_events(&self) -> bool {
+        self.agent.takes_early_events.load(Ordering::Acquire)
+    }
+
+    /// Whether its peer has this right, by its identity or by the operator token.
+    pub(crate) fn may(&self, right: Right) -> bool {
+        self.identity().may(right) || self.agent.has_operator_token.load(Ordering::Acquire)
     }
 
     /// The agent's name; empty before a handshake that gives one.
@@ -189,14 +246,18 @@ impl Session {
         self.agent.name.get().map(AsRef::as_ref)
     }
 
+    /// Its principal, where it was authenticated.
+    pub(crate) fn principal(&self) -> Option<&str> {
+        Some(self.identity().principal.as_str()).filter(|principal| !principal.is_empty())
+    }
+
     /// Whether it asked for this capability and got it.
     pub(crate) fn uses(&self, capability: &CapabilityName) -> bool {
-        self.life.phase() == SessionPhase::Ready
-            && self.agent.used.lock().unwrap_or_else(PoisonError::into_inner).contains(capability)
+        self.life.phase() == SessionPhase::Ready && self.agent.used.lock().contains(capability)
     }
 
     pub(crate) fn note_used(&self, capabilities: Vec<CapabilityName>) {
-        *self.agent.used.lock().unwrap_or_else(PoisonError::into_inner) = capabilities;
+        *self.agent.used.lock() = capabilities;
     }
 
     // --- messages that answer nothing
@@ -249,13 +310,13 @@ impl Session {
 
     /// The request whose handler runs on the reader now.
     pub(crate) fn inline(&self) -> Option<Arc<Request>> {
-        self.keeps.inline.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.keeps.inline.lock().clone()
     }
 
     /// Says which handler's request runs on the reader. Said before its plugin is looked at: a reload
     /// pauses the plugin first and looks here afterwards.
     pub(crate) fn set_inline(&self, request: Option<&Arc<Request>>) {
-        *self.keeps.inline.lock().unwrap_or_else(PoisonError::into_inner) = request.cloned();
+        *self.keeps.inline.lock() = request.cloned();
     }
 
     /// Has the watchdog look at it until it has no work.
@@ -304,7 +365,7 @@ impl Session {
     ) -> Arc<T> {
         let key = (plugin, TypeId::of::<T>());
         let known = || {
-            let states = self.keeps.states.lock().unwrap_or_else(PoisonError::into_inner);
+            let states = self.keeps.states.lock();
             states.get(&key).cloned().and_then(|state| state.downcast::<T>().ok())
         };
         if let Some(state) = known() {
@@ -312,20 +373,20 @@ impl Session {
         }
         // Made without the lock: it is the plugin's code. The second maker takes the first's.
         let fresh = Arc::new(make());
-        let mut states = self.keeps.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = self.keeps.states.lock();
         let state = states.entry(key).or_insert_with(|| Arc::clone(&fresh) as PluginState);
         Arc::clone(state).downcast::<T>().unwrap_or(fresh)
     }
 
     /// Takes out the data of one plugin instance.
     pub(crate) fn take_states_of(&self, plugin: usize) -> Vec<PluginState> {
-        let mut states = self.keeps.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = self.keeps.states.lock();
         states.extract_if(|key, _| key.0 == plugin).map(|(_, state)| state).collect()
     }
 
     /// Takes out the data of all plugins.
     pub(crate) fn take_states(&self) -> Vec<PluginState> {
-        let mut states = self.keeps.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = self.keeps.states.lock();
         states.drain().map(|(_, state)| state).collect()
     }
 }
@@ -339,11 +400,4 @@ impl Drop for Session {
     }
 }
 
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session")
-            .field("id", self.id())
-            .field("peer", &self.peer)
-            .finish_non_exhaustive()
-    }
-}
+show!(Session, id: |it| *it.id(), peer: |it| it.peer);

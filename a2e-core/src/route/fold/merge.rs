@@ -8,35 +8,8 @@ use crate::codec::RawJson;
 use crate::codec::encode_fields;
 use crate::{Error, Result};
 
-/// The fields of a reply in their order; values stay raw.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> serde::Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor<'a>(std::marker::PhantomData<&'a ()>);
-
-        impl<'de: 'a, 'a> serde::de::Visitor<'de> for Visitor<'a> {
-            type Value = Fields<'a>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("the fields of a reply")
-            }
-
-            fn visit_map<M: serde::de::MapAccess<'de>>(
-                self,
-                mut map: M,
-            ) -> Result<Fields<'a>, M::Error> {
-                let mut fields = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    fields.push(pair);
-                }
-                Ok(Fields(fields))
-            }
-        }
-
-        deserializer.deserialize_map(Visitor(std::marker::PhantomData))
-    }
-}
+/// The fields of a reply; values stay raw.
+type Fields<'a> = BTreeMap<String, &'a RawValue>;
 
 /// Joins the body fields of several replies, given in priority order: arrays are joined, of other
 /// fields the first stands. With `unique`, array items that are objects with an equal text there
@@ -45,21 +18,16 @@ pub(super) fn merge(replies: &[Vec<u8>], unique: Option<&str>) -> Result<Vec<u8>
     let failed = |error: &dyn std::fmt::Display| Error::internal(format!("merge: {error}"));
     let texts: Vec<String> =
         replies.iter().map(|fields| format!("{{{}}}", String::from_utf8_lossy(fields))).collect();
-    let mut merged: Vec<(String, Vec<Vec<&RawValue>>)> = Vec::new();
-    let mut singles: Vec<(String, &RawValue)> = Vec::new();
+    let mut merged: BTreeMap<String, Vec<Vec<&RawValue>>> = BTreeMap::new();
+    let mut singles = Fields::new();
     for text in &texts {
-        let Fields(fields) = serde_json::from_str(text).map_err(|error| failed(&error))?;
+        let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| failed(&error))?;
         for (key, value) in fields {
-            let is_taken = singles.iter().any(|(name, _)| *name == key);
             match serde_json::from_str::<Vec<&RawValue>>(value.get()) {
-                Ok(items) if !is_taken => match merged.iter_mut().find(|(name, _)| *name == key) {
-                    Some((_, lists)) => lists.push(items),
-                    None => merged.push((key, vec![items])),
-                },
-                Err(_) if !is_taken && !merged.iter().any(|(name, _)| *name == key) => {
-                    singles.push((key, value));
-                }
-                _ => {}
+                _ if singles.contains_key(&key) => {}
+                Ok(items) => merged.entry(key).or_default().push(items),
+                Err(_) if merged.contains_key(&key) => {}
+                Err(_) => drop(singles.insert(key, value)),
             }
         }
     }
@@ -97,9 +65,8 @@ fn join(lists: &[Vec<&RawValue>], unique: Option<&str>) -> String {
 
 /// The text under `field`, if the item is an object that has one.
 fn text_field(item: &RawValue, field: &str) -> Option<String> {
-    let Fields(fields) = serde_json::from_str(item.get()).ok()?;
-    let (_, value) = fields.into_iter().find(|(key, _)| key == field)?;
-    serde_json::from_str(value.get()).ok()
+    let fields: Fields<'_> = serde_json::from_str(item.get()).ok()?;
+    serde_json::from_str(fields.get(field)?.get()).ok()
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal};
-use std::path::PathBuf;
 
 use a2e_core::audit::rotated_files;
 use clap::Args;
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bars::{histogram, span};
 use super::buckets::Buckets;
-use super::unread;
+use super::{FileArgs, unread};
 use crate::Failure;
 use crate::stdout::{print, print_json};
 
@@ -31,9 +30,8 @@ const OTHERS: &str = "(other types)";
     Queue is the time from the whole line to the start of its handler, run the time from there to the\n\
     answer. Percentiles are exact to 3 %.")]
 pub(super) struct StatsArgs {
-    /// The audit file; what was rotated away from it is counted, too
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    #[command(flatten)]
+    file: FileArgs,
     /// Only this file, without the rotated ones
     #[arg(long)]
     only: bool,
@@ -85,7 +83,8 @@ struct Kind {
 }
 
 pub(super) fn run(args: &StatsArgs) -> Result<(), Failure> {
-    let files = if args.only { vec![args.file.clone()] } else { rotated_files(&args.file) };
+    let file = args.file.path()?;
+    let files = if args.only { vec![file.clone()] } else { rotated_files(&file) };
     let mut stats = Stats::default();
     for path in &files {
         let file = File::open(path).map_err(|error| unread(path, &error))?;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +13,7 @@ use a2e_core::audit::rotated_files;
 use clap::Args;
 use serde::Deserialize;
 
-use super::unread;
+use super::{FileArgs, unread};
 use crate::Failure;
 use crate::stdout::try_print;
 
@@ -28,9 +28,8 @@ const MAX_LINE: u64 = 64 * 1024;
     a2e audit tail audit.jsonl -n 50\n  \
     a2e audit tail audit.jsonl -f --json | jq 'select(.outcome != \"ok\")'")]
 pub(super) struct TailArgs {
-    /// The audit file
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    #[command(flatten)]
+    file: FileArgs,
     /// How many records to show first
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
     lines: usize,
@@ -43,8 +42,9 @@ pub(super) struct TailArgs {
 }
 
 pub(super) fn run(args: &TailArgs) -> Result<(), Failure> {
-    let failed = |error: io::Error| unread(&args.file, &error);
-    let mut tail = Tail::open(&args.file).map_err(failed)?;
+    let file = args.file.path()?;
+    let failed = |error: io::Error| unread(&file, &error);
+    let mut tail = Tail::open(&file).map_err(failed)?;
     let mut last = VecDeque::new();
     let mut keep = |line: String| {
         last.push_back(line);
@@ -78,7 +78,7 @@ pub(super) fn run(args: &TailArgs) -> Result<(), Failure> {
         };
         let goes_on = tail.read(&mut each).and_then(|goes_on| {
             // Rotated: the rest of the old file was read above, but for what came just now.
-            Ok(goes_on && (!tail.is_moved(&args.file)? || tail.next(&args.file, &mut each)?))
+            Ok(goes_on && (!tail.is_moved(&file)? || tail.next(&file, &mut each)?))
         });
         if let Some(failure) = failure {
             return Err(failure);
@@ -172,6 +172,8 @@ struct Shown {
     req_id: Option<String>,
     queue_us: Option<u64>,
     run_us: Option<u64>,
+    #[serde(default)]
+    subject: BTreeMap<String, String>,
     gap: Option<Gap>,
 }
 
@@ -197,14 +199,24 @@ fn shown(line: &str) -> String {
         (outcome, _) => outcome.unwrap_or("-").to_owned(),
     };
     format!(
-        "{time} {outcome:<24} {:<24} {:<12} {:>9} queue {:>9} run  agent {} req {}\n",
+        "{time} {outcome:<24} {:<24} {:<12} {:>9} queue {:>9} run  agent {} req {}{}\n",
         text(&record.kind),
         text(&record.plugin),
         super::bars::span(record.queue_us.unwrap_or(0)),
         super::bars::span(record.run_us.unwrap_or(0)),
         text(&record.agent_id),
         text(&record.req_id),
+        about(&record.subject),
     )
+}
+
+/// What a request was about; a value that is not one plain word stands in quotes.
+fn about(subject: &BTreeMap<String, String>) -> String {
+    let fields = subject.iter().map(|(field, value)| {
+        let is_plain = !value.is_empty() && value.chars().all(|it| it.is_ascii_graphic());
+        if is_plain { format!("  {field} {value}") } else { format!("  {field} {value:?}") }
+    });
+    fields.collect()
 }
 
 /// Date and time in UTC, to the millisecond.
@@ -247,6 +259,14 @@ mod tests {
         ] {
             assert_eq!(clock(ts), expected);
         }
+    }
+
+    #[test]
+    fn what_a_request_was_about_stands_at_the_end() {
+        let line =
+            r#"{"ts":0,"type":"x","req_id":"7","subject":{"a.path":"p","b":"x y\n","c":""}}"#;
+        let shown = shown(line);
+        assert!(shown.ends_with("req 7  a.path p  b \"x y\\n\"  c \"\"\n"), "{shown}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use a2e_core::audit::{Digest, Finding, SealAt, Verification, Wrong, verify};
 use clap::Args;
 use serde::Serialize;
 
-use super::unread;
+use super::{audit_file, unread};
 use crate::Failure;
 use crate::stdout::{print, print_json};
 
@@ -22,9 +22,13 @@ use crate::stdout::{print, print_json};
     checksum and number only: a process that can write the file can cut or change it. A seal that was\n\
     noted elsewhere shows a chain that was cut at its end or written anew: see --seal.")]
 pub(super) struct VerifyArgs {
-    /// Audit files; what was rotated away from each (FILE.1, FILE.2 …) is checked before it
-    #[arg(value_name = "FILE", required = true)]
+    /// Audit files; what was rotated away from each (FILE.1, FILE.2 …) is checked before it. A
+    /// configuration (FILE.yaml) stands for its `audit.path`
+    #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// The configuration whose `audit.path` is meant; A2E_CONFIG where neither is given
+    #[arg(short, long, value_name = "FILE", conflicts_with = "files")]
+    config: Option<PathBuf>,
     /// Also require that a seal with this hash is there (one that `verify` named before)
     #[arg(long, value_name = "HASH")]
     seal: Option<Digest>,
@@ -36,7 +40,14 @@ pub(super) struct VerifyArgs {
 pub(super) fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let mut is_well = true;
     let mut has_seal = args.seal.is_none();
-    for path in &args.files {
+    let config = args.config.as_deref();
+    let files: Vec<PathBuf> = if args.files.is_empty() {
+        vec![audit_file(None, config)?]
+    } else {
+        let named = args.files.iter().map(|file| audit_file(Some(file), config));
+        named.collect::<Result<_, _>>()?
+    };
+    for path in &files {
         if !path.is_file() {
             let error = std::io::Error::from(std::io::ErrorKind::NotFound);
             return Err(unread(path, &error));

@@ -1,6 +1,9 @@
 //! `a2e snapshot diff`: the differences between two sets of states.
 
+#![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
+
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use a2e_core::snapshot::{Codec, Generation, State};
 use clap::Args;
@@ -11,6 +14,7 @@ use super::fields::{Field, Fields};
 use super::source::Source;
 use super::{About, found};
 use crate::Failure;
+use crate::defaults::from_variable;
 use crate::stdout::{print, print_json};
 
 /// Most characters of a value that are shown.
@@ -18,12 +22,16 @@ const SHOWN: usize = 60;
 
 #[derive(Debug, Args)]
 pub(super) struct DiffArgs {
-    /// An archive or a store, or one generation of it: PATH@current, PATH@previous
+    /// An archive or a store, or one generation of it: PATH@current, PATH@previous; a configuration
+    /// (FILE.yaml) stands for its store, and so does -c FILE or A2E_CONFIG where A is left out
     #[arg(value_name = "A")]
-    old: String,
+    old: Option<String>,
     /// The other one; without it, the two generations of A are compared
     #[arg(value_name = "B")]
     new: Option<String>,
+    /// The configuration whose `snapshot_store` is meant
+    #[arg(short, long, value_name = "FILE", conflicts_with = "old")]
+    config: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -71,7 +79,10 @@ fn is_zero(count: &usize) -> bool {
 }
 
 pub(super) fn run(args: &DiffArgs) -> Result<(), Failure> {
-    let first = Source::named(&args.old)?;
+    let file = || args.config.clone().or_else(from_variable);
+    let named = args.old.clone().or_else(|| Some(file()?.to_str()?.to_owned()));
+    let unsaid = || Failure::usage("say what to compare: A, -c FILE or A2E_CONFIG (see --help)");
+    let first = Source::named(&named.ok_or_else(unsaid)?)?;
     let (old, new) = match &args.new {
         Some(new) => (first, Source::named(new)?),
         None if first.has_generation() => {

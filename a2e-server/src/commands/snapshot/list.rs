@@ -9,14 +9,15 @@ use a2e_core::{Clock, SystemClock};
 use clap::Args;
 use serde::Serialize;
 
-use super::source::{existing, open, word};
+use super::source::{self, existing, open, word};
 use super::{About, StoreArgs, found};
 use crate::Failure;
+use crate::defaults::is_config;
 use crate::stdout::{print, print_json};
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// A store or an archive
+    /// A store or an archive; a configuration (FILE.yaml) stands for its store
     #[arg(value_name = "PATH", conflicts_with = "store")]
     path: Option<PathBuf>,
     #[command(flatten)]
@@ -56,10 +57,14 @@ struct Listed {
 }
 
 pub(super) fn run(args: &ListArgs) -> Result<(), Failure> {
-    let (name, store, is_live) = if let Some(path) = &args.path {
+    let configured = args.path.as_ref().filter(|path| is_config(path));
+    let (name, store, is_live) = if let (Some(path), None) = (&args.path, configured) {
         (path.display().to_string(), open(path)?, None)
     } else {
-        let place = args.store.needed()?;
+        let place = match configured {
+            Some(file) => source::configured(file, false)?,
+            None => args.store.needed()?,
+        };
         let store = existing(&place)?;
         // Unknown where the system has no such locks.
         let is_live = place.alone().ok().map(|alone| alone.is_none());

@@ -15,13 +15,14 @@ use a2e_core::snapshot::{State, StorePlace};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::{Failure, defaults, telemetry};
+use crate::defaults::ConfigArgs;
+use crate::{Failure, telemetry};
 
 #[derive(Debug, Args)]
 #[command(
     after_help = "A store is a folder or an SQLite file, an archive is what `save` writes: JSON \
     lines.\n\nExamples:\n  a2e snapshot list -c a2e.yaml\n  \
-    a2e snapshot save before.jsonl -c a2e.yaml --to unix:///run/user/1000/a2e/a2e.sock\n  \
+    a2e snapshot save before.jsonl -c a2e.yaml --to unix:///run/user/1000/a2e.sock\n  \
     a2e snapshot diff before.jsonl /var/lib/a2e/state\n  \
     a2e snapshot restore before.jsonl -c a2e.yaml --dry-run"
 )]
@@ -49,8 +50,8 @@ struct StoreArgs {
     #[arg(long, value_name = "PATH")]
     store: Option<PathBuf>,
     /// The configuration whose `snapshot_store` is meant
-    #[arg(short, long, value_name = "FILE", env = "A2E_CONFIG")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 impl StoreArgs {
@@ -62,12 +63,8 @@ impl StoreArgs {
                 .map(Some)
                 .map_err(|error| Failure::refused(error.message()));
         }
-        let Some(file) = &self.config else { return Ok(None) };
-        let config = defaults::load(Some(file))?;
-        let refused = |why: &str| Failure::refused(format_args!("{}: {why}", file.display()));
-        let store = config.snapshot_store.as_ref();
-        let store = store.ok_or_else(|| refused("there is no `snapshot_store` in it"))?;
-        StorePlace::of(store).map(Some).map_err(|error| refused(error.message()))
+        let Some(file) = self.config.path() else { return Ok(None) };
+        source::configured(&file, self.config.lenient).map(Some)
     }
 
     fn needed(&self) -> Result<StorePlace, Failure> {

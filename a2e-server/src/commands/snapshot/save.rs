@@ -1,6 +1,7 @@
 //! `a2e snapshot save`: a running host saves now; a store is copied into an archive.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use a2e_core::protocol::PluginName;
 use a2e_core::protocol::host::{HostSnapshot, HostSnapshotRequest};
@@ -11,24 +12,31 @@ use serde::Serialize;
 
 use super::source::existing;
 use super::{About, StoreArgs, found};
-use crate::commands::remote;
+use crate::args::seconds;
+use crate::commands::remote::Remote;
+use crate::defaults::is_config;
 use crate::stdout::{print, print_json};
-use crate::{Failure, serve};
+use crate::{Failure, address};
 
 #[derive(Debug, Args)]
 pub(super) struct SaveArgs {
-    /// The archive to write; without it, the host of --to saves and that is all
-    #[arg(value_name = "ARCHIVE", required_unless_present = "to")]
+    /// The archive to write; without it, a running host saves and that is all: that of --to, else the one
+    /// that a bare `a2e serve` runs
+    #[arg(value_name = "ARCHIVE")]
     archive: Option<PathBuf>,
     #[command(flatten)]
     store: StoreArgs,
-    /// A running host that is to save first: tcp://HOST:PORT or unix:///PATH; needs a socket of your own
+    /// A running host that is to save first: unix:///PATH, tcp://HOST:PORT, http://HOST:PORT or
+    /// ws://HOST:PORT; needs a socket of your own
     /// user, or the operator token
     #[arg(long, value_name = "ADDR")]
     to: Option<String>,
     /// The host's operator token
     #[arg(long, env = "A2E_TOKEN", hide_env_values = true, hide = true, default_value = "")]
     token: String,
+    /// How long to wait for the host, connecting included
+    #[arg(long, value_name = "SECS", default_value_t = 30.0, value_parser = seconds)]
+    timeout: f64,
     /// Only the states of this plugin go into the archive
     #[arg(long, value_name = "NAME", requires = "archive")]
     plugin: Option<String>,
@@ -67,6 +75,12 @@ struct Named {
 pub(super) fn run(args: &SaveArgs) -> Result<(), Failure> {
     // Whatever the command line lacks is said before a host is bothered.
     let target = match &args.archive {
+        Some(archive) if is_config(archive) => {
+            return Err(Failure::usage(format_args!(
+                "{} is a configuration; the archive comes first (see --help)",
+                archive.display()
+            )));
+        }
         Some(archive) => Some((archive, args.store.needed()?)),
         None => None,
     };
@@ -77,7 +91,13 @@ pub(super) fn run(args: &SaveArgs) -> Result<(), Failure> {
         let path = archive.display();
         return Err(Failure::refused(format_args!("{path} exists; --force replaces it")));
     }
-    let host = args.to.as_deref().map(|address| ask(args, address)).transpose()?;
+    let to = match &target {
+        Some(_) => args.to.clone(),
+        None => Some(address::find_host(args.to.as_deref()).ok_or_else(|| {
+            Failure::usage("say what to save: an ARCHIVE, or --to ADDR (see --help); no host runs")
+        })?),
+    };
+    let host = to.map(|address| ask(args, address)).transpose()?;
     let archive = target.map(|(path, place)| write(args, path, &place)).transpose()?;
     let has_problem = host.as_ref().is_some_and(|it| !it.failed.is_empty())
         || archive.as_ref().is_some_and(|it| !it.problems.is_empty());
@@ -91,11 +111,9 @@ pub(super) fn run(args: &SaveArgs) -> Result<(), Failure> {
 }
 
 /// Has a host save.
-fn ask(args: &SaveArgs, address: &str) -> Result<HostSnapshot, Failure> {
-    let runtime = serve::runtime()?;
-    let asked = runtime.block_on(remote::ask(address, &args.token, &HostSnapshotRequest {}));
-    runtime.shutdown_background();
-    asked
+fn ask(args: &SaveArgs, address: String) -> Result<HostSnapshot, Failure> {
+    let limit = Duration::from_secs_f64(args.timeout);
+    Remote { address, token: args.token.clone(), limit }.ask_now(&HostSnapshotRequest {})
 }
 
 fn write(args: &SaveArgs, path: &Path, place: &StorePlace) -> Result<Archived, Failure> {

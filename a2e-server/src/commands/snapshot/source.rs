@@ -6,6 +6,7 @@ use std::sync::Arc;
 use a2e_core::snapshot::{Archive, Generation, SnapshotStore, State, StateKey, StorePlace};
 
 use crate::Failure;
+use crate::defaults::{is_config, load};
 
 /// States to read.
 pub(super) struct Source {
@@ -53,8 +54,20 @@ impl Source {
     }
 }
 
-/// An archive or a store that is there.
+/// The store of a configuration.
+pub(super) fn configured(file: &Path, is_lenient: bool) -> Result<StorePlace, Failure> {
+    let config = load(Some(file), is_lenient)?;
+    let refused = |why: &str| Failure::refused(format_args!("{}: {why}", file.display()));
+    let store = config.snapshot_store.as_ref();
+    let store = store.ok_or_else(|| refused("there is no `snapshot_store` in it"))?;
+    StorePlace::of(store).map_err(|error| refused(error.message()))
+}
+
+/// An archive or a store that is there, or the store of a configuration.
 pub(super) fn open(path: &Path) -> Result<Arc<dyn SnapshotStore>, Failure> {
+    if is_config(path) {
+        return existing(&configured(path, false)?);
+    }
     let refused = |error: a2e_core::Error| Failure::refused(error.message());
     if Archive::is_at(path) {
         return Ok(Arc::new(Archive::open(PathBuf::from(path)).map_err(refused)?));

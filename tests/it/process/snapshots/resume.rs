@@ -8,7 +8,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::super::support::program::{A2E, Host, PATIENCE, Place, a2e_at, until};
+use super::super::support::program::{
+    A2E, Host, PATIENCE, Place, a2e_at, example, until, until_some,
+};
 use super::super::support::wire::Wire;
 
 const CONFIG: &str = "
@@ -228,4 +230,42 @@ fn r64_another_user_cannot_resume_a_session_of_ours() {
     assert_eq!(add(&mut owner, 0), 11);
     host.signal(Signal::SIGTERM);
     host.until_logged("draining");
+}
+
+#[test]
+fn the_example_of_the_contributing_page_keeps_its_totals() {
+    let place = Place::new();
+    let config = place.config(
+        "
+snapshot_store: {type: file, config: {root: \"{}/state\"}}
+plugins: [{name: tally, type: test, cls: examples.Tally}]
+",
+    );
+    let serve = || {
+        let socket = place.socket();
+        let host =
+            Host::start(example("tally").args(["serve", "-c", &config, "--listen", &socket]));
+        host.addresses(1);
+        host
+    };
+    let host = serve();
+    let mut wire = Wire::connect(&place.socket());
+    let id = begin(&mut wire);
+    assert_eq!(add(&mut wire, 7), 7);
+    let mut other = Wire::connect(&place.socket());
+    begin(&mut other);
+    assert_eq!(add(&mut other, 1), 1, "each session its own");
+    // A resume, and one after a restart.
+    drop(wire);
+    let mut wire = until_some(PATIENCE, "the host has noticed, and saved", || {
+        let mut wire = Wire::connect(&place.socket());
+        (greet(&mut wire, &id, 1)["resumed"] == true).then_some(wire)
+    });
+    assert_eq!(add(&mut wire, 3), 10);
+    drop(wire);
+    host.stop();
+    let _host = serve();
+    let mut wire = Wire::connect(&place.socket());
+    assert_eq!(greet(&mut wire, &id, 2)["resumed"], true);
+    assert_eq!(add(&mut wire, 0), 10);
 }

@@ -46,7 +46,8 @@ pub(crate) fn until(limit: Duration, what: &str, mut holds: impl FnMut() -> bool
     until_some(limit, what, || holds().then_some(()));
 }
 
-/// The program with these arguments, in the root of the workspace, without variables of ours.
+/// The program with these arguments, in the root of the workspace, without variables of ours, and no host at the default
+/// socket.
 pub(crate) fn a2e(args: &[&str]) -> Command {
     a2e_at(Path::new(A2E), args)
 }
@@ -58,7 +59,18 @@ pub(crate) fn a2e_at(program: &Path, args: &[&str]) -> Command {
     for name in ["A2E_LOG", "A2E_CONFIG", "A2E_TOKEN"] {
         command.env_remove(name);
     }
+    // A host that somebody runs on this machine is none of ours.
+    command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
     command
+}
+
+/// An example of `a2e-server`, in the root of the workspace, as [`a2e`] is.
+pub(crate) fn example(name: &str) -> Command {
+    let own = std::env::current_exe().unwrap();
+    let path = own.ancestors().nth(2).unwrap().join("examples").join(name);
+    let advice = "cargo build -p a2e-server --examples";
+    assert!(path.exists(), "`cargo test --workspace` builds it; alone: {advice}");
+    a2e_at(&path, &[])
 }
 
 /// Runs a command to its end, in time.
@@ -105,8 +117,17 @@ impl Place {
         self.path(name).to_str().unwrap().to_owned()
     }
 
-    /// Writes a configuration and gives its path; `{}` in it stands for the folder.
+    /// Writes a configuration and gives its path; `{}` in it stands for the folder. One without
+    /// plugins gets the demo: a host needs one.
     pub(crate) fn config(&self, yaml: &str) -> String {
+        const DEMO: &str =
+            "plugins: [{name: demo, type: tools, cls: a2e.caps.demo.plugin.DemoToolPlugin}]\n";
+        let demo = if yaml.contains("plugins:") { "" } else { DEMO };
+        self.config_as_is(&format!("{}\n{demo}", yaml.trim_end()))
+    }
+
+    /// As [`Place::config`], with nothing added.
+    pub(crate) fn config_as_is(&self, yaml: &str) -> String {
         let file = self.path("a2e.yaml");
         std::fs::write(&file, yaml.replace("{}", self.0.path().to_str().unwrap())).unwrap();
         file.to_str().unwrap().to_owned()

@@ -90,7 +90,9 @@ impl<'a> Scanner<'a> {
             let value = self.at;
             let shape = self.value()?;
             let own = self.own_key(key..end_of_key, is_escaped);
-            let member = Member::new(key..end_of_key, is_escaped, value..self.at, shape);
+            let mut member = Member::new(key..end_of_key, is_escaped, value..self.at, shape);
+            // `timeout` is a field of some types only.
+            member.is_common = own.is_some_and(|own| own != Key::Timeout);
             if let Some(name) = own.and_then(Key::must_be_single)
                 && own.is_some_and(|own| outline.own(own as usize).is_some())
                 && (repeated.is_none() || name == "id")

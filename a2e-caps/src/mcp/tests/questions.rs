@@ -1,0 +1,73 @@
+//! Questions of a server to the agent whose call it works on.
+
+use serde_json::{Value, json};
+
+use super::{Set, text, upstream};
+
+/// Calls a tool, answers the question that comes, and gives the question and what the server was told.
+async fn asked(mode: &str, tool: &str, answer: Value) -> (Value, Value) {
+    let set = Set::up(json!({ "up": upstream(mode) })).await;
+    let mut session = set.host.session();
+    let request = json!({ "tool_name": tool, "arguments": {} });
+    let id = session.send("tool/call/req", request).await;
+    let question = session.next().await.unwrap();
+    let mut answer = answer;
+    answer["req_id"] = question["id"].clone();
+    let wire = answer["type"].as_str().unwrap().to_owned();
+    session.send(&wire, answer).await;
+    let reply = session.next().await.unwrap();
+    assert_eq!(reply["req_id"], id, "{reply}");
+    let told = reply["data"]["data"]["text"].as_str().unwrap_or_else(|| panic!("{reply}"));
+    let told = serde_json::from_str(told).unwrap();
+    set.host.stop().await;
+    (question, told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_samples_through_the_agent() {
+    let content = json!({ "type": "text", "text": "hi" });
+    // The reference's client answers under the type of the question.
+    for wire in ["mcp/sample/resp", "mcp/sample/req"] {
+        let answer =
+            json!({ "type": wire, "content": content, "model": "m", "stop_reason": "endTurn" });
+        let (question, told) = asked("well", "up__sample", answer).await;
+        assert_eq!(question["type"], "mcp/sample/req", "{question}");
+        assert_eq!((&question["server_id"], &question["max_tokens"]), (&json!("up"), &json!(7)));
+        assert_eq!(question["messages"][0]["content"]["text"], "say hi");
+        assert_eq!(question["mcp_request_id"], "q0");
+        let expected = json!({ "role": "assistant", "content": content, "model": "m", "stopReason": "endTurn" });
+        assert_eq!(told, expected);
+    }
+    let refusal = json!({ "type": "mcp/sample/resp", "error": "no model here" });
+    let (_, told) = asked("well", "up__sample", refusal).await;
+    assert_eq!(told, json!({ "code": -32000, "message": "no model here" }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_either_era_asks_the_user() {
+    let answer =
+        json!({ "type": "mcp/elicit/resp", "action": "accept", "content": { "sure": true } });
+    let expected = json!({ "action": "accept", "content": { "sure": true } });
+    let (question, told) = asked("well", "up__elicit", answer.clone()).await;
+    assert_eq!(question["type"], "mcp/elicit/req", "{question}");
+    assert_eq!((&question["mode"], &question["message"]), (&json!("form"), &json!("sure?")));
+    assert_eq!(question["requested_schema"]["properties"]["sure"]["type"], "boolean");
+    assert_eq!(told, expected);
+    let (_, told) = asked("modern", "up__elicit", answer).await;
+    assert_eq!(told, json!([{ "one": expected }, "s"]));
+    let declined = json!({ "type": "mcp/elicit/resp", "action": "decline" });
+    assert_eq!(asked("well", "up__elicit", declined).await.1, json!({ "action": "decline" }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_told_the_roots_of_the_settings() {
+    let roots = json!([{ "uri": "file:///srv", "name": "srv" }]);
+    let settings = json!({ "servers": { "up": upstream("well") }, "roots": roots });
+    let set = Set::with(settings).await;
+    let mut session = set.host.session();
+    let told = text(&mut session, "up__roots", json!({})).await;
+    assert_eq!(serde_json::from_str::<Value>(&told).unwrap(), json!({ "roots": roots }));
+    let reply = session.call("mcp/root/list/req", json!({})).await;
+    assert_eq!(reply["roots"], roots);
+    set.host.stop().await;
+}

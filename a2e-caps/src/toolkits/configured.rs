@@ -1,0 +1,272 @@
+//! What is configured, by session: the tools of every toolkit under one provider.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use a2e_core::plugin::{BoxFuture, Host, Run};
+use a2e_core::protocol::{ErrorCode, SessionId};
+use a2e_core::request::Call;
+use a2e_core::{Error, Result};
+use serde_json::{Map, Value};
+
+use super::contract::{Toolkit, ToolkitAbout};
+use super::kits::Kit;
+use super::protocol::ToolkitDefinition;
+use crate::tools::contract::{ToolCall, ToolDefinition, ToolOutput, ToolProvider};
+
+/// Stands between the name of a toolkit and that of its tool.
+const BETWEEN: &str = "__";
+
+/// What stands in the place of a secret.
+const HIDDEN: &str = "***";
+
+/// A configuration that is in force.
+struct Configured {
+    tools: Arc<dyn ToolProvider>,
+    /// Without its secrets.
+    shown: Map<String, Value>,
+    /// Whether it has any.
+    has_secrets: bool,
+}
+
+/// By toolkit.
+type Session = BTreeMap<String, Configured>;
+
+/// The toolkits of a host, and what is configured of them.
+pub(super) struct Toolkits {
+    host: Host,
+    built_in: Vec<Arc<dyn Toolkit>>,
+    /// The operator's own configurations.
+    own: BTreeMap<String, Arc<dyn ToolProvider>>,
+    /// Guards the configurations; held for a look-up.
+    sessions: Mutex<HashMap<SessionId, Session>>,
+}
+
+impl Toolkits {
+    /// # Errors
+    /// When a configuration of the operator cannot be had.
+    pub(super) fn new(host: &Host, kits: Vec<Kit>) -> Result<Self> {
+        let (mut built_in, mut own) = (Vec::new(), BTreeMap::new());
+        for (kit, config) in kits {
+            let about = kit.about();
+            if let Some(config) = config {
+                let wrong = |error: &Error| {
+                    Error::runtime(format!("`{}.config`: {}", about.name, error.message()))
+                };
+                check(&about, &config).map_err(|error| wrong(&error))?;
+                let tools = kit.configure_own(&config).map_err(|error| wrong(&error))?;
+                own.insert(about.name, tools);
+            }
+            built_in.push(kit);
+        }
+        Ok(Self { host: host.clone(), built_in, own, sessions: Mutex::default() })
+    }
+
+    /// Those that are built in, then those of other plugins.
+    pub(super) fn all(&self) -> Vec<(Arc<dyn Toolkit>, ToolkitAbout)> {
+        let others = self.host.contributions::<dyn Toolkit>();
+        let all = self.built_in.iter().cloned().chain(others.into_iter().map(|it| it.item));
+        let mut seen: Vec<(Arc<dyn Toolkit>, ToolkitAbout)> = Vec::new();
+        for kit in all {
+            let about = kit.about();
+            if seen.iter().all(|(_, it)| it.name != about.name) {
+                seen.push((kit, about));
+            }
+        }
+        seen
+    }
+
+    /// A toolkit as this session sees it.
+    pub(super) fn definition(&self, about: ToolkitAbout, session: &SessionId) -> ToolkitDefinition {
+        let sessions = self.sessions();
+        let given = sessions.get(session).and_then(|it| it.get(&about.name));
+        ToolkitDefinition {
+            tools: about.tools.iter().map(|it| full_name(&about.name, &it.name)).collect(),
+            configured: given.is_some() || self.own.contains_key(&about.name),
+            config: given.map(|it| it.shown.clone()),
+            name: about.name,
+            alias: about.alias,
+            description: about.description,
+            category: about.category,
+            tags: about.tags,
+            icon_svg: about.icon_svg,
+            schema: about.schema.as_object().cloned().unwrap_or_default(),
+            version: about.version,
+        }
+    }
+
+    /// Puts a configuration of a session in force. Blocks. Gives back whether the host has tools now that it
+    /// did not have.
+    ///
+    /// # Errors
+    /// `runtime_error` when there is no such toolkit, or it cannot be had with this configuration.
+    pub(super) fn configure(
+        &self,
+        name: &str,
+        config: &Map<String, Value>,
+        session: &SessionId,
+        is_gone: impl Fn() -> bool,
+    ) -> Result<bool> {
+        let Some((kit, about)) = self.all().into_iter().find(|(_, it)| it.name == name) else {
+            let text = format!("no toolkit is named `{name}`; `toolkit/list/req` lists them");
+            return Err(Error::runtime(text).with_detail("toolkit_name", name));
+        };
+        check(&about, config)?;
+        let tools = kit.configure(config)?;
+        let (shown, has_secrets) = masked(&about.schema, config);
+        let configured = Configured { tools, shown, has_secrets };
+        let mut sessions = self.sessions();
+        // A session's calls are cancelled before it is forgotten here.
+        if is_gone() {
+            return Err(Error::new(ErrorCode::Cancelled, "nobody waits for the answer"));
+        }
+        let was_there = self.is_configured(name, &sessions);
+        sessions.entry(session.clone()).or_default().insert(name.to_owned(), configured);
+        drop(sessions);
+        if !was_there {
+            self.host.contribution_changed();
+        }
+        Ok(!was_there)
+    }
+
+    /// A session has ended: what it configured goes.
+    pub(super) fn forget(&self, session: &SessionId) {
+        let mut sessions = self.sessions();
+        let Some(gone) = sessions.remove(session) else { return };
+        let has_changed = gone.keys().any(|name| !self.is_configured(name, &sessions));
+        drop(sessions);
+        drop(gone);
+        if has_changed {
+            self.host.contribution_changed();
+        }
+    }
+
+    /// What a session configured, without what has secrets.
+    pub(super) fn kept(&self, session: &SessionId) -> Option<BTreeMap<String, Map<String, Value>>> {
+        let sessions = self.sessions();
+        let all = sessions.get(session)?.iter().filter(|(_, it)| !it.has_secrets);
+        let kept: BTreeMap<_, _> = all.map(|(name, it)| (name.clone(), it.shown.clone())).collect();
+        (!kept.is_empty()).then_some(kept)
+    }
+
+    fn is_configured(&self, name: &str, sessions: &HashMap<SessionId, Session>) -> bool {
+        self.own.contains_key(name) || sessions.values().any(|it| it.contains_key(name))
+    }
+
+    /// The tools of a toolkit for a session, by its own configuration or the operator's.
+    fn tools_for(&self, name: &str, session: &SessionId) -> Option<Arc<dyn ToolProvider>> {
+        let sessions = self.sessions();
+        let given = sessions.get(session).and_then(|it| it.get(name)).map(|it| &it.tools);
+        given.or_else(|| self.own.get(name)).cloned()
+    }
+
+    /// The provider of a call, and the call as that provider knows it.
+    fn find(&self, call: &ToolCall) -> Result<(Arc<dyn ToolProvider>, ToolCall)> {
+        let (kit, tool) = call.tool().split_once(BETWEEN).unwrap_or_default();
+        let Some(tools) = self.tools_for(kit, call.request().session_id()) else {
+            let text = format!(
+                "toolkit `{kit}` is not configured in this session; `toolkit/configure/req` does"
+            );
+            return Err(Error::new(ErrorCode::ToolDenied, text).with_detail("toolkit_name", kit));
+        };
+        let inner = ToolCall::new(tool.into(), call.arguments().clone(), call.request().clone());
+        Ok((tools, inner))
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Session>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ToolProvider for Toolkits {
+    fn tools(&self) -> Vec<ToolDefinition> {
+        let all = self.all();
+        let sessions = self.sessions();
+        let configured = all.into_iter().filter(|(_, it)| self.is_configured(&it.name, &sessions));
+        let mut tools = Vec::new();
+        for (_, about) in configured {
+            for mut tool in about.tools {
+                tool.name = full_name(&about.name, &tool.name);
+                tool.toolkit = Some(about.name.clone());
+                tools.push(tool);
+            }
+        }
+        tools
+    }
+
+    fn is_offered(&self, tool: &str, call: &Call) -> bool {
+        let kit = tool.split_once(BETWEEN).unwrap_or_default().0;
+        self.tools_for(kit, call.session_id()).is_some()
+    }
+
+    fn run(&self, tool: &str) -> Run {
+        let (kit, tool) = tool.split_once(BETWEEN).unwrap_or_default();
+        let sessions = self.sessions();
+        // Where a tool runs does not depend on its configuration.
+        let any = sessions.values().find_map(|it| it.get(kit)).map(|it| &it.tools);
+        let any = any.or_else(|| self.own.get(kit)).cloned();
+        drop(sessions);
+        any.map_or(Run::Blocking, |it| it.run(tool))
+    }
+
+    fn call(&self, call: ToolCall) -> Result<ToolOutput> {
+        let (tools, inner) = self.find(&call)?;
+        tools.call(inner)
+    }
+
+    fn call_async(self: Arc<Self>, call: ToolCall) -> BoxFuture<Result<ToolOutput>> {
+        match self.find(&call) {
+            Ok((tools, inner)) => tools.call_async(inner),
+            Err(error) => Box::pin(async move { Err(error) }),
+        }
+    }
+}
+
+fn full_name(kit: &str, tool: &str) -> String {
+    format!("{kit}{BETWEEN}{tool}")
+}
+
+/// Holds a configuration against the schema of its toolkit. What is told has no values.
+fn check(about: &ToolkitAbout, config: &Map<String, Value>) -> Result<()> {
+    let checker = jsonschema::validator_for(&about.schema)
+        .map_err(|_| Error::internal(format!("the schema of `{}` is none", about.name)))?;
+    let config = Value::Object(config.clone());
+    let errors: Vec<Value> = checker
+        .iter_errors(&config)
+        .take(16)
+        .map(|error| {
+            let loc = format!("config{}", error.instance_path().as_str().replace('/', "."));
+            serde_json::json!({ "loc": loc, "msg": error.masked().to_string() })
+        })
+        .collect();
+    let Some(first) = errors.first() else { return Ok(()) };
+    let field = |name: &str| first.get(name).and_then(Value::as_str).unwrap_or_default();
+    let text = format!("{}: {}", field("loc"), field("msg"));
+    Err(Error::runtime(text).with_detail("errors", errors))
+}
+
+/// A configuration without its secrets, and whether it has any.
+fn masked(schema: &Value, config: &Map<String, Value>) -> (Map<String, Value>, bool) {
+    let is_secret = |key: &str| {
+        let property = schema.get("properties").and_then(|it| it.get(key));
+        property.and_then(|it| it.get("writeOnly")) == Some(&Value::Bool(true))
+    };
+    let mut has_secrets = false;
+    let shown = config.iter().map(|(key, value)| {
+        if !is_secret(key) {
+            return (key.clone(), value.clone());
+        }
+        has_secrets |= *value != Value::Object(Map::new());
+        let hidden = match value {
+            Value::Object(map) => map
+                .keys()
+                .map(|key| (key.clone(), Value::from(HIDDEN)))
+                .collect::<Map<_, _>>()
+                .into(),
+            _ => HIDDEN.into(),
+        };
+        (key.clone(), hidden)
+    });
+    let shown = shown.collect();
+    (shown, has_secrets)
+}

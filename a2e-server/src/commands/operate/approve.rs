@@ -1,0 +1,269 @@
+//! `a2e approve`: lets calls go on that wait for a person, or refuses them.
+
+#![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io::{BufRead, IsTerminal};
+
+use a2e_client::{Client, ClientError};
+use a2e_core::protocol::ErrorCode;
+use a2e_core::protocol::approval::{
+    ApprovalAnswerRequest, ApprovalAsk, ApprovalList, ApprovalListRequest, ApprovalOver,
+};
+use clap::Args;
+use tokio::sync::mpsc::{Receiver, channel};
+
+use crate::commands::remote::{HostArgs, Remote, run as run_to_end};
+use crate::stdout::{print, print_json};
+use crate::{Failure, telemetry};
+
+/// Calls that are told and not looked at yet; what a host lets wait.
+const MOST: usize = 1024;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without an id it stays, shows each call that waits, and reads the answer from stdin: `y` lets the call \
+    go on, anything else refuses it and is told to the caller as the reason. While it runs, somebody is there to ask; \
+    it needs a token of a principal with the right `approve`, the operator token, or a socket of your own user. Nobody \
+    approves its own calls.\n\nExamples:\n  a2e approve\n  a2e approve --list --to unix:///run/user/1000/a2e.sock\n  \
+    a2e approve 6f1c… --deny \"not on a Friday\""
+)]
+pub(crate) struct ApproveArgs {
+    /// Let this call go on
+    #[arg(value_name = "ID", conflicts_with = "list")]
+    id: Option<String>,
+    #[command(flatten)]
+    host: HostArgs,
+    /// Refuse it, for this reason
+    #[arg(long, value_name = "REASON", requires = "id", num_args = 0..=1, default_missing_value = "")]
+    deny: Option<String>,
+    /// Print what waits, and end
+    #[arg(long)]
+    list: bool,
+    /// Print calls and answers as JSON, a line each
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &ApproveArgs) -> Result<(), Failure> {
+    telemetry::start(Some("error"))?;
+    let host = args.host.needed()?;
+    let result = match &args.id {
+        _ if args.list => run_to_end(list(args, &host)),
+        Some(id) => run_to_end(answer_one(args, &host, id)),
+        None => run_to_end(stay(args, &host)),
+    };
+    telemetry::finish();
+    result
+}
+
+async fn list(args: &ApproveArgs, host: &Remote) -> Result<(), Failure> {
+    let ApprovalList { approvals, .. } = host.ask(&ApprovalListRequest {}).await?;
+    approvals.iter().try_for_each(|ask| show(args, ask))
+}
+
+async fn answer_one(args: &ApproveArgs, host: &Remote, id: &str) -> Result<(), Failure> {
+    let client = host.connect().await?;
+    let waiting = client.rpc(&ApprovalListRequest {}).await?.approvals;
+    // A person may type the beginning of it.
+    let mut meant = waiting.iter().filter(|it| it.approval_id.starts_with(id));
+    let (Some(ask), None) = (meant.next(), meant.next()) else {
+        let text = format!("not one call waits under {id:?}; `a2e approve --list` shows them");
+        return Err(Failure::refused(text));
+    };
+    let told = decide(args, &client, ask, args.deny.is_none(), args.deny.as_deref()).await;
+    client.close().await;
+    if told? { Ok(()) } else { Err(Failure::refused("it waits no more")) }
+}
+
+/// What comes while somebody is there.
+enum News {
+    Ask(Box<ApprovalAsk>),
+    Over(ApprovalOver),
+}
+
+async fn stay(args: &ApproveArgs, host: &Remote) -> Result<(), Failure> {
+    let (sender, news) = channel(MOST);
+    let asks = sender.clone();
+    let builder = Client::builder().options(host.options().approver());
+    let client = builder
+        .on_push("approval/ask/push", move |message| {
+            if let Ok(ask) = message.decode() {
+                // Beyond it they wait, and are listed.
+                let _full = asks.try_send(News::Ask(Box::new(ask)));
+            }
+        })
+        .on_push("approval/over/push", move |message| {
+            if let Ok(over) = message.decode() {
+                let _full = sender.try_send(News::Over(over));
+            }
+        })
+        .connect_to(&host.address)
+        .await?;
+    let waiting: VecDeque<_> = client.rpc(&ApprovalListRequest {}).await?.approvals.into();
+    let seen = waiting.iter().map(|it: &ApprovalAsk| it.approval_id.clone()).collect();
+    let is_terminal = std::io::stdin().is_terminal();
+    let mut desk = Desk { client, lines: stdin()?, news, waiting, seen, ahead: None, is_terminal };
+    while let Some(ask) = desk.next().await? {
+        show(args, &ask)?;
+        if !args.json {
+            print("approve? [y/N] ")?;
+        }
+        if !desk.answer(args, &ask).await? {
+            break;
+        }
+    }
+    desk.client.close().await;
+    Ok(())
+}
+
+/// A person, or a script, with the calls that wait.
+struct Desk {
+    client: Client,
+    lines: Receiver<String>,
+    news: Receiver<News>,
+    waiting: VecDeque<ApprovalAsk>,
+    /// The ids of calls that were told and are not over.
+    seen: BTreeSet<String>,
+    /// A line of a script that came before there was a call.
+    ahead: Option<String>,
+    is_terminal: bool,
+}
+
+impl Desk {
+    /// The next call; `None` at the end of the input.
+    async fn next(&mut self) -> Result<Option<ApprovalAsk>, Failure> {
+        loop {
+            if let Some(ask) = self.waiting.pop_front() {
+                return Ok(Some(ask));
+            }
+            tokio::select! {
+                news = self.news.recv() => self.note(news),
+                line = self.lines.recv(), if self.ahead.is_none() => match line {
+                    None => return Ok(None),
+                    // What is typed at a terminal is meant for what is shown there.
+                    Some(line) => self.ahead = Some(line).filter(|_| !self.is_terminal),
+                },
+                _ = self.client.closed() => return Err(gone()),
+            }
+        }
+    }
+
+    /// Waits for the answer about one call, or for its end; false at the end of the input.
+    async fn answer(&mut self, args: &ApproveArgs, ask: &ApprovalAsk) -> Result<bool, Failure> {
+        loop {
+            if let Some(line) = self.ahead.take() {
+                return self.say(args, ask, line.trim()).await.map(|()| true);
+            }
+            tokio::select! {
+                line = self.lines.recv() => match line {
+                    None => return Ok(false),
+                    Some(line) => self.ahead = Some(line),
+                },
+                news = self.news.recv() => {
+                    if let Some(News::Over(over)) = &news
+                        && over.approval_id == ask.approval_id
+                    {
+                        return self.is_over(args, over).await;
+                    }
+                    self.note(news);
+                }
+                _ = self.client.closed() => return Err(gone()),
+            }
+        }
+    }
+
+    async fn say(&self, args: &ApproveArgs, ask: &ApprovalAsk, line: &str) -> Result<(), Failure> {
+        let is_yes = matches!(line, "y" | "Y" | "yes");
+        let reason = (!is_yes && !matches!(line, "" | "n" | "N" | "no")).then_some(line);
+        let is_first = decide(args, &self.client, ask, is_yes, reason).await?;
+        if is_first || args.json { Ok(()) } else { print("it waits no more\n") }
+    }
+
+    /// The call that was shown has ended. What a person types now may be meant for it.
+    async fn is_over(&mut self, args: &ApproveArgs, over: &ApprovalOver) -> Result<bool, Failure> {
+        if args.json {
+            print_json(over)?;
+            return Ok(true);
+        }
+        let by = if over.by.is_empty() { String::new() } else { format!(" by {:?}", over.by) };
+        print(&format!("\n{}{by}\n", over.outcome))?;
+        if !self.is_terminal {
+            return Ok(true);
+        }
+        print("press Enter to go on ")?;
+        Ok(self.lines.recv().await.is_some())
+    }
+
+    fn note(&mut self, news: Option<News>) {
+        match news {
+            // It may have been listed already.
+            Some(News::Ask(ask)) if self.seen.insert(ask.approval_id.clone()) => {
+                self.waiting.push_back(*ask);
+            }
+            Some(News::Over(over)) => {
+                self.seen.remove(&over.approval_id);
+                self.waiting.retain(|it| it.approval_id != over.approval_id);
+            }
+            Some(News::Ask(_)) | None => {}
+        }
+    }
+}
+
+fn gone() -> Failure {
+    Failure::refused("the host is gone")
+}
+
+/// Tells the host; false when the call waited no more.
+async fn decide(
+    args: &ApproveArgs,
+    client: &Client,
+    ask: &ApprovalAsk,
+    approve: bool,
+    reason: Option<&str>,
+) -> Result<bool, Failure> {
+    let answer = ApprovalAnswerRequest {
+        approval_id: ask.approval_id.clone(),
+        digest: ask.digest.clone(),
+        approve,
+        reason: reason.unwrap_or_default().to_owned(),
+    };
+    match client.rpc(&answer).await {
+        Ok(reply) if args.json => print_json(&reply).map(|()| true),
+        Ok(reply) => print(if reply.approved { "approved\n" } else { "denied\n" }).map(|()| true),
+        Err(ClientError::Remote(error)) if error.code == ErrorCode::UnknownApproval => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Shows a call. What a peer chose is in quotes and escaped; the message is ASCII, as it came over the wire.
+fn show(args: &ApproveArgs, ask: &ApprovalAsk) -> Result<(), Failure> {
+    if args.json {
+        return print_json(ask);
+    }
+    let ApprovalAsk { approval_id, principal, agent_id, message_type, rules, left_s, .. } = ask;
+    let message = ask.request.get();
+    let rules = rules.join("; ");
+    print(&format!(
+        "{approval_id}  {message_type:?} of {principal:?} (agent {agent_id:?}), {left_s:.0} s left\n  \
+         by    {rules:?}\n  sends {message}\n"
+    ))
+}
+
+/// Standard input line by line, read on a thread of its own.
+fn stdin() -> Result<Receiver<String>, Failure> {
+    let (lines, input) = channel(1);
+    let read = move || {
+        for line in std::io::stdin().lock().lines() {
+            let Ok(line) = line else { break };
+            if lines.blocking_send(line).is_err() {
+                break;
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("a2e-stdin".into())
+        .spawn(read)
+        .map_err(|error| Failure::internal(format_args!("no thread for stdin: {error}")))?;
+    Ok(input)
+}

@@ -1,0 +1,4 @@
+//! Capabilities with what they meet in earnest: packages of other languages.
+
+mod gymnasium;
+mod types;

@@ -1,0 +1,28 @@
+//! Servers of MCP behind the real program: their ends, the commands about them, servers that others wrote.
+
+mod commands;
+mod conformance;
+mod killed;
+mod real;
+
+use crate::process::support::program::workspace;
+
+/// The server of the capability's own tests.
+fn program() -> String {
+    workspace().join("a2e-caps/src/mcp/tests/upstream.py").to_str().unwrap().to_owned()
+}
+
+/// A configuration with these servers; `{}` in it stands for the folder of the test.
+fn config(servers: &str) -> String {
+    format!(
+        "plugins:\n\
+         \x20 - {{name: tools, type: tools, cls: a2e.caps.tools.plugin.ToolPlugin}}\n\
+         \x20 - name: mcp\n\
+         \x20   type: mcp\n\
+         \x20   cls: a2e.caps.mcp.plugin.MCPPlugin\n\
+         \x20   metadata:\n\
+         \x20     state_dir: {{}}/state\n\
+         \x20     start_wait: 4\n\
+         \x20     servers: {servers}\n"
+    )
+}
