@@ -1,7 +1,9 @@
 //! MCP over HTTP: rmcp's service behind our own admission, with two ways in: by session, and alone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use a2e_core::config::Limits;
 use a2e_core::transport::Identity;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -34,6 +36,8 @@ struct Served {
     sessions: Arc<LocalSessionManager>,
     /// Who opened a session; nobody else may use it (R64).
     principals: DashMap<String, String>,
+    /// Sessions that are being opened.
+    opening: AtomicUsize,
 }
 
 /// The routes of all views.
@@ -65,7 +69,13 @@ impl Served {
         };
         let by_session = make(false, config.clone());
         let alone = make(true, config.with_legacy_session_mode(false).with_json_response(true));
-        Self { by_session, alone, sessions, principals: DashMap::new() }
+        Self {
+            by_session,
+            alone,
+            sessions,
+            principals: DashMap::new(),
+            opening: AtomicUsize::new(0),
+        }
     }
 
     /// Whether the session is this principal's, or nobody's.
@@ -73,10 +83,28 @@ impl Served {
         self.principals.get(id).is_none_or(|owner| *owner == caller.principal)
     }
 
-    /// Notes the owner of a session that was opened, and forgets those of sessions that have ended.
+    /// Room for one more session, of this principal too; held until it is noted.
+    async fn room(&self, limits: &Limits, caller: &Identity) -> Result<Opening<'_>, Refused> {
+        let opening = Opening::new(&self.opening);
+        let live = self.sessions.sessions.read().await.len();
+        let own = || self.principals.iter().filter(|it| *it.value() == caller.principal).count();
+        let is_full = live + opening.number > limits.max_sessions
+            || (live >= limits.max_sessions_per_principal
+                && own() >= limits.max_sessions_per_principal);
+        if is_full {
+            let text = "too many sessions are open: end one with DELETE, or come back later";
+            return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, text));
+        }
+        Ok(opening)
+    }
+
+    /// Notes the owner of a session that was opened, and forgets those of sessions that have ended when
+    /// these are the half: each opening pays for one look.
     async fn note(&self, id: &str, caller: &Identity) {
         let live = self.sessions.sessions.read().await;
-        self.principals.retain(|id, _| live.contains_key(id.as_str()));
+        if self.principals.len() > 2 * live.len() {
+            self.principals.retain(|id, _| live.contains_key(id.as_str()));
+        }
         drop(live);
         self.principals.insert(id.to_owned(), caller.principal.clone());
     }
@@ -101,6 +129,11 @@ async fn serve(
     let body = send::read(body, most).await?;
     // Without a session only `initialize` opens one; other requests get along without.
     let is_alone = parts.method == Method::POST && id.is_none() && !opens(&body);
+    let opening = if request_opens(&parts.method, id.as_deref(), is_alone) {
+        Some(served.room(&shared.executor.config().limits, &caller.identity).await?)
+    } else {
+        None
+    };
     let service = if is_alone { &served.alone } else { &served.by_session };
     let request = Request::from_parts(parts, Body::from(body));
     let is_end = request.method() == Method::DELETE;
@@ -114,11 +147,35 @@ async fn serve(
     {
         served.note(&id, &caller.identity).await;
     }
+    drop(opening);
     Ok(response.map(Body::new))
 }
 
 fn session_id(headers: &HeaderMap) -> Option<String> {
     headers.get(SESSION)?.to_str().ok().map(str::to_owned)
+}
+
+/// Whether a request without a session is one that opens it.
+fn request_opens(method: &Method, id: Option<&str>, is_alone: bool) -> bool {
+    *method == Method::POST && id.is_none() && !is_alone
+}
+
+/// One of the sessions that are being opened.
+struct Opening<'a> {
+    all: &'a AtomicUsize,
+    number: usize,
+}
+
+impl<'a> Opening<'a> {
+    fn new(all: &'a AtomicUsize) -> Self {
+        Self { all, number: all.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Whether a body is the request that opens a session.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use a2e_core::Front;
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -14,9 +14,9 @@ use dashmap::DashMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Shared;
 use super::admit::Caller;
 use super::reply::Refused;
+use super::{Shared, send};
 
 /// The header that names a session.
 const SESSION: &str = "x-session-id";
@@ -96,10 +96,7 @@ pub(super) async fn open(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, Refused> {
-    let body = to_bytes(body, BODY).await.map_err(|_| {
-        let text = format!("the body is longer than {BODY} bytes");
-        Refused::new(StatusCode::PAYLOAD_TOO_LARGE, text)
-    })?;
+    let body = send::read(body, BODY).await?;
     let wanted = if body.iter().all(u8::is_ascii_whitespace) {
         Wanted::default()
     } else {

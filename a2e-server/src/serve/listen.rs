@@ -257,14 +257,19 @@ impl Listener {
     }
 }
 
+/// How long what was sent may wait for a peer that takes nothing, milliseconds: longer than the session's own limit,
+/// which cuts plain lines, and the only one behind TLS, HTTP and WebSocket.
+const UNTAKEN_LIMIT_MS: u32 = 30_000;
+
 /// Small writes leave at once; a peer that vanished without a word is noticed after two minutes, also
-/// where nothing is sent: most clients never say goodbye.
+/// where nothing is sent: most clients never say goodbye. One that is there and reads nothing is cut.
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     setsockopt(stream, sockopt::KeepAlive, &true)?;
     setsockopt(stream, sockopt::TcpKeepIdle, &60)?;
     setsockopt(stream, sockopt::TcpKeepInterval, &20)?;
     setsockopt(stream, sockopt::TcpKeepCount, &3)?;
+    setsockopt(stream, sockopt::TcpUserTimeout, &UNTAKEN_LIMIT_MS)?;
     Ok(())
 }
 

@@ -184,6 +184,9 @@ fn a_person_at_the_command_lets_calls_go_on_and_refuses_others() {
     let third = caller.send("tool/call/req", write);
     let listed = until_listed(&socket);
     let id = listed["approval_id"].as_str().unwrap();
+    let (code, _, err) =
+        outcome(a2e(&["approve", &id[..7], "--to", &socket]).env("A2E_TOKEN", ADA));
+    assert!(code == Some(1) && err.contains("of 8 characters"), "{err}");
     let (code, out, err) =
         outcome(a2e(&["approve", &id[..8], "--deny", "no", "--to", &socket]).env("A2E_TOKEN", ADA));
     assert_eq!((code, out.as_str()), (Some(0), "denied\n"), "{err}");

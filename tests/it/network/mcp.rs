@@ -123,6 +123,18 @@ fn a_session_in_which_nothing_happens_ends() {
     host.stop();
 }
 
+#[test]
+fn r27_one_principal_opens_only_so_many_sessions() {
+    let place = Place::new();
+    let (host, site) = host(&place, "global_limits: {max_sessions_per_principal: 3}");
+    let ids: Vec<String> = (0..3).map(|_| open(&site)).collect();
+    assert_eq!(post(&site, None, &initialize()).status, 503);
+    assert_eq!(post(&site, None, &call("echo", json!({}))).status, 200, "alone it is served");
+    exchange(&site, "DELETE /mcp", &[("Mcp-Session-Id", &ids[0])], b"");
+    until(PATIENCE, "its place is free", || post(&site, None, &initialize()).status == 200);
+    host.stop();
+}
+
 /// First line, headers, body, and the status codes that will do.
 type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8], &'a [u16]);
 

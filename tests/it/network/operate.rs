@@ -75,6 +75,8 @@ fn an_operator_looks_reloads_and_cancels() {
         let reply = site.request("POST /api/explain", &[], body.as_bytes());
         assert_eq!(reply.status, 400, "{body}: {reply:?}");
     }
+    let reply = site.request("POST /api/explain", &[], &[b' '; 70_000]);
+    assert_eq!(reply.status, 413, "{reply:?}");
     host.stop();
 }
 

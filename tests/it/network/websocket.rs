@@ -1,7 +1,8 @@
 //! `/ws`: frames as messages, resumed sessions, closes, frames that are none of ours.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -14,6 +15,44 @@ const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
+
+#[test]
+fn r21_a_peer_that_reads_nothing_is_cut_behind_frames_too() {
+    let place = Place::new();
+    let (host, site) = host(&place, "");
+    let mut socket = Socket::open(&site);
+    socket.0.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    let ping = json!({ "type": "ping", "id": "x".repeat(100) }).to_string();
+    // Neither side takes more after some megabytes; when the host gives up, its system says so.
+    until(6 * PATIENCE, "the host has cut it", || {
+        (0..1000).any(|_| {
+            let error = socket.0.write_all(&frame(TEXT, true, ping.as_bytes())).err();
+            error.is_some_and(|it| {
+                matches!(it.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+            })
+        })
+    });
+    host.stop();
+}
+
+/// One frame, masked with zeros.
+fn frame(kind: u8, is_last: bool, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![if is_last { 0x80 } else { 0 } | kind];
+    match u16::try_from(payload.len()) {
+        Ok(length) if length < 126 => frame.push(0x80 | u8::try_from(length).unwrap()),
+        Ok(length) => {
+            frame.push(0x80 | 0x7e);
+            frame.extend_from_slice(&length.to_be_bytes());
+        }
+        Err(_) => {
+            frame.push(0x80 | 0x7f);
+            frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
 
 /// A WebSocket, frame by frame.
 pub(super) struct Socket(TcpStream);
@@ -40,24 +79,10 @@ impl Socket {
         Self(stream)
     }
 
-    /// Sends one frame, masked with zeros.
+    /// Sends one frame.
     fn frame(&mut self, kind: u8, is_last: bool, payload: &[u8]) {
-        let mut frame = vec![if is_last { 0x80 } else { 0 } | kind];
-        match u16::try_from(payload.len()) {
-            Ok(length) if length < 126 => frame.push(0x80 | u8::try_from(length).unwrap()),
-            Ok(length) => {
-                frame.push(0x80 | 0x7e);
-                frame.extend_from_slice(&length.to_be_bytes());
-            }
-            Err(_) => {
-                frame.push(0x80 | 0x7f);
-                frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
-            }
-        }
-        frame.extend_from_slice(&[0; 4]);
-        frame.extend_from_slice(payload);
         // The host may have closed it before it has read all.
-        let _sent = self.0.write_all(&frame);
+        let _sent = self.0.write_all(&frame(kind, is_last, payload));
     }
 
     pub(super) fn say(&mut self, wire_type: &str, id: &str, mut body: Value) {

@@ -39,13 +39,29 @@ fn definitions_that_wait_are_shown_and_approved() {
     let (code, out, _) = outcome(&mut a2e(&["mcp", "list", "-c", &file]));
     assert!(code == Some(1) && out.contains("a2e mcp approve"), "{out}");
     let (_, out, _) = outcome(&mut a2e(&["mcp", "approve", "-c", &file]));
-    assert!(out.contains("up echo is new (sha256:") && out.contains("Says it again."), "{out}");
-    let (code, out, _) = outcome(&mut a2e(&["mcp", "approve", "up", "echo", "fail", "-c", &file]));
+    assert!(out.contains("up echo@sha256:") && out.contains("Says it again."), "{out}");
+    let shown = |tool: &str| {
+        let mut words = out.split_whitespace();
+        words.find(|word| word.starts_with(&format!("{tool}@sha256:"))).unwrap().to_owned()
+    };
+    let (echo, fail) = (shown("echo"), shown("fail"));
+    let other = format!("echo@{}", fail.split_once('@').unwrap().1);
+    // Nobody is at a terminal; what was shown is named by its hash, and another is not approved.
+    for (words, text) in [
+        (&["up"][..], "TOOL@HASH"),
+        (&["up", "echo"], "TOOL@HASH"),
+        (&["up", fail.as_str(), other.as_str()], "another definition now"),
+    ] {
+        let (code, _, err) = outcome(&mut a2e(&[&["mcp", "approve", "-c", &file], words].concat()));
+        assert!(code != Some(0) && err.contains(text), "{err}");
+    }
+    let (code, out, _) = outcome(&mut a2e(&["mcp", "approve", "up", &echo, &fail, "-c", &file]));
     assert_eq!((code, out.as_str()), (Some(0), "approved up echo\napproved up fail\n"));
     let call = r#"{"tool_name":"up__echo","arguments":{"text":"x"}}"#;
     let (code, out, _) = outcome(&mut a2e(&["call", "tool/call/req", call, "-c", &file, "--json"]));
     assert!(code == Some(0) && out.contains(r#""text":"x""#), "{out}");
-    for (server, tool, text) in [("none", "echo", "no server"), ("up", "none", "no tool")] {
+    let none = format!("none@{}", echo.split_once('@').unwrap().1);
+    for (server, tool, text) in [("none", &echo, "no server"), ("up", &none, "no tool")] {
         let (code, _, err) = outcome(&mut a2e(&["mcp", "approve", server, tool, "-c", &file]));
         assert!(code == Some(1) && err.contains(text), "{err}");
     }
@@ -56,17 +72,25 @@ fn a_block_of_another_program_becomes_a_configuration_that_serves() {
     let place = Place::new();
     let file = place.path("mcp.json");
     let block = serde_json::json!({ "mcpServers": { "my server": {
-        "command": "python3", "args": [program(), "well"], "env": { "API_KEY": "not to be seen" },
+        "command": "python3", "args": [program(), "well", "--api-key", "hunter2", "--password=hunter3"], "env": { "API_KEY": "not to be seen" },
     } } });
     std::fs::write(&file, block.to_string()).unwrap();
     let (code, yaml, notes) = outcome(&mut a2e(&["import", "mcp", file.to_str().unwrap()]));
     assert_eq!(code, Some(0), "{notes}");
     assert!(notes.contains("API_KEY") && !yaml.contains("not to be seen"), "{notes} {yaml}");
+    assert!(notes.contains("--password") && !yaml.contains("hunter"), "{notes} {yaml}");
     let yaml = yaml.replace("    metadata:\n", "    metadata:\n      state_dir: {}/state\n");
     let config = place.config_as_is(&yaml);
     let mut list = a2e(&["mcp", "list", "-c", &config]);
-    let (code, out, err) = outcome(list.env("API_KEY", "k"));
+    for variable in ["API_KEY", "MY_SERVER_ARG_4", "MY_SERVER_ARG_5"] {
+        list.env(variable, "k");
+    }
+    let (code, out, err) = outcome(&mut list);
     assert!(code == Some(0) && out.contains("my_server") && out.contains("ready"), "{out} {err}");
+    let far = serde_json::json!({ "mcpServers": { "far": { "url": "https://h/mcp?v=1&api_key=hunter2" } } });
+    std::fs::write(&file, far.to_string()).unwrap();
+    let (_, yaml, notes) = outcome(&mut a2e(&["import", "mcp", file.to_str().unwrap()]));
+    assert!(yaml.contains("?v=1&api_key=${FAR_QUERY_2}"), "{notes} {yaml}");
     let (code, _, err) = outcome(&mut a2e(&["import", "mcp", "/no/such/file"]));
     assert!(code == Some(1) && err.contains("/no/such/file"), "{err}");
 }

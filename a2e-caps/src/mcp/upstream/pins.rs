@@ -85,19 +85,17 @@ pub(in crate::mcp) fn judge(
     judged
 }
 
-/// Approves what a server listed last; only these tools, where any are named. Gives those that changed.
-pub(in crate::mcp) fn approve(store: &Store, only: &[String]) -> std::io::Result<Vec<String>> {
-    let listing = store.listing().unwrap_or_default();
+/// Approves these definitions, by tool and hash, whatever the server has told since. Gives those that changed.
+pub(in crate::mcp) fn approve(
+    store: &Store,
+    definitions: &[(String, String)],
+) -> std::io::Result<Vec<String>> {
     let mut pins = store.pins();
     let mut changed = Vec::new();
-    for tool in &listing.tools {
-        if !only.is_empty() && !only.contains(&tool.name) {
-            continue;
-        }
-        let found = pin(tool);
-        if pins.get(&tool.name) != Some(&found) {
-            pins.insert(tool.name.clone(), found);
-            changed.push(tool.name.clone());
+    for (tool, hash) in definitions {
+        if pins.get(tool) != Some(hash) {
+            pins.insert(tool.clone(), hash.clone());
+            changed.push(tool.clone());
         }
     }
     if !changed.is_empty() {

@@ -117,6 +117,8 @@ async fn receive(authority: String, session: Arc<str>, sink: Arc<dyn ByteSink>) 
         let before = last;
         match Events::open(&authority, &session, last).await {
             Ok(Some(mut events)) => {
+                // The host is there, and has the session.
+                tries.waited = Duration::ZERO;
                 while let Ok(Some(event)) = events.next().await {
                     last = event.number.unwrap_or(last);
                     if super::write_all(&*sink, &event.line).await.is_err() {

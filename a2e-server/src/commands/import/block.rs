@@ -101,8 +101,32 @@ impl Block {
             let variable = key.to_ascii_uppercase().replace('-', "_");
             hide(value, key, format!("{prefix}_{variable}"));
         }
+        let mut option = String::new();
         for (place, value) in self.args.iter_mut().enumerate() {
-            hide(value, "an argument", format!("{prefix}_ARG_{}", place + 1));
+            let variable = format!("{prefix}_ARG_{}", place + 1);
+            let given = value.split_once('=').filter(|(name, _)| name.starts_with('-'));
+            if let Some((name, text)) = given {
+                let (name, mut text) = (name.to_owned(), text.to_owned());
+                hide(&mut text, &name, variable);
+                *value = format!("{name}={text}");
+                option.clear();
+            } else if value.starts_with('-') {
+                hide(value, "an argument", variable);
+                option.clone_from(value);
+            } else {
+                let name = if option.is_empty() { "an argument" } else { &option };
+                hide(value, name, variable);
+                option.clear();
+            }
+        }
+        if let Some((place, query)) = self.url.clone().split_once('?') {
+            let hidden = query.split('&').enumerate().map(|(number, pair)| {
+                let Some((name, text)) = pair.split_once('=') else { return pair.to_owned() };
+                let mut text = text.to_owned();
+                hide(&mut text, name, format!("{prefix}_QUERY_{}", number + 1));
+                format!("{name}={text}")
+            });
+            self.url = format!("{place}?{}", hidden.collect::<Vec<_>>().join("&"));
         }
         if !self.command.is_empty() {
             self.url.clear();

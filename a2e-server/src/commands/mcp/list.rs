@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::servers;
 use crate::commands::remote::HostArgs;
-use crate::stdout::{print, print_json};
+use crate::stdout::{print_foreign, print_json};
 use crate::{Failure, telemetry};
 
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), Failure> {
     if args.json {
         print_json(&servers)?;
     } else {
-        print(&text(&servers))?;
+        print_foreign(&text(&servers))?;
     }
     let is_well = |it: &McpServerInfo| {
         it.status != ServerStatus::Error && it.error.is_empty() && it.quarantined.is_empty()

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::servers;
 use crate::commands::remote::HostArgs;
-use crate::stdout::print;
+use crate::stdout::print_foreign;
 use crate::{Failure, telemetry};
 
 #[derive(Debug, Args)]
@@ -30,5 +30,5 @@ pub(crate) fn run(args: &LogsArgs) -> Result<(), Failure> {
     let server = found.ok_or_else(unknown)?;
     let mut lines = server.stderr.clone();
     lines.push(String::new());
-    print(&lines.join("\n"))
+    print_foreign(&lines.join("\n"))
 }

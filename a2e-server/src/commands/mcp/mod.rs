@@ -23,7 +23,7 @@ const CLASS: &str = "a2e.caps.mcp.plugin.MCPPlugin";
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  a2e mcp config --client goose -c a2e.yaml\n  a2e mcp list\n  a2e mcp list -c a2e.yaml\n  \
-    a2e mcp approve github -c a2e.yaml\n  a2e mcp approve github create_issue -c a2e.yaml\n  \
+    a2e mcp approve -c a2e.yaml\n  a2e mcp approve github -c a2e.yaml\n  \
     a2e mcp logs github --to unix:///run/user/1000/a2e.sock"
 )]
 pub(crate) struct McpArgs {

@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{BufRead, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use a2e_client::{Client, ClientError};
 use a2e_core::protocol::ErrorCode;
@@ -11,6 +13,7 @@ use a2e_core::protocol::approval::{
     ApprovalAnswerRequest, ApprovalAsk, ApprovalList, ApprovalListRequest, ApprovalOver,
 };
 use clap::Args;
+use nix::sys::termios::{FlushArg, tcflush};
 use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::commands::remote::{HostArgs, Remote, run as run_to_end};
@@ -20,13 +23,16 @@ use crate::{Failure, telemetry};
 /// Calls that are told and not looked at yet; what a host lets wait.
 const MOST: usize = 1024;
 
+/// Characters of an id that name a call; a whole one has 36.
+const SHORTEST_ID: usize = 8;
+
 #[derive(Debug, Args)]
 #[command(
     after_help = "Without an id it stays, shows each call that waits, and reads the answer from stdin: `y` lets the call \
     go on, anything else refuses it and is told to the caller as the reason. While it runs, somebody is there to ask; \
     it needs a token of a principal with the right `approve`, the operator token, or a socket of your own user. Nobody \
     approves its own calls.\n\nExamples:\n  a2e approve\n  a2e approve --list --to unix:///run/user/1000/a2e.sock\n  \
-    a2e approve 6f1c… --deny \"not on a Friday\""
+    a2e approve 6f1c02d4 --deny \"not on a Friday\""
 )]
 pub(crate) struct ApproveArgs {
     /// Let this call go on
@@ -65,10 +71,13 @@ async fn list(args: &ApproveArgs, host: &Remote) -> Result<(), Failure> {
 async fn answer_one(args: &ApproveArgs, host: &Remote, id: &str) -> Result<(), Failure> {
     let client = host.connect().await?;
     let waiting = client.rpc(&ApprovalListRequest {}).await?.approvals;
-    // A person may type the beginning of it.
-    let mut meant = waiting.iter().filter(|it| it.approval_id.starts_with(id));
+    // A person may type the beginning of it; a short one could be that of another call by now.
+    let is_meant = |it: &&ApprovalAsk| id.len() >= SHORTEST_ID && it.approval_id.starts_with(id);
+    let mut meant = waiting.iter().filter(is_meant);
     let (Some(ask), None) = (meant.next(), meant.next()) else {
-        let text = format!("not one call waits under {id:?}; `a2e approve --list` shows them");
+        let text = format!(
+            "not one call waits under {id:?} (of {SHORTEST_ID} characters at least); `a2e approve --list` shows them"
+        );
         return Err(Failure::refused(text));
     };
     let told = decide(args, &client, ask, args.deny.is_none(), args.deny.as_deref()).await;
@@ -103,9 +112,12 @@ async fn stay(args: &ApproveArgs, host: &Remote) -> Result<(), Failure> {
     let waiting: VecDeque<_> = client.rpc(&ApprovalListRequest {}).await?.approvals.into();
     let seen = waiting.iter().map(|it: &ApprovalAsk| it.approval_id.clone()).collect();
     let is_terminal = std::io::stdin().is_terminal();
-    let mut desk = Desk { client, lines: stdin()?, news, waiting, seen, ahead: None, is_terminal };
+    let shown = Arc::new(AtomicU64::new(0));
+    let lines = stdin(Arc::clone(&shown))?;
+    let mut desk = Desk { client, lines, news, waiting, seen, ahead: None, is_terminal, shown };
     while let Some(ask) = desk.next().await? {
         show(args, &ask)?;
+        desk.forget_what_was_typed();
         if !args.json {
             print("approve? [y/N] ")?;
         }
@@ -120,7 +132,7 @@ async fn stay(args: &ApproveArgs, host: &Remote) -> Result<(), Failure> {
 /// A person, or a script, with the calls that wait.
 struct Desk {
     client: Client,
-    lines: Receiver<String>,
+    lines: Receiver<Line>,
     news: Receiver<News>,
     waiting: VecDeque<ApprovalAsk>,
     /// The ids of calls that were told and are not over.
@@ -128,6 +140,14 @@ struct Desk {
     /// A line of a script that came before there was a call.
     ahead: Option<String>,
     is_terminal: bool,
+    /// How many calls were shown.
+    shown: Arc<AtomicU64>,
+}
+
+/// A line of the input, and how many calls had been shown when it was read.
+struct Line {
+    text: String,
+    shown: u64,
 }
 
 impl Desk {
@@ -142,7 +162,7 @@ impl Desk {
                 line = self.lines.recv(), if self.ahead.is_none() => match line {
                     None => return Ok(None),
                     // What is typed at a terminal is meant for what is shown there.
-                    Some(line) => self.ahead = Some(line).filter(|_| !self.is_terminal),
+                    Some(line) => self.ahead = Some(line.text).filter(|_| !self.is_terminal),
                 },
                 _ = self.client.closed() => return Err(gone()),
             }
@@ -158,7 +178,7 @@ impl Desk {
             tokio::select! {
                 line = self.lines.recv() => match line {
                     None => return Ok(false),
-                    Some(line) => self.ahead = Some(line),
+                    Some(line) => self.ahead = Some(line).filter(|it| self.is_for_what_is_shown(it)).map(|it| it.text),
                 },
                 news = self.news.recv() => {
                     if let Some(News::Over(over)) = &news
@@ -171,6 +191,19 @@ impl Desk {
                 _ = self.client.closed() => return Err(gone()),
             }
         }
+    }
+
+    /// What was typed at a terminal before a call was shown is not meant for it.
+    fn forget_what_was_typed(&self) {
+        if self.is_terminal {
+            // An error: no terminal any more; what is read tells.
+            tcflush(std::io::stdin(), FlushArg::TCIFLUSH).ok();
+        }
+        self.shown.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn is_for_what_is_shown(&self, line: &Line) -> bool {
+        !self.is_terminal || line.shown == self.shown.load(Ordering::SeqCst)
     }
 
     async fn say(&self, args: &ApproveArgs, ask: &ApprovalAsk, line: &str) -> Result<(), Failure> {
@@ -251,11 +284,12 @@ fn show(args: &ApproveArgs, ask: &ApprovalAsk) -> Result<(), Failure> {
 }
 
 /// Standard input line by line, read on a thread of its own.
-fn stdin() -> Result<Receiver<String>, Failure> {
+fn stdin(shown: Arc<AtomicU64>) -> Result<Receiver<Line>, Failure> {
     let (lines, input) = channel(1);
     let read = move || {
         for line in std::io::stdin().lock().lines() {
-            let Ok(line) = line else { break };
+            let Ok(text) = line else { break };
+            let line = Line { text, shown: shown.load(Ordering::SeqCst) };
             if lines.blocking_send(line).is_err() {
                 break;
             }

@@ -11,7 +11,7 @@ mod openapi;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
@@ -19,9 +19,9 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::{Map, Value};
 
-use super::Shared;
 use super::admit::Caller;
 use super::reply::Refused;
+use super::{Shared, send};
 
 /// Where the operator's side begins.
 pub(super) const PREFIX: &str = "/api";
@@ -75,6 +75,9 @@ pub(super) const OPERATIONS: [Operation; 6] = [
     },
 ];
 
+/// Longest body of a request, bytes.
+const BODY: usize = 64 * 1024;
+
 /// The routes, for callers with the right to steer the host.
 pub(super) fn routes() -> Router<Arc<Shared>> {
     let mut api = Router::new()
@@ -84,7 +87,8 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         let wire_type = operation.wire_type;
         let answer = move |State(shared): State<Arc<Shared>>,
                            Extension(caller): Extension<Caller>,
-                           body: Bytes| async move {
+                           body: Body| async move {
+            let body = send::read(body, BODY).await?;
             ask::answer(&shared, caller, wire_type, fields(&body)?).await
         };
         let method = if operation.is_change { post(answer) } else { get(answer) };
