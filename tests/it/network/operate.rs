@@ -75,7 +75,7 @@ fn an_operator_looks_reloads_and_cancels() {
         let reply = site.request("POST /api/explain", &[], body.as_bytes());
         assert_eq!(reply.status, 400, "{body}: {reply:?}");
     }
-    let reply = site.request("POST /api/explain", &[], &[b' '; 70_000]);
+    let reply = site.request("POST /api/explain", &[], &vec![b' '; 70_000]);
     assert_eq!(reply.status, 413, "{reply:?}");
     host.stop();
 }

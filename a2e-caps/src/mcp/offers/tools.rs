@@ -116,8 +116,8 @@ impl ToolProvider for Servers {
                 };
                 let text = format!(
                     "tool `{name}` of MCP server `{0}` is in quarantine: {why}. Its operator can look \
-                     at it and approve it with `a2e mcp approve {0} {1}`",
-                    upstream.id, waiting.tool
+                     at it and approve it with `a2e mcp approve {0}`",
+                    upstream.id
                 );
                 let error = Error::new(ErrorCode::ToolDenied, text)
                     .with_detail("tool_name", name.as_str())

@@ -26,17 +26,21 @@ async fn r39_a_changed_definition_waits_for_approval_over_restarts() {
         (&error["code"], &error["detail"]["reason"]),
         (&json!("tool_denied"), &json!("quarantined"))
     );
-    assert!(error["message"].as_str().unwrap().contains("a2e mcp approve up echo"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("a2e mcp approve up`"), "{error}");
 
     let mut config = settings.clone();
     config["state_dir"] = set.state.path().to_str().unwrap().into();
     let config: McpConfig = serde_json::from_value(config).unwrap();
     let waits = waiting(&config);
-    assert_eq!((waits.len(), waits[0].description.as_str()), (1, "Says something else."));
-    for (server, tool) in [("none", "echo"), ("up", "none")] {
-        assert!(approve(&config, server, &[tool.to_owned()]).is_err());
+    assert_eq!(waits.len(), 1);
+    assert_eq!(waits[0].definition["description"], "Says something else.");
+    let found = waits[0].found.clone();
+    for (server, tool, hash) in
+        [("none", "echo", &found), ("up", "none", &found), ("up", "echo", &"sha256:0".to_owned())]
+    {
+        assert!(approve(&config, server, &[(tool.to_owned(), hash.clone())]).is_err());
     }
-    assert_eq!(approve(&config, "up", &["echo".to_owned()]).unwrap(), ["echo"]);
+    assert_eq!(approve(&config, "up", &[("echo".to_owned(), found)]).unwrap(), ["echo"]);
     assert_eq!(approve(&config, "up", &[]).unwrap(), [""; 0]);
     // The running host sees it.
     until(&mut session, "up", |it| it["quarantined"] == json!([])).await;
@@ -54,7 +58,8 @@ async fn r39_nothing_is_offered_unapproved_where_an_operator_wants_that() {
     let mut config = settings;
     config["state_dir"] = set.state.path().to_str().unwrap().into();
     let config: McpConfig = serde_json::from_value(config).unwrap();
-    approve(&config, "up", &["echo".to_owned()]).unwrap();
+    let echo = waiting(&config).into_iter().find(|it| it.tool == "echo").unwrap();
+    approve(&config, "up", &[(echo.tool, echo.found)]).unwrap();
     until(&mut session, "up", |it| it["tools_count"] == 1).await;
     assert_eq!(text(&mut session, "up__echo", json!({ "text": "x" })).await, "x");
     assert_eq!(failure(&mut session, "up__fail", json!({})).await["code"], "tool_denied");

@@ -292,7 +292,7 @@ impl Upstream {
         let known = self.known().unwrap_or_default();
         for waiting in &known.judged.waiting {
             notes.push(format!(
-                "{0}: the definition of `{1}` waits: `a2e mcp approve {0} {1}`",
+                "{0}: the definition of `{1}` waits: `a2e mcp approve {0}`",
                 self.id, waiting.tool
             ));
         }
