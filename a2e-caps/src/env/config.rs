@@ -35,7 +35,8 @@ pub struct EnvConfig {
 
 /// An environment that a program serves: it reads `env/*` requests, a line each, and writes their answers,
 /// as any A2E host with this environment does on its standard input and output. Each episode has a process of
-/// its own while it runs.
+/// its own while it runs. A push is the agent's whose episode has its `episode_id`; under an id that the program
+/// gives to two episodes in a row, the second gets none.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct ProcessConfig {
     /// What agents call it; also the `env_name` of what is sent to it, unless `env_name` is there.

@@ -15,7 +15,8 @@ use crate::json::JsonObject;
 /// Pushes of one episode that wait for their time.
 const MOST_LATER: usize = 64;
 
-/// Sends `env/state/push` of one episode. Cheap to clone; does nothing once the episode is closed.
+/// Sends `env/state/push` of one episode. Cheap to clone; does nothing once the episode is closed, and while
+/// its run is had again: what it says then was said before.
 #[derive(Clone, Debug)]
 pub struct Link(Arc<Inner>);
 
@@ -27,6 +28,8 @@ struct Inner {
     steps: AtomicU64,
     later: AtomicUsize,
     is_closed: AtomicBool,
+    /// Whether a run is had again, whose pushes the agent has.
+    is_quiet: AtomicBool,
 }
 
 /// What is pushed.
@@ -72,6 +75,7 @@ impl Link {
             steps: AtomicU64::new(steps),
             later: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
+            is_quiet: AtomicBool::new(false),
         }))
     }
 
@@ -88,6 +92,11 @@ impl Link {
         self.0.is_closed.store(true, Ordering::Release);
     }
 
+    /// Sends nothing from now on, or sends again.
+    pub(super) fn set_quiet(&self, is_quiet: bool) {
+        self.0.is_quiet.store(is_quiet, Ordering::Release);
+    }
+
     fn message(&self, push: Push) -> EnvStatePush {
         EnvStatePush {
             episode_id: self.0.episode_id.clone(),
@@ -102,8 +111,8 @@ impl Link {
         }
     }
 
-    fn is_closed(&self) -> bool {
-        self.0.is_closed.load(Ordering::Acquire)
+    fn is_silent(&self) -> bool {
+        self.0.is_closed.load(Ordering::Acquire) || self.0.is_quiet.load(Ordering::Acquire)
     }
 
     /// Pushes now; never waits.
@@ -111,7 +120,7 @@ impl Link {
     /// # Errors
     /// When the agent reads too slowly, or is gone.
     pub fn push(&self, push: Push) -> Result<()> {
-        if self.is_closed() {
+        if self.is_silent() {
             return Ok(());
         }
         Ok(self.0.session.push(&self.message(push), None)?)
@@ -122,7 +131,7 @@ impl Link {
     /// # Errors
     /// When the agent is gone.
     pub async fn push_wait(&self, push: Push) -> Result<()> {
-        if self.is_closed() {
+        if self.is_silent() {
             return Ok(());
         }
         Ok(self.0.session.push_wait(&self.message(push), None).await?)
@@ -133,6 +142,9 @@ impl Link {
     /// # Errors
     /// `overloaded` when 64 of the episode wait already.
     pub fn push_later(&self, after: Duration, push: Push) -> Result<()> {
+        if self.is_silent() {
+            return Ok(());
+        }
         if self.0.later.fetch_add(1, Ordering::AcqRel) >= MOST_LATER {
             self.0.later.fetch_sub(1, Ordering::AcqRel);
             let text = format!("{MOST_LATER} pushes of this episode wait for their time");

@@ -17,7 +17,9 @@ use serde_json::json;
 
 use super::config::EnvConfig;
 use super::contract::{EnvironmentClass, JsonObject};
-use super::episodes::{Ask, Asker, Desk, Episode, Room, Told, restore, save};
+use super::episodes::{
+    Ask, Asker, Desk, Episode, Room, Told, check, options_weight, restore, save, weight,
+};
 use super::kind::{Kind, Served};
 use super::process::Pool;
 use super::protocol::{
@@ -32,9 +34,6 @@ use super::worlds;
 
 /// Steps of a batch that are tried at once on the reader.
 const INLINE_STEPS: usize = 4;
-
-/// Bytes of actions that a snapshot may bring.
-const MOST_ACTIONS: usize = 256 << 10;
 
 /// Serves environments to sessions.
 struct EnvPlugin(Arc<Shared>);
@@ -153,10 +152,11 @@ impl EnvPlugin {
             Err(error) => return Ok(Outcome::Pass(error)),
         };
         may_control(call)?;
+        let bytes = options_weight(&request.options, "options")?;
         let seed = request.seed.map_or_else(drawn_seed, Ok)?;
         call.note_subject("seed", || seed.to_string());
         let desk = self.0.desk(call);
-        let (start, left) = desk.start(&served)?;
+        let (start, left) = desk.start(&served, bytes)?;
         if let Some(over) = left {
             self.0.let_go(over);
         }
@@ -214,14 +214,16 @@ impl EnvPlugin {
         now_or_later(async move {
             let ask = Ask::Render(mode.clone());
             let told = Arc::clone(&episode).ask(turn, ask, asker).await?;
-            let shown = if let Told::Shown(shown) = told { shown } else { None };
-            let render = shown.unwrap_or_else(|| match mode.as_str() {
-                "text" => json!(episode.seen().state.raw().get()),
-                "json" => episode.seen().state.raw().decode().unwrap_or_default(),
-                _ => serde_json::Value::Null,
-            });
-            let render = RawJson::of(&render)
-                .map_err(|error| Error::runtime(format!("the picture: {error}")))?;
+            if let Told::Shown(Some(render)) = told {
+                return Ok(EnvRenderResponse { render }.into());
+            }
+            let state = episode.seen().state.raw().clone();
+            let render = match mode.as_str() {
+                "text" => RawJson::of(state.get()),
+                "json" => Ok(state),
+                _ => RawJson::of(&()),
+            };
+            let render = render.map_err(|error| Error::internal(format!("the state: {error}")))?;
             Ok(EnvRenderResponse { render }.into())
         })
     }
@@ -314,11 +316,7 @@ impl EnvPlugin {
             Err(error) => return Ok(Outcome::Pass(error)),
         };
         may_control(call)?;
-        let bytes: usize = snapshot.actions.iter().map(|it| it.raw().get().len()).sum();
-        if bytes > MOST_ACTIONS {
-            let text = format!("{bytes} bytes; at most {MOST_ACTIONS}");
-            return Err(Error::schema("snapshot.actions", text));
-        }
+        check(&snapshot)?;
         let made = Arc::clone(&self.0).go_on(served, snapshot, self.asker(call), call.clone());
         now_or_later(async move { Ok(EnvRestoreResponse { obs: made.await? }.into()) })
     }
@@ -411,7 +409,7 @@ impl Shared {
         call: Call,
     ) -> Result<EnvObservation> {
         let desk = self.desk(&call);
-        let (start, left) = desk.start(&served)?;
+        let (start, left) = desk.start(&served, weight(&snapshot))?;
         if let Some(over) = left {
             self.let_go(over);
         }

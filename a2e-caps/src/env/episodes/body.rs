@@ -38,6 +38,11 @@ pub(in crate::env) struct Run {
 }
 
 impl Run {
+    /// Whether the agent had it before, with all its pushes.
+    fn is_again(&self) -> bool {
+        self.state.is_some()
+    }
+
     /// Whether it led where it led before.
     fn check(&self, seen: &Observed) -> Result<()> {
         let value = |it: &JsonObject| it.decode::<serde_json::Value>("state").ok();
@@ -70,18 +75,20 @@ impl Body {
         }
         let link = link();
         let mut live = class.make(link.clone())?;
-        self.link = Some(link);
+        self.link = Some(link.clone());
         if let Some(saved) = &self.saved {
             live.restore(saved)?;
             self.saved = None;
             return Ok((live, None));
         }
         let run = run()?;
+        link.set_quiet(run.is_again());
         let mut seen = live.reset(run.seed.cast_unsigned(), &run.options)?;
         for action in &run.actions {
             seen = live.step(action)?;
         }
         run.check(&seen)?;
+        link.set_quiet(false);
         Ok((live, Some(seen)))
     }
 
@@ -103,12 +110,14 @@ impl Body {
         let run = run()?;
         let link = link();
         let mut worker = pool.worker(Some(link.clone())).await?;
-        self.link = Some(link);
+        self.link = Some(link.clone());
+        link.set_quiet(run.is_again());
         let mut seen = worker.reset(run.seed, &run.options).await?;
         for action in &run.actions {
             seen = worker.step(action).await?;
         }
         run.check(&seen)?;
+        link.set_quiet(false);
         Ok((worker, Some(seen)))
     }
 }

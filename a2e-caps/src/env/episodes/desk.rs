@@ -13,6 +13,9 @@ use super::history::History;
 use crate::env::config::EnvConfig;
 use crate::env::kind::Served;
 
+/// KiB that an agent may bring into the episodes of its session: options, and what restores and forks begin with.
+const MOST_BROUGHT: usize = 16 << 10;
+
 /// What the desks of a plugin share.
 #[derive(Debug)]
 pub(in crate::env) struct Room {
@@ -39,6 +42,8 @@ pub(in crate::env) struct Desk {
     room: Arc<Room>,
     table: Mutex<Table>,
     places: Arc<Semaphore>,
+    /// A permit for each KiB that may still be brought.
+    brought: Arc<Semaphore>,
     pub(in crate::env) history: Arc<Mutex<History>>,
 }
 
@@ -53,7 +58,8 @@ impl Desk {
         let EnvConfig { max_episodes, max_history, max_history_bytes, .. } = &room.config;
         let history = History::new(*max_history, *max_history_bytes);
         let places = Arc::new(Semaphore::new(max_episodes.get()));
-        Self { table: Mutex::default(), places, history: Arc::new(Mutex::new(history)), room }
+        let (table, brought) = (Mutex::default(), Arc::new(Semaphore::new(MOST_BROUGHT)));
+        Self { table, places, brought, history: Arc::new(Mutex::new(history)), room }
     }
 
     /// Guards the table; held for a look-up or a change.
@@ -78,13 +84,15 @@ impl Desk {
         all
     }
 
-    /// The parts of a new episode; and the one that had to leave for it, which is over.
+    /// The parts of a new episode that begins with this many bytes of its agent; and the one that had to leave
+    /// for it, which is over.
     ///
     /// # Errors
-    /// `reset_denied` when the session has as many as it may, `overloaded` when the host has.
+    /// `reset_denied` when the session has as many as it may, or as much in them, `overloaded` when the host has.
     pub(in crate::env) fn start(
         &self,
         served: &Arc<Served>,
+        bytes: usize,
     ) -> Result<(Start, Option<Arc<Episode>>)> {
         let mut left = None;
         let own = self.places.clone().try_acquire_owned().or_else(|_| {
@@ -92,14 +100,20 @@ impl Desk {
             self.places.clone().try_acquire_owned()
         });
         let own = own.map_err(|_| {
+            let most = self.room.config.max_episodes.get();
+            let is_ending = self.table().episodes.len() < most;
+            let what = if is_ending { "one has not ended yet" } else { "none is over; close one" };
+            let text = format!("this session has {most} episodes, and {what}");
+            Error::new(ErrorCode::ResetDenied, text).with_retryable(is_ending)
+        })?;
+        let brought = self.brought.clone().try_acquire_many_owned(kib(bytes)).map_err(|_| {
             let text = format!(
-                "this session has {} episodes, none of them over; close one",
-                self.room.config.max_episodes
+                "this session has brought {MOST_BROUGHT} KiB into its episodes, with these {bytes} bytes; close one"
             );
             Error::new(ErrorCode::ResetDenied, text)
         })?;
         let id = uuid(&id::random_hex()?);
-        let places = self.room_for(own).ok_or_else(|| {
+        let places = self.room_for(own, brought).ok_or_else(|| {
             let text = format!("this host has {} episodes", self.room.config.max_host_episodes);
             Error::new(ErrorCode::Overloaded, text)
         })?;
@@ -107,13 +121,22 @@ impl Desk {
     }
 
     /// The parts of an episode that had this id before.
-    pub(in crate::env) fn start_again(&self, id: String, served: &Arc<Served>) -> Option<Start> {
+    pub(in crate::env) fn start_again(
+        &self,
+        id: String,
+        served: &Arc<Served>,
+        bytes: usize,
+    ) -> Option<Start> {
         let own = self.places.clone().try_acquire_owned().ok()?;
-        Some(self.parts(id, served, self.room_for(own)?))
+        // It had room when it began; its state may have grown since.
+        let left = u32::try_from(self.brought.available_permits()).unwrap_or(u32::MAX);
+        let brought = self.brought.clone().try_acquire_many_owned(kib(bytes).min(left)).ok()?;
+        Some(self.parts(id, served, self.room_for(own, brought)?))
     }
 
-    fn room_for(&self, own: OwnedSemaphorePermit) -> Option<Places> {
-        Some([own, Arc::clone(&self.room.places).try_acquire_owned().ok()?])
+    fn room_for(&self, own: OwnedSemaphorePermit, brought: OwnedSemaphorePermit) -> Option<Places> {
+        let host = Arc::clone(&self.room.places).try_acquire_owned().ok()?;
+        Some(Arc::new([own, brought, host]))
     }
 
     fn parts(&self, id: String, served: &Arc<Served>, places: Places) -> Start {
@@ -128,6 +151,8 @@ impl Desk {
         let id = done.min_by_key(|it| it.number)?.id.clone();
         let oldest = table.episodes.remove(&id)?;
         oldest.retire();
+        // For the one that comes in its stead.
+        oldest.free();
         Some(oldest)
     }
 
@@ -160,6 +185,10 @@ impl Desk {
         }
         taken
     }
+}
+
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }
 
 /// 32 hex digits as a UUID of version 4.

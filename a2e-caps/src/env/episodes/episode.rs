@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use a2e_core::codec::RawJson;
 use a2e_core::plugin::Host;
 use a2e_core::protocol::ErrorCode;
 use a2e_core::request::SessionHandle;
@@ -22,6 +23,10 @@ use crate::env::protocol::{EnvExperience, EnvObservation, EnvSnapshot};
 /// Bytes of actions that are kept, so that a run can be had again.
 const MOST_LOG: usize = 256 << 10;
 
+/// Actions that are taken again on the reader, and bytes of a state that is read there.
+const SHORT_RUN: usize = 64;
+const SHORT_STATE: usize = 64 << 10;
+
 /// An episode of a session.
 #[derive(Debug)]
 pub(in crate::env) struct Episode {
@@ -37,11 +42,12 @@ pub(in crate::env) struct Episode {
     body: Arc<Queue<Body>>,
     is_closed: watch::Sender<bool>,
     history: Arc<Mutex<History>>,
-    /// Its places in session and host.
+    /// `None`: they are free, but for those that a thread holds.
     places: Mutex<Option<Places>>,
 }
 
-pub(in crate::env) type Places = [OwnedSemaphorePermit; 2];
+/// The places of an episode in session and host, and those of its bytes. A thread that works for it has them too.
+pub(in crate::env) type Places = Arc<[OwnedSemaphorePermit; 3]>;
 
 /// What is known of an episode without its environment.
 #[derive(Debug)]
@@ -77,7 +83,7 @@ pub(in crate::env) enum Ask {
 #[derive(Debug)]
 pub(in crate::env) enum Told {
     Seen(EnvObservation),
-    Shown(Option<Value>),
+    Shown(Option<RawJson>),
     Planned(Vec<JsonObject>),
 }
 
@@ -198,15 +204,21 @@ impl Episode {
             return Err(Error::runtime("Episode already completed. Call reset()."));
         }
         match &self.served.kind {
-            Kind::Local(class) if class.is_quick() => {
+            Kind::Local(class) if class.is_quick() && self.is_short(&body, &ask) => {
                 self.ask_local(&**class, &mut body, &ask, &asker)
             }
             Kind::Local(class) => {
                 let (me, class) = (Arc::clone(&self), Arc::clone(class));
+                let places = self.places().clone();
                 // The first poll may be on a thread without a runtime.
                 tokio::task::yield_now().await;
-                // The thread goes on when nobody waits any more, and keeps the episode until it is done.
-                let work = move || me.ask_local(&*class, &mut body, &ask, &asker);
+                // The thread goes on when nobody waits any more, and keeps the episode and its places until it is
+                // done.
+                let work = move || {
+                    let told = me.ask_local(&*class, &mut body, &ask, &asker);
+                    drop((body, places));
+                    told
+                };
                 let done = tokio::task::spawn_blocking(work).await;
                 done.unwrap_or_else(|error| Err(Error::internal(format!("environment: {error}"))))
             }
@@ -219,6 +231,19 @@ impl Episode {
                 }
             }
         }
+    }
+
+    /// Whether a quick environment is done with this at once: it draws nothing, and has no long run again.
+    fn is_short(&self, body: &Body, ask: &Ask) -> bool {
+        if matches!(ask, Ask::Render(_)) {
+            return false;
+        }
+        if body.live.is_some() {
+            return true;
+        }
+        let view = self.view();
+        let state = body.saved.as_ref().unwrap_or(view.seen.state.raw());
+        view.actions.len() <= SHORT_RUN && state.get().len() <= SHORT_STATE
     }
 
     fn ask_local(
@@ -240,7 +265,7 @@ impl Episode {
                 let seen = live.step(action).and_then(|seen| sound(seen, asker));
                 seen.map(|seen| self.record(body, action, seen, asker))
             }
-            Ask::Render(mode) => live.render(mode).map(Told::Shown),
+            Ask::Render(mode) => live.render(mode).and_then(picture),
             Ask::Plan(state) => live.plan(state.as_ref()).map(Told::Planned),
         };
         // One whose state cannot be told is had again as it was.
@@ -267,7 +292,7 @@ impl Episode {
             }
             Ask::Render(mode) => {
                 let shown = worker.render(mode).await;
-                shown.map(|shown| Told::Shown(Some(shown).filter(|it| !it.is_null())))
+                shown.and_then(|shown| picture(Some(shown).filter(|it| !it.is_null())))
             }
             Ask::Plan(state) => worker.plan(state.as_ref()).await.map(Told::Planned),
         };
@@ -377,7 +402,7 @@ impl Episode {
     fn snapshot_of(&self, body: &Body) -> Result<EnvSnapshot> {
         let saved = match &body.live {
             Some(Live::Local(live)) => {
-                let saved = live.save().map(|it| a2e_core::codec::RawJson::of(&it)).transpose();
+                let saved = live.save().map(|it| RawJson::of(&it)).transpose();
                 saved.map_err(|error| Error::internal(format!("not saved: {error}")))?
             }
             Some(Live::Process(_)) => None,
@@ -389,16 +414,29 @@ impl Episode {
         Ok(EnvSnapshot { env_name, seed, options, actions, saved, obs })
     }
 
-    /// The episode is over for its agent: requests that wait are refused, and its places are free.
+    fn places(&self) -> MutexGuard<'_, Option<Places>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The episode is over for its agent: requests that wait are refused, and its places are free. Those of an
+    /// environment that may take its time on a thread here are free when it is let go.
     pub(in crate::env) fn retire(&self) {
         self.is_closed.send_replace(true);
-        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if !matches!(&self.served.kind, Kind::Local(class) if !class.is_quick()) {
+            self.free();
+        }
+    }
+
+    /// Frees its places, but for a thread that still works for it.
+    pub(in crate::env) fn free(&self) {
+        let places = self.places().take();
         drop(places);
     }
 
     /// Lets go of the environment of a retired episode.
     pub(in crate::env) async fn let_go(self: Arc<Self>) {
         let mut body = self.turn().taken().await;
+        let places = self.places().take();
         if let Some(link) = body.link.take() {
             link.close();
         }
@@ -407,7 +445,11 @@ impl Episode {
             (Some(Live::Local(mut live)), _) => {
                 tokio::task::yield_now().await;
                 // What it panics with is in the log of the runtime.
-                tokio::task::spawn_blocking(move || live.close()).await.ok();
+                let close = move || {
+                    live.close();
+                    drop(places);
+                };
+                tokio::task::spawn_blocking(close).await.ok();
             }
             (Some(Live::Process(worker)), Kind::Process(pool)) => {
                 tokio::task::yield_now().await;
@@ -420,6 +462,11 @@ impl Episode {
 
 fn closed() -> Error {
     Error::runtime("the episode was closed")
+}
+
+fn picture(shown: Option<Value>) -> Result<Told> {
+    let shown = shown.map(|it| RawJson::of(&it)).transpose();
+    shown.map(Told::Shown).map_err(|error| Error::runtime(format!("the picture: {error}")))
 }
 
 /// Checks what an environment says it saw.

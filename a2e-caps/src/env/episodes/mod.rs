@@ -8,4 +8,4 @@ mod saved;
 
 pub(super) use desk::{Desk, Room};
 pub(super) use episode::{Ask, Asker, Episode, Told};
-pub(super) use saved::{restore, save};
+pub(super) use saved::{check, options_weight, restore, save, weight};

@@ -12,8 +12,16 @@ use crate::env::protocol::{EnvObservation, EnvStatePush};
 /// A line of the program.
 #[derive(Debug)]
 pub(super) enum Line {
-    Push(Push),
-    Answer { req_id: String, wire_type: String, body: RawJson },
+    /// `episode_id` is the program's.
+    Push {
+        episode_id: String,
+        push: Push,
+    },
+    Answer {
+        req_id: String,
+        wire_type: String,
+        body: RawJson,
+    },
 }
 
 #[derive(Deserialize)]
@@ -40,7 +48,8 @@ impl Line {
         let head: Head = body.decode().map_err(|error| refused(error.to_string()))?;
         if head.wire_type == "env/state/push" {
             let push: EnvStatePush = body.decode().map_err(|error| refused(error.to_string()))?;
-            return Ok(Self::Push(Push {
+            let episode_id = push.episode_id;
+            let push = Push {
                 event_type: push.event_type,
                 action_id: push.action_id,
                 reason: push.reason,
@@ -48,7 +57,8 @@ impl Line {
                 reward: push.reward,
                 reward_info: push.reward_info,
                 terminal: push.terminal,
-            }));
+            };
+            return Ok(Self::Push { episode_id, push });
         }
         Ok(Self::Answer { req_id: head.req_id, wire_type: head.wire_type, body })
     }
@@ -86,6 +96,19 @@ pub(super) fn observed(obs: EnvObservation) -> (String, Observed) {
         info: obs.info,
     };
     (obs.episode_id, seen)
+}
+
+/// The id of the episode that an answer to a reset begins, as the program calls it.
+pub(super) fn begun(body: &RawJson) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Reset {
+        obs: Begun,
+    }
+    #[derive(Deserialize)]
+    struct Begun {
+        episode_id: String,
+    }
+    body.decode::<Reset>().ok().map(|it| it.obs.episode_id)
 }
 
 /// A picture, as it stands in an answer.

@@ -14,11 +14,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::wire::{Line, Rendered, error_of, observed};
+use super::wire::{Line, Rendered, begun, error_of, observed};
 use crate::env::contract::{JsonObject, Link, Observed, Spaces};
 use crate::env::protocol::{
-    EnvCloseRequest, EnvPlanRequest, EnvRenderRequest, EnvResetRequest, EnvSpaceRequest,
-    EnvStepRequest,
+    EnvCloseRequest, EnvPlanRequest, EnvRenderRequest, EnvResetRequest, EnvResetResponse,
+    EnvSpaceRequest, EnvStepRequest,
 };
 
 /// Answers that wait. There is one question at a time; a program that says more is held back.
@@ -37,11 +37,34 @@ pub(in crate::env) struct Worker {
     env_name: String,
     /// The episode, as the program calls it.
     episode_id: String,
-    /// The way to the agent of the episode. Held for a copy.
-    link: Arc<Mutex<Option<Link>>>,
+    pushes: Arc<Mutex<Pushes>>,
     next_id: u64,
     is_broken: bool,
     _permit: OwnedSemaphorePermit,
+}
+
+/// Where pushes go. Held for a copy or a change.
+#[derive(Debug, Default)]
+struct Pushes {
+    /// The way to the agent of the episode.
+    link: Option<Link>,
+    /// The episode whose pushes are that agent's, as the program calls it; `None` until its reset is answered.
+    episode_id: Option<String>,
+    /// The last id that the program gave. A push under one that it gives again could be of the episode before.
+    last_id: Option<String>,
+}
+
+impl Pushes {
+    fn begin(&mut self, id: Option<String>) {
+        self.episode_id = id.filter(|id| self.last_id.as_ref() != Some(id));
+        if self.episode_id.is_some() {
+            self.last_id.clone_from(&self.episode_id);
+        }
+    }
+
+    fn way(&self, episode_id: &str) -> Option<Link> {
+        self.link.clone().filter(|_| self.episode_id.as_deref() == Some(episode_id))
+    }
 }
 
 impl Worker {
@@ -55,10 +78,10 @@ impl Worker {
     ) -> Self {
         child.drain_stderr();
         let (sender, answers) = mpsc::channel(ANSWERS);
-        let link = Arc::new(Mutex::new(link));
+        let pushes = Arc::new(Mutex::new(Pushes { link, ..Pushes::default() }));
         if let Some(stdout) = child.stdout.take() {
             // Ends with the pipe, and the pipe with the process.
-            tokio::spawn(read(stdout, LineBuffer::new(max_line), sender, Arc::clone(&link)));
+            tokio::spawn(read(stdout, LineBuffer::new(max_line), sender, Arc::clone(&pushes)));
         }
         Self {
             stdin: child.stdin.take(),
@@ -67,7 +90,7 @@ impl Worker {
             clock,
             env_name: env_name.to_owned(),
             episode_id: String::new(),
-            link,
+            pushes,
             next_id: 0,
             is_broken: false,
             _permit: permit,
@@ -76,7 +99,8 @@ impl Worker {
 
     /// Serves another episode from now on, or none.
     pub(in crate::env) fn serve(&mut self, link: Option<Link>) {
-        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = link;
+        let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
+        (pushes.link, pushes.episode_id) = (link, None);
     }
 
     /// Whether the process has ended.
@@ -200,7 +224,7 @@ async fn read(
     mut stdout: Receiver,
     mut lines: LineBuffer,
     answers: mpsc::Sender<Result<(String, String, RawJson)>>,
-    link: Arc<Mutex<Option<Link>>>,
+    pushes: Arc<Mutex<Pushes>>,
 ) {
     loop {
         let told = match lines.next_item() {
@@ -225,14 +249,19 @@ async fn read(
             }
         };
         match told {
-            Ok(Line::Push(push)) => {
-                let to = link.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            Ok(Line::Push { episode_id, push }) => {
+                let to = pushes.lock().unwrap_or_else(PoisonError::into_inner).way(&episode_id);
                 if let Some(to) = to {
                     // An agent that is gone needs no push.
                     to.push_wait(push).await.ok();
                 }
             }
             Ok(Line::Answer { req_id, wire_type, body }) => {
+                // Here, since a push may follow at once.
+                if wire_type == EnvResetResponse::TYPE {
+                    let id = begun(&body);
+                    pushes.lock().unwrap_or_else(PoisonError::into_inner).begin(id);
+                }
                 if answers.send(Ok((req_id, wire_type, body))).await.is_err() {
                     return;
                 }

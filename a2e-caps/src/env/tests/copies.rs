@@ -197,3 +197,46 @@ async fn episodes_outlive_their_connection() {
     assert_eq!(all["episodes"].as_array().unwrap().len(), 5, "the steps before as well");
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_agent_brings_is_bounded() {
+    let host = host_with(json!({})).await;
+    let mut session = host.session();
+    let large = json!({ "env_name": "counter_env", "options": { "text": "x".repeat(300 << 10) } });
+    let (code, text) = error(&mut session, "env/reset/req", large.clone()).await;
+    assert_eq!(code, "schema_violation", "{text}");
+    assert!(text.starts_with("options"), "{text}");
+
+    let id = reset(&mut session, json!({ "env_name": "counter_env" })).await["episode_id"].clone();
+    let taken = session.call("env/snapshot/req", json!({ "episode_id": id })).await;
+    let mut snapshot = taken["snapshot"].clone();
+    snapshot["options"] = large["options"].clone();
+    let (code, text) =
+        error(&mut session, "env/restore/req", json!({ "snapshot": snapshot })).await;
+    assert_eq!(code, "schema_violation", "{text}");
+    assert!(text.starts_with("snapshot.options"), "{text}");
+
+    // 16 MiB in all, whichever part they are in.
+    let text = "x".repeat(3 << 20);
+    let mut ids = Vec::new();
+    for place in ["info", "metadata", "info", "metadata", "info"] {
+        let mut snapshot = taken["snapshot"].clone();
+        snapshot["obs"][place] = json!({ "text": text });
+        let reply = session.call("env/restore/req", json!({ "snapshot": snapshot })).await;
+        assert_eq!(reply["type"], "env/restore/resp", "{}", reply["message"]);
+        ids.push(reply["obs"]["episode_id"].clone());
+    }
+    let mut snapshot = taken["snapshot"].clone();
+    snapshot["saved"]["text"] = json!(text);
+    let request = json!({ "snapshot": snapshot });
+    let (code, text) = error(&mut session, "env/restore/req", request.clone()).await;
+    assert_eq!(code, "reset_denied", "{text}");
+    assert!(text.contains("16384 KiB"), "{text}");
+    let fork = json!({ "episode_id": ids[0] });
+    assert_eq!(error(&mut session, "env/fork/req", fork).await.0, "reset_denied");
+    reset(&mut host.session(), json!({ "env_name": "counter_env" })).await;
+    session.call("env/close/req", json!({ "episode_id": ids[0] })).await;
+    let reply = session.call("env/restore/req", request).await;
+    assert_eq!(reply["type"], "env/restore/resp", "{}", reply["message"]);
+    host.stop().await;
+}

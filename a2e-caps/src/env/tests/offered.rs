@@ -1,14 +1,16 @@
 //! Environments that other plugins bring, and slow ones.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use a2e_core::plugin::{Handlers, Host, Plugin};
 use a2e_core::{Error, Result};
 
 use super::*;
-use crate::env::contract::{Environment, EnvironmentClass, JsonObject, Link, Observed, Spaces};
+use crate::env::contract::{
+    Environment, EnvironmentClass, JsonObject, Link, Observed, Push, Spaces,
+};
 
 static CLOSED: AtomicUsize = AtomicUsize::new(0);
 
@@ -41,6 +43,7 @@ impl Environment for Slow {
             "nan" => return Ok(Observed::of(&json!({}))?.reward(f64::NAN)),
             "large" => return Observed::of(&json!({ "text": "x".repeat(5 << 20) })),
             "list" => return Observed::of(&json!([])),
+            "push" => self.link.push(Push::observation(JsonObject::default()))?,
             _ => {}
         }
         self.sum += add;
@@ -65,6 +68,91 @@ impl EnvironmentClass for Slowly {
     }
 }
 
+/// Whose doors are shut: an environment at one of them waits.
+static SHUT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static OPENED: Condvar = Condvar::new();
+/// How many have come to a shut door.
+static ARRIVED: AtomicUsize = AtomicUsize::new(0);
+
+/// Shuts a door, and opens it when it is dropped: also when a test fails.
+struct Door(&'static str);
+
+impl Door {
+    fn shut(name: &'static str) -> Self {
+        SHUT.lock().unwrap().push(name.to_owned());
+        Self(name)
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        SHUT.lock().unwrap_or_else(PoisonError::into_inner).retain(|it| it != self.0);
+        OPENED.notify_all();
+    }
+}
+
+fn pass(door: &str) {
+    let mut shut = SHUT.lock().unwrap();
+    if shut.iter().any(|it| it == door) {
+        ARRIVED.fetch_add(1, Ordering::SeqCst);
+    }
+    while shut.iter().any(|it| it == door) {
+        shut = OPENED.wait(shut).unwrap();
+    }
+}
+
+/// Waits at the door that its action, or the mode of a picture, names.
+struct Held;
+
+#[derive(serde::Deserialize)]
+struct At {
+    door: String,
+}
+
+impl Environment for Held {
+    fn reset(&mut self, _: u64, _: &JsonObject) -> Result<Observed> {
+        Observed::of(&json!({}))
+    }
+
+    fn step(&mut self, action: &JsonObject) -> Result<Observed> {
+        pass(&action.decode::<At>("action")?.door);
+        Observed::of(&json!({}))
+    }
+
+    fn render(&mut self, mode: &str) -> Result<Option<Value>> {
+        pass(mode);
+        Ok(Some(json!(mode)))
+    }
+}
+
+struct Holding {
+    is_quick: bool,
+}
+
+impl EnvironmentClass for Holding {
+    fn spaces(&self) -> Spaces {
+        Spaces::default()
+    }
+
+    fn make(&self, _: Link) -> Result<Box<dyn Environment>> {
+        Ok(Box::new(Held))
+    }
+
+    fn is_quick(&self) -> bool {
+        self.is_quick
+    }
+}
+
+/// Waits until this many have come to a shut door.
+async fn arrived(count: usize) {
+    let wait = async {
+        while ARRIVED.load(Ordering::SeqCst) < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it works");
+}
+
 struct Bringer;
 
 impl Plugin for Bringer {
@@ -72,6 +160,9 @@ impl Plugin for Bringer {
 
     fn start(&self, host: &Host) -> Result<()> {
         host.contribute::<dyn EnvironmentClass>("slow", Arc::new(Slowly))?.keep();
+        for (name, is_quick) in [("held", false), ("quick", true)] {
+            host.contribute::<dyn EnvironmentClass>(name, Arc::new(Holding { is_quick }))?.keep();
+        }
         Ok(())
     }
 }
@@ -110,8 +201,14 @@ async fn an_environment_of_another_plugin_is_served() {
         let seen = session.call("env/observe/req", json!({ "episode_id": id })).await;
         assert_eq!(seen["obs"]["state"]["sum"], 16, "{how}");
     }
-    let obs = step(&mut session, &id, json!({ "add": 4 })).await;
-    assert_eq!((&obs["state"]["sum"], &obs["step_num"]), (&json!(20), &json!(6)), "had again");
+    let obs = step(&mut session, &id, json!({ "add": 3, "how": "push" })).await;
+    assert_eq!((&obs["state"]["sum"], &obs["step_num"]), (&json!(19), &json!(6)), "had again");
+    assert_eq!(session.others().len(), 1, "a push");
+    let request = json!({ "episode_id": id, "action": { "how": "panic" } });
+    assert_eq!(error(&mut session, "env/step/req", request).await.0, "internal_error");
+    let obs = step(&mut session, &id, json!({ "add": 1 })).await;
+    assert_eq!((&obs["state"]["sum"], &obs["step_num"]), (&json!(20), &json!(7)), "had again");
+    assert_eq!(session.others(), Vec::<Value>::new(), "that was pushed before");
 
     let forked = session.call("env/fork/req", json!({ "episode_id": id, "count": 20 })).await;
     let mut ids: Vec<&Value> =
@@ -131,5 +228,73 @@ async fn an_environment_of_another_plugin_is_served() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), closed).await.expect("all are closed");
+    host.stop().await;
+}
+
+/// The doors are shared: one test after another.
+static DOORS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_is_free_when_its_thread_is() {
+    let _turn = DOORS.lock().await;
+    let config = HostConfig::new().plugin(plugin(json!({ "max_episodes": 1 })));
+    let host = TestHost::build(Executor::builder(config).plugin(Bringer)).await.unwrap();
+    let mut session = host.session();
+    for env_name in ["held", "quick"] {
+        let before = ARRIVED.load(Ordering::SeqCst);
+        let door = Door::shut("place");
+        let id = reset(&mut session, json!({ "env_name": env_name })).await["episode_id"].clone();
+        let request = json!({ "episode_id": id, "mode": "place" });
+        let hanging = session.send("env/render/req", request).await;
+        arrived(before + 1).await;
+        session.send("cancel", json!({ "req_id": hanging })).await;
+        assert_eq!(session.reply_to(&hanging).await["code"], "cancelled");
+        session.call("env/close/req", json!({ "episode_id": id })).await;
+        let full = session.call("env/reset/req", json!({ "env_name": env_name })).await;
+        let said = (&full["code"], &full["retryable"]);
+        assert_eq!(said, (&json!("reset_denied"), &json!(true)), "{env_name}: {full}");
+        drop(door);
+        let wait = async {
+            loop {
+                let reply = session.call("env/reset/req", json!({ "env_name": env_name })).await;
+                if reply["type"] == "env/reset/resp" {
+                    return reply["obs"]["episode_id"].clone();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let id = tokio::time::timeout(Duration::from_secs(60), wait).await.expect("a free place");
+        session.call("env/close/req", json!({ "episode_id": id })).await;
+        let wait = host.until("no episode", |it| it.plugins[0].notes[0].starts_with("0 episodes"));
+        wait.await;
+    }
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quick_environment_draws_and_repeats_long_runs_beside_the_reader() {
+    let _turn = DOORS.lock().await;
+    let config = HostConfig::new().plugin(plugin(json!({})));
+    let host = TestHost::build(Executor::builder(config).plugin(Bringer)).await.unwrap();
+    let mut session = host.session();
+    let id = reset(&mut session, json!({ "env_name": "quick" })).await["episode_id"].clone();
+    for _ in 0..65 {
+        step(&mut session, &id, json!({ "door": "run" })).await;
+    }
+    let taken = session.call("env/snapshot/req", json!({ "episode_id": id })).await;
+    for (wire_type, body) in [
+        ("env/render/req", json!({ "episode_id": id, "mode": "run" })),
+        ("env/fork/req", json!({ "episode_id": id })),
+        ("env/restore/req", json!({ "snapshot": taken["snapshot"] })),
+    ] {
+        let before = ARRIVED.load(Ordering::SeqCst);
+        let door = Door::shut("run");
+        let working = session.send(wire_type, body).await;
+        arrived(before + 1).await;
+        assert_eq!(session.call("ping", json!({})).await["type"], "pong", "{wire_type}");
+        drop(door);
+        let reply = session.reply_to(&working).await;
+        assert_eq!(reply["type"], wire_type.replace("/req", "/resp"), "{reply}");
+    }
     host.stop().await;
 }

@@ -213,3 +213,68 @@ for line in sys.stdin:
     assert!(text.contains("too early"), "{text}");
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_of_an_episode_reach_its_agent_alone() {
+    // Each reset is answered with the next id, and followed by a late push of the episode before and one of its own.
+    let script = r#"
+import json, sys
+ids, begun = ["e1", "e2", "e2"], -1
+for line in sys.stdin:
+    message = json.loads(line)
+    kind = message["type"].removesuffix("/req")
+    reply = {"type": kind + "/resp", "req_id": message["id"]}
+    if kind == "env/reset":
+        begun += 1
+    if kind in ("env/reset", "env/step"):
+        reply["obs"] = {"episode_id": ids[begun], "step_num": 0, "state": {}}
+    print(json.dumps(reply), flush=True)
+    if kind == "env/reset":
+        for id in (ids[begun - 1] if begun else "e0", ids[begun]):
+            print(json.dumps({"type": "env/state/push", "episode_id": id, "step_id": 0,
+                "event_type": "status", "delta": {"of": id}}), flush=True)
+"#;
+    let mut one = program(script);
+    one["max_processes"] = json!(1);
+    let host = host_with(json!({ "environments": [], "processes": [one] })).await;
+    // The last gives an id again, whose late pushes cannot be told from its own.
+    for expected in [&["e1"][..], &["e2"], &[]] {
+        let mut session = host.session();
+        let wait = async {
+            loop {
+                let reply = session.call("env/reset/req", json!({ "env_name": "program" })).await;
+                if reply["type"] == "env/reset/resp" {
+                    return reply["obs"]["episode_id"].clone();
+                }
+                assert_eq!(reply["code"], "overloaded", "{reply}");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let id = tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the process");
+        // Its answer comes behind the pushes.
+        step(&mut session, &id, json!({ "type": "x" })).await;
+        let pushes = session.others();
+        let of: Vec<&Value> = pushes.iter().map(|it| &it["delta"]["of"]).collect();
+        assert_eq!(of, *expected, "{pushes:?}");
+        assert!(pushes.iter().all(|it| it["episode_id"] == id), "{pushes:?}");
+        session.call("env/close/req", json!({ "episode_id": id })).await;
+    }
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_had_again_pushes_nothing_again() {
+    let host = served(json!({})).await;
+    let mut session = host.session();
+    let id = reset(&mut session, json!({ "env_name": "program", "seed": 0 })).await["episode_id"]
+        .clone();
+    step(&mut session, &id, json!({ "type": "push" })).await;
+    assert_eq!(session.others().len(), 3);
+    let request = json!({ "episode_id": id, "action": { "type": "crash" } });
+    assert_eq!(session.call_error("env/step/req", request).await, "sandbox_crash");
+    assert_eq!(inc(&mut session, &id).await["state"]["count"], 2, "with the push taken again");
+    assert_eq!(session.others(), Vec::<Value>::new());
+    step(&mut session, &id, json!({ "type": "push" })).await;
+    assert_eq!(session.others().len(), 3, "those of now are sent");
+    host.stop().await;
+}
