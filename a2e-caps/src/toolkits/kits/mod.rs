@@ -1,6 +1,8 @@
 //! The toolkits that are built in.
 
 mod filesystem;
+#[cfg(feature = "sqlite")]
+mod functions;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "sqlite")]

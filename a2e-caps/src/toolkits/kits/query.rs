@@ -1,6 +1,7 @@
 //! One query of an SQLite file that changes nothing, within bounds of time and size.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use a2e_core::protocol::ErrorCode;
@@ -12,12 +13,21 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Steps of SQLite's machine between two looks at the clock; some 100 us.
-const STEPS: i32 = 5000;
+use super::functions::{Ends, bound, is_allowed};
 
-/// Most bytes of one value while a query runs, and of the query.
-const MOST_VALUE: i32 = 4 << 20;
-const MOST_SQL: i32 = 64 << 10;
+/// Steps of SQLite's machine between two looks at the clock; some 20 us, and with long values in each of them some
+/// tenths of a second.
+const STEPS: i32 = 1000;
+
+/// Most bytes of one value while a query runs: a longer one of the file is not read, the others of its row are.
+const MOST_VALUE: i32 = 256 << 10;
+
+/// Most bytes of a query: what it does for one row comes without a look at the clock.
+const MOST_SQL: i32 = 16 << 10;
+
+/// Most bytes that SQLite may have in this process, for all queries and whoever else uses it. What a query sorts and
+/// groups stays in memory, since nothing bounds a temporary file; the one that finds no room ends.
+const MOST_HEAP: usize = 256 << 20;
 
 /// How long a lock of another program is waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -51,7 +61,7 @@ pub(super) struct Found {
 pub(super) fn tables(
     path: &Path,
     bounds: Bounds,
-    is_cancelled: impl Fn() -> bool + Send + 'static,
+    is_cancelled: impl Fn() -> bool + Send + Sync + 'static,
 ) -> Result<Value> {
     let sql = "SELECT name, type, sql FROM sqlite_schema
                WHERE type IN ('table', 'view') AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name";
@@ -74,7 +84,7 @@ pub(super) fn query(
     sql: &str,
     params: &[Value],
     max_rows: usize,
-    is_cancelled: impl Fn() -> bool + Send + 'static,
+    is_cancelled: impl Fn() -> bool + Send + Sync + 'static,
 ) -> Result<Found> {
     let params = params.iter().enumerate().map(|(place, it)| cell(place, it));
     let params = params.collect::<Result<Vec<Cell>>>()?;
@@ -83,14 +93,13 @@ pub(super) fn query(
     }
     let clock = SystemClock::new();
     let end = clock.now().mono + bounds.time;
-    let mut file = open(path).map_err(|error| told(&error, bounds))?;
-    let ends = move || is_cancelled() || clock.now().mono >= end;
-    file.progress_handler(STEPS, Some(ends)).map_err(|error| told(&error, bounds))?;
+    let ends: Ends = Arc::new(move || is_cancelled() || clock.now().mono >= end);
+    let file = open(path, &ends).map_err(|error| told(&error, bounds))?;
     run(&file, bounds.bytes, sql, params, max_rows).map_err(|error| told(&error, bounds))
 }
 
 /// Opens a file for queries alone. No link leads elsewhere, no other file is attached.
-fn open(path: &Path) -> rusqlite::Result<Connection> {
+fn open(path: &Path, ends: &Ends) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
@@ -103,14 +112,18 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     ] {
         file.set_limit(limit, most)?;
     }
-    file.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA query_only = ON;")?;
+    file.execute_batch(&format!(
+        "PRAGMA trusted_schema = OFF; PRAGMA query_only = ON; PRAGMA temp_store = MEMORY;
+         PRAGMA hard_heap_limit = {MOST_HEAP};"
+    ))?;
+    bound(&file, ends)?;
+    let ends = Arc::clone(ends);
+    file.progress_handler(STEPS, Some(move || ends()))?;
     file.authorizer(Some(|context: AuthContext<'_>| match context.action {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => {
             Authorization::Allow
         }
-        AuthAction::Function { function_name } if function_name != "load_extension" => {
-            Authorization::Allow
-        }
+        AuthAction::Function { function_name } if is_allowed(function_name) => Authorization::Allow,
         _ => Authorization::Deny,
     }))?;
     Ok(file)
@@ -207,6 +220,14 @@ fn told(error: &rusqlite::Error, bounds: Bounds) -> Error {
         Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
             let text = "another program has the file locked";
             Error::new(ErrorCode::ToolError, text).with_retryable(true)
+        }
+        Some(rusqlite::ErrorCode::TooBig) => {
+            let text = format!("{error}; {} KiB at most: leave that column out", MOST_VALUE >> 10);
+            Error::new(ErrorCode::ToolError, text)
+        }
+        Some(rusqlite::ErrorCode::OutOfMemory) => {
+            let text = "the query sorts or groups more than there is memory for";
+            Error::new(ErrorCode::ToolError, text)
         }
         _ => Error::new(ErrorCode::ToolError, error.to_string()),
     }

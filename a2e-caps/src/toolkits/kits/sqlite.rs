@@ -86,7 +86,8 @@ fn definitions() -> Vec<ToolDefinition> {
     let (required, optional) = (ToolParameter::required, ToolParameter::optional);
     let read_only =
         |it: ToolDefinition| ToolDefinition { idempotent: true, ..it.tagged(&["sql", "read"]) };
-    let about = "Runs one query (SELECT, WITH, VALUES) and gives its rows; nothing is changed.";
+    let about = "Runs one query (SELECT, WITH, VALUES) and gives its rows; nothing is changed. A value of more than \
+                 256 KiB is not read.";
     let query = ToolDefinition::new("query", about)
         .input(required("sql", "string", "The query; `?1`, `?2` stand for `params`."))
         .input(optional("params", "array", "Texts, numbers, booleans, null."))
