@@ -44,7 +44,7 @@ pub struct FilesystemSettings {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 pub struct HttpSettings {
     /// The URLs below which an agent may choose its base URL; `https://` is all of that scheme. Without any
-    /// it cannot.
+    /// it cannot. Redirects are followed below the base URL and to these.
     #[serde(default)]
     pub within: Vec<String>,
     /// As `http_get` of the tools plugin.

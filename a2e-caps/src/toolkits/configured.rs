@@ -245,11 +245,32 @@ fn check(about: &ToolkitAbout, config: &Map<String, Value>) -> Result<()> {
     Err(Error::runtime(text).with_detail("errors", errors))
 }
 
-/// A configuration without its secrets, and whether it has any.
+/// Whether a part of a schema is `writeOnly` somewhere, or leads to a part that may be.
+fn has_secret(schema: &Value) -> bool {
+    match schema {
+        Value::Object(map) => map.iter().any(|(key, part)| is_secret_at(key, part)),
+        Value::Array(list) => list.iter().any(has_secret),
+        _ => false,
+    }
+}
+
+fn is_secret_at(key: &str, part: &Value) -> bool {
+    match key {
+        "$ref" | "$dynamicRef" | "$recursiveRef" => true,
+        "writeOnly" => *part == Value::Bool(true),
+        _ => has_secret(part),
+    }
+}
+
+/// A configuration without its secrets, and whether it has any. A value that holds one is hidden as a whole.
 fn masked(schema: &Value, config: &Map<String, Value>) -> (Map<String, Value>, bool) {
+    let empty = Map::new();
+    let parts = schema.as_object().unwrap_or(&empty);
+    // A secret beside the properties, such as in `anyOf`, can be any of them. Definitions count where they are used.
+    let is_beside = |key: &str| !matches!(key, "properties" | "$defs" | "definitions");
+    let all = parts.iter().any(|(key, part)| is_beside(key) && is_secret_at(key, part));
     let is_secret = |key: &str| {
-        let property = schema.get("properties").and_then(|it| it.get(key));
-        property.and_then(|it| it.get("writeOnly")) == Some(&Value::Bool(true))
+        all || parts.get("properties").and_then(|it| it.get(key)).is_some_and(has_secret)
     };
     let mut has_secrets = false;
     let shown = config.iter().map(|(key, value)| {
@@ -269,4 +290,41 @@ fn masked(schema: &Value, config: &Map<String, Value>) -> (Map<String, Value>, b
     });
     let shown = shown.collect();
     (shown, has_secrets)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_hidden_wherever_the_schema_has_it() {
+        let secret = || json!({ "writeOnly": true });
+        let config = json!({ "a": { "b": "s3cret" }, "c": 1 });
+        for (schema, is_hidden, is_other_hidden) in [
+            (json!({ "properties": { "a": {}, "c": {} } }), false, false),
+            (json!({ "properties": { "a": { "writeOnly": false } } }), false, false),
+            (json!({ "properties": { "a": secret() } }), true, false),
+            (json!({ "properties": { "a": { "properties": { "b": secret() } } } }), true, false),
+            (json!({ "properties": { "a": { "additionalProperties": secret() } } }), true, false),
+            (json!({ "properties": { "a": { "anyOf": [{}, secret()] } } }), true, false),
+            (
+                json!({ "properties": { "a": { "$ref": "#/$defs/A" } }, "$defs": { "A": secret() } }),
+                true,
+                false,
+            ),
+            (json!({ "properties": { "c": {} }, "$defs": { "A": secret() } }), false, false),
+            (json!({ "allOf": [{ "properties": { "a": secret() } }] }), true, true),
+            (json!({ "additionalProperties": secret() }), true, true),
+            (json!({ "$ref": "#/$defs/A" }), true, true),
+            (json!({ "writeOnly": true }), true, true),
+        ] {
+            let (shown, has_secrets) = masked(&schema, config.as_object().unwrap());
+            let text = Value::Object(shown.clone()).to_string();
+            assert_eq!(!text.contains("s3cret"), is_hidden, "{schema}: {text}");
+            assert_eq!(shown["c"] == HIDDEN, is_other_hidden, "{schema}: {text}");
+            assert_eq!(has_secrets, is_hidden, "{schema}: no snapshot has it");
+        }
+    }
 }

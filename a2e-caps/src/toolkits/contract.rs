@@ -45,8 +45,8 @@ pub struct ToolkitAbout {
     pub tags: Vec<String>,
     /// A picture.
     pub icon_svg: Option<String>,
-    /// The JSON Schema of its configuration. A property that is `writeOnly` is a secret: it is shown to nobody and
-    /// kept in no snapshot.
+    /// The JSON Schema of its configuration. A property that is `writeOnly`, or holds a part that is or a `$ref`, is a
+    /// secret: it is shown to nobody, and its configuration is kept in no snapshot.
     pub schema: Value,
     /// Its tools, by names of their own.
     pub tools: Vec<ToolDefinition>,

@@ -150,7 +150,7 @@ async fn arrived(count: usize) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it works");
+    tokio::time::timeout(Duration::from_mins(1), wait).await.expect("it works");
 }
 
 struct Bringer;
@@ -263,7 +263,7 @@ async fn a_place_is_free_when_its_thread_is() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let id = tokio::time::timeout(Duration::from_secs(60), wait).await.expect("a free place");
+        let id = tokio::time::timeout(Duration::from_mins(1), wait).await.expect("a free place");
         session.call("env/close/req", json!({ "episode_id": id })).await;
         let wait = host.until("no episode", |it| it.plugins[0].notes[0].starts_with("0 episodes"));
         wait.await;

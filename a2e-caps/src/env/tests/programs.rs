@@ -250,7 +250,7 @@ for line in sys.stdin:
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let id = tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the process");
+        let id = tokio::time::timeout(Duration::from_mins(1), wait).await.expect("the process");
         // Its answer comes behind the pushes.
         step(&mut session, &id, json!({ "type": "x" })).await;
         let pushes = session.others();

@@ -18,7 +18,7 @@ use crate::tools::contract::{ToolProvider, base_definitions, base_tools};
 struct Config {
     /// What every path is below, such as `https://api.example.com/v1/`.
     base_url: String,
-    /// Sent with every request to the host of the base URL, such as `Authorization`.
+    /// Sent with every request below the base URL, such as `Authorization`; at most 64, of 32 KiB in all.
     #[serde(default)]
     #[schemars(extend("writeOnly" = true))]
     headers: BTreeMap<String, String>,
@@ -35,13 +35,10 @@ pub(super) fn kit(settings: HttpSettings, budget: usize) -> Arc<dyn Toolkit> {
 }
 
 impl Http {
-    fn tools(
-        &self,
-        config: &Map<String, Value>,
-        within: Option<&[String]>,
-    ) -> Result<Arc<dyn ToolProvider>> {
+    fn tools(&self, config: &Map<String, Value>, is_own: bool) -> Result<Arc<dyn ToolProvider>> {
         let Config { base_url, headers } = read(config)?;
-        base_tools(&base_url, &headers, within, &self.settings.http_get, self.budget)
+        let HttpSettings { within, http_get, .. } = &self.settings;
+        base_tools(&base_url, &headers, within, is_own, http_get, self.budget)
     }
 }
 
@@ -53,10 +50,10 @@ impl Toolkit for Http {
     }
 
     fn configure(&self, config: &Map<String, Value>) -> Result<Arc<dyn ToolProvider>> {
-        self.tools(config, Some(&self.settings.within))
+        self.tools(config, false)
     }
 
     fn configure_own(&self, config: &Map<String, Value>) -> Result<Arc<dyn ToolProvider>> {
-        self.tools(config, None)
+        self.tools(config, true)
     }
 }

@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// Answers each request with its own head; below `/v1/away` it redirects to another port of this machine.
+/// Answers each request with its own head; some pages redirect, to another port of this machine or here.
 async fn server(away: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -17,15 +17,23 @@ async fn server(away: u16) -> u16 {
                     head.push(stream.read_u8().await.unwrap_or(b'\n'));
                 }
                 let head = String::from_utf8(head).unwrap().to_lowercase();
-                let reply = if head.starts_with("get /v1/away ") {
-                    format!(
-                        "HTTP/1.1 302 x\r\nLocation: http://127.0.0.1:{away}/else\r\nContent-Length: 0\r\n\r\n"
-                    )
-                } else {
+                let target = match head.split(' ').nth(1).unwrap_or_default() {
+                    "/v1/away" => format!("http://127.0.0.1:{away}/else"),
+                    "/v1/inside" => format!("http://127.0.0.1:{away}/private"),
+                    "/v1/up" => "../admin".to_owned(),
+                    "/v1/coded" => "/v1/..%2fadmin".to_owned(),
+                    "/v1/secure" => format!("https://127.0.0.1:{away}/else"),
+                    "/v1/down" => "sub/items".to_owned(),
+                    "/v1/open" => "/open/items".to_owned(),
+                    _ => String::new(),
+                };
+                let reply = if target.is_empty() {
                     format!(
                         "HTTP/1.1 200 x\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{head}",
                         head.len()
                     )
+                } else {
+                    format!("HTTP/1.1 302 x\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n")
                 };
                 stream.write_all(reply.as_bytes()).await.ok();
             });
@@ -48,7 +56,10 @@ async fn pages_are_below_the_base_and_headers_go_to_its_server_alone() {
     let other = server(0).await;
     let port = server(other).await;
     let opened = format!("http://127.0.0.1:{port}/v1");
-    let (host, mut session) = start(&[("http", settings(std::slice::from_ref(&opened)))]).await;
+    let elsewhere = format!("http://127.0.0.1:{other}/else");
+    let beside = format!("http://127.0.0.1:{port}/open");
+    let all = [opened.clone(), elsewhere, beside];
+    let (host, mut session) = start(&[("http", settings(&all))]).await;
     let config = json!({ "base_url": opened, "headers": { "Authorization": "Bearer s3cret", "X-Own": "1" } });
     configure(&mut session, "http", config).await;
     assert_eq!(tools(&mut session).await, ["http__get"]);
@@ -56,6 +67,8 @@ async fn pages_are_below_the_base_and_headers_go_to_its_server_alone() {
         ("", "get /v1/ http"),
         ("items?page=2", "get /v1/items?page=2 http"),
         ("/items", "get /v1/items http"),
+        ("down", "get /v1/sub/items http"),
+        ("group%2Fproject", "get /v1/group%2fproject http"),
     ] {
         let head = body(&mut session, path).await;
         assert!(head.starts_with(line), "{path}: {head}");
@@ -64,12 +77,31 @@ async fn pages_are_below_the_base_and_headers_go_to_its_server_alone() {
             "{head}"
         );
     }
-    let head = body(&mut session, "away").await;
-    assert!(
-        head.starts_with("get /else") && !head.contains("s3cret"),
-        "another server gets none: {head}"
-    );
-    for path in ["../x", "a/../../x", "%2e%2e/x", "a/./b", "a b", "x\u{1}"] {
+    for (path, line) in [("away", "get /else"), ("open", "get /open/items")] {
+        let head = body(&mut session, path).await;
+        assert!(head.starts_with(line), "{path}: {head}");
+        assert!(!head.contains("s3cret") && !head.contains("x-own"), "beside the base: {head}");
+    }
+    for path in ["up", "inside", "coded", "secure"] {
+        let reply = call(&mut session, "http__get", json!({ "path": path })).await;
+        assert_eq!(reply["code"], "tool_denied", "{path}: {reply}");
+        assert!(reply["message"].as_str().unwrap().contains("redirects to"), "{reply}");
+    }
+    let arguments = json!({ "path": "items", "allow_downgrade": true });
+    let reply = call(&mut session, "http__get", arguments).await;
+    assert_eq!(reply["code"], "schema_violation", "the operator's to say: {reply}");
+    for path in [
+        "../x",
+        "a/../../x",
+        "%2e%2e/x",
+        "a/./b",
+        "a b",
+        "x\u{1}",
+        "..%2f..%2fadmin",
+        "a%5C..%5c..%5cadmin",
+        "..%252fadmin",
+        "..;x/admin",
+    ] {
         let reply = call(&mut session, "http__get", json!({ "path": path })).await;
         assert_eq!(reply["code"], "schema_violation", "{path}: {reply}");
     }
@@ -78,6 +110,11 @@ async fn pages_are_below_the_base_and_headers_go_to_its_server_alone() {
     assert_eq!(listed["config"]["base_url"], opened);
     assert_eq!(listed["schema"]["properties"]["headers"]["writeOnly"], true);
     host.stop().await;
+}
+
+/// So many headers, with values of this size.
+fn many(count: usize, size: usize) -> Value {
+    (0..count).map(|number| (format!("X-{number}"), json!("x".repeat(size)))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,10 +143,22 @@ async fn bad_configurations_tell_no_secret() {
         (json!({ "base_url": "http://a.example/v1", "headers": { "X": 5 } }), "config.headers"),
         (json!({ "base_url": "http://a.example/v1", "headers": ["s3cret"] }), "config.headers"),
         (json!({ "base_url": "http://a.example/v1", "token": "s3cret" }), "token"),
+        (json!({ "base_url": "http://a.example/v1/..%2fx/" }), "`.` or `..`"),
+        (
+            json!({ "base_url": "http://a.example/v1", "headers": many(40_000, 1) }),
+            "headers: at most",
+        ),
+        (json!({ "base_url": "http://a.example/v1", "headers": many(65, 1) }), "headers: at most"),
+        (
+            json!({ "base_url": "http://a.example/v1", "headers": many(5, 8000) }),
+            "headers: at most",
+        ),
     ] {
         let text = refused(&mut session, "http", config.clone()).await;
-        assert!(text.contains(why) && !text.contains("s3cret"), "{config}: {text}");
+        assert!(text.contains(why) && !text.contains("s3cret"), "{why}: {text}");
     }
     assert!(tools(&mut session).await.is_empty());
+    let most = json!({ "base_url": "http://a.example/v1", "headers": many(64, 400) });
+    configure(&mut session, "http", most).await;
     host.stop().await;
 }

@@ -59,6 +59,8 @@ pub(super) type Header = (HeaderName, HeaderValue);
 #[derive(Deserialize)]
 struct Arguments {
     url: String,
+    #[serde(default)]
+    allow_downgrade: bool,
     #[serde(flatten)]
     how: How,
 }
@@ -72,20 +74,35 @@ pub(super) struct How {
     headers: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "optional_integer")]
     max_bytes: Option<u64>,
-    #[serde(default)]
+}
+
+/// What a call cannot choose: headers that it does not see, and where redirects may lead.
+pub(super) trait Own: Send + Sync {
+    /// The headers for this URL.
+    fn headers(&self, url: &Url) -> &[Header];
+
+    /// Whether a redirect may lead here.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    fn check(&self, from: &Url, next: &Url) -> Result<(), String>;
+}
+
+/// A call that chooses all by itself.
+struct Free {
     allow_downgrade: bool,
 }
 
-/// Headers that no call sees, for one server.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Own<'a> {
-    pub(super) server: Option<&'a Url>,
-    pub(super) headers: &'a [Header],
-}
+impl Own for Free {
+    fn headers(&self, _url: &Url) -> &[Header] {
+        &[]
+    }
 
-impl Own<'_> {
-    fn for_url(&self, url: &Url) -> &[Header] {
-        if self.server.is_some_and(|it| it.is_of(url)) { self.headers } else { &[] }
+    fn check(&self, from: &Url, next: &Url) -> Result<(), String> {
+        if from.is_tls && !next.is_tls && !self.allow_downgrade {
+            return Err("is not encrypted; `allow_downgrade: true` follows it".to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -143,7 +160,8 @@ impl HttpProvider {
         let arguments: Arguments = call.decode()?;
         let wrong = |error: String| Error::schema("arguments.url", error);
         let url = Url::parse(&arguments.url).map_err(wrong)?;
-        self.fetch(call, url, &arguments.how, Own::default()).await
+        let free = Free { allow_downgrade: arguments.allow_downgrade };
+        self.fetch(call, url, &arguments.how, &free).await
     }
 
     /// Fetches a page with the headers of the call, and its own ones where they belong.
@@ -152,7 +170,7 @@ impl HttpProvider {
         call: &ToolCall,
         url: Url,
         how: &How,
-        own: Own<'_>,
+        own: &dyn Own,
     ) -> Result<ToolOutput> {
         let headers = headers(&how.headers)?;
         let limit = call.remaining().map_or(self.limit, |left| left.min(self.limit));
@@ -168,7 +186,7 @@ impl HttpProvider {
         mut url: Url,
         how: &How,
         headers: &[Header],
-        own: Own<'_>,
+        own: &dyn Own,
     ) -> Result<ToolOutput> {
         let method = match how.method {
             Wanted::Get => Method::GET,
@@ -178,14 +196,13 @@ impl HttpProvider {
         let max_bytes = usize::try_from(wanted).unwrap_or(usize::MAX).min(self.budget);
         let mut passed = Vec::new();
         loop {
-            let sent = [headers, own.for_url(&url)].concat();
+            let sent = [headers, own.headers(&url)].concat();
             let fetched = fetch(&self.network, &url, &method, &sent, max_bytes).await?;
             let Some(next) = redirect(&url, &fetched)? else {
                 return self.page(&url, fetched, passed);
             };
-            if url.is_tls && !next.is_tls && !how.allow_downgrade {
-                let text = format!("`{url}` redirects to `{next}`, which is not encrypted");
-                let text = format!("{text}; `allow_downgrade: true` follows it");
+            if let Err(why) = own.check(&url, &next) {
+                let text = format!("`{url}` redirects to `{next}`, which {why}");
                 let error = Error::new(ErrorCode::ToolDenied, text);
                 return Err(error.with_detail("url", next.to_string()));
             }
@@ -238,7 +255,12 @@ fn definition() -> ToolDefinition {
                  comes as it is, other content as base64. Follows up to 5 redirects. A status of 400 \
                  and more is a result, too.";
     let url = required("url", "string", "The full URL, without credentials.");
-    defined(ToolDefinition::new("http_get", about).tagged(&["web", "read"]).input(url))
+    let tool = ToolDefinition::new("http_get", about).tagged(&["web", "read"]).input(url);
+    defined(tool).input(ToolParameter::optional(
+        "allow_downgrade",
+        "boolean",
+        "Also follows a redirect from https to http; false by default.",
+    ))
 }
 
 /// Adds what every tool that fetches has.
@@ -249,11 +271,6 @@ pub(super) fn defined(tool: ToolDefinition) -> ToolDefinition {
         .input(optional("method", "string", "GET by default.").one_of(&["GET", "HEAD"]))
         .input(optional("headers", "object", &sent))
         .input(optional("max_bytes", "integer", "Most bytes of the body; the rest is left out."))
-        .input(optional(
-            "allow_downgrade",
-            "boolean",
-            "Also follows a redirect from https to http; false by default.",
-        ))
         .output(required("url", "string", "Where it came from, after redirects."))
         .output(required("status", "integer", "The HTTP status."))
         .output(required("content_type", "string", "As the server says; may be empty."))
