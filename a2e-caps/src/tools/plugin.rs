@@ -50,23 +50,25 @@ impl ToolPlugin {
     #[allow(clippy::unnecessary_wraps, reason = "the shape of a handler")]
     fn list(&self, request: ToolListRequest, call: &Call) -> Answer<ToolListResponse> {
         let Some(catalog) = self.catalogs.current() else {
-            let (catalogs, call) = (Arc::clone(&self.catalogs), call.clone());
+            let (catalogs, host) = (Arc::clone(&self.catalogs), self.host.clone());
+            let call = call.clone();
             return Ok(Outcome::on_future(async move {
-                Ok(listed(&*catalogs.awaited().await?, &request, &call).into())
+                Ok(listed(&*catalogs.awaited().await?, &host, &request, &call).into())
             }));
         };
         if catalog.tools.len() <= INLINE_TOOLS {
-            return Ok(listed(&catalog, &request, call).into());
+            return Ok(listed(&catalog, &self.host, &request, call).into());
         }
-        Ok(Outcome::on_pool(move |call| Ok(listed(&catalog, &request, call).into())))
+        let host = self.host.clone();
+        Ok(Outcome::on_pool(move |call| Ok(listed(&catalog, &host, &request, call).into())))
     }
 
     fn call(&self, request: ToolCallRequest, call: &Call) -> Answer<ToolCallResponse> {
         let Some(catalog) = self.catalogs.current() else {
             return Ok(Outcome::on_future(self.clone().call_awaited(request, call.clone())));
         };
-        let Some(entry) = catalog.find(&request.tool_name) else {
-            return missing(&catalog, &request.tool_name);
+        let Some(entry) = catalog.find_for(&request.tool_name, &self.host, call) else {
+            return self.missing(&catalog, &request.tool_name, call);
         };
         let job = self.job(entry, request, call);
         match job.entry.run {
@@ -87,8 +89,8 @@ impl ToolPlugin {
     /// not wait for it.
     async fn call_awaited(self, request: ToolCallRequest, call: Call) -> Answer<ToolCallResponse> {
         let catalog = self.catalogs.awaited().await?;
-        let Some(entry) = catalog.find(&request.tool_name) else {
-            return missing(&catalog, &request.tool_name);
+        let Some(entry) = catalog.find_for(&request.tool_name, &self.host, &call) else {
+            return self.missing(&catalog, &request.tool_name, &call);
         };
         let job = self.job(entry, request, &call);
         let ran = if job.entry.run == Run::Future {
@@ -98,6 +100,16 @@ impl ToolPlugin {
             thread.unwrap_or_else(|error| Err(Error::internal(error.to_string())))
         };
         ran.map_err(result::failure).map(Into::into)
+    }
+
+    /// The answer for a name that is not in the catalog. A tool that is withheld may be offered by a
+    /// plugin that is asked later; the last one says why it is not.
+    fn missing(&self, catalog: &Catalog, name: &str, call: &Call) -> Answer<ToolCallResponse> {
+        match catalog.withheld_for(name, &self.host, call) {
+            Some(error) if catalog.is_last => Err(error.clone()),
+            Some(error) => Ok(Outcome::Pass(error.clone())),
+            None => Ok(Outcome::Pass(unknown(name))),
+        }
     }
 
     fn job(&self, entry: &Arc<Entry>, request: ToolCallRequest, call: &Call) -> Job {
@@ -128,25 +140,21 @@ impl Plugin for ToolPlugin {
     }
 }
 
-fn listed(catalog: &Catalog, request: &ToolListRequest, call: &Call) -> ToolListResponse {
+fn listed(
+    catalog: &Catalog,
+    host: &Host,
+    request: &ToolListRequest,
+    call: &Call,
+) -> ToolListResponse {
     let filter = ListFilter::of(request);
     let is_offered = |entry: &Entry| {
         let ask = AssertUnwindSafe(|| entry.provider.is_offered(&entry.name, call));
         catch_unwind(ask).unwrap_or(false)
     };
-    let all = catalog.tools.iter().filter(|it| filter.selects(&it.definition) && is_offered(it));
+    let all = catalog.tools_for(host, call);
+    let all = all.filter(|it| filter.selects(&it.definition) && is_offered(it));
     let tools = all.map(|entry| entry.definition.clone()).collect();
     ToolListResponse { tools, quarantined: catalog.quarantined }
-}
-
-/// The answer for a name that is not in the catalog. A tool that is withheld may be offered by a
-/// plugin that is asked later; the last one says why it is not.
-fn missing(catalog: &Catalog, name: &str) -> Answer<ToolCallResponse> {
-    match catalog.withheld(name) {
-        Some(error) if catalog.is_last => Err(error.clone()),
-        Some(error) => Ok(Outcome::Pass(error.clone())),
-        None => Ok(Outcome::Pass(unknown(name))),
-    }
 }
 
 /// A call that is about to run.

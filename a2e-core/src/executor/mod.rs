@@ -19,6 +19,7 @@ use crate::lifecycle::{Change, Rebuild, Wanted};
 use crate::plugin::{PluginClass, RegistryError};
 use crate::protocol::{PluginName, Request};
 use crate::request::{Nested, NestedTarget};
+use crate::route::may_send_type;
 use crate::sessions::{Front, serve};
 use crate::transport::{Connection, Identity, Peer, memory_pair};
 use crate::{Error, Result};
@@ -232,6 +233,14 @@ impl Executor {
     /// The plugins that handle a message type, in which order, where, and within what time.
     pub fn explain(&self, message_type: &str) -> Explanation {
         self.kernel.explain_type(message_type)
+    }
+
+    /// Whether a session of this identity reaches a plugin with messages of a type: one that it sees handles
+    /// them, and it may send them.
+    pub fn serves(&self, identity: &Identity, message_type: &str) -> bool {
+        let view = self.kernel.plugins.views.of(identity.tenant.as_deref());
+        let route = view.table.get(message_type);
+        route.is_some_and(|route| may_send_type(identity, message_type, route))
     }
 
     /// Whether the host is ending: it opens no more sessions.

@@ -47,6 +47,10 @@ impl HostDesk for Plugins {
         self.set.serving().into_iter().map(fact).collect()
     }
 
+    fn is_seen(&self, plugin: &PluginName, tenant: Option<&str>) -> bool {
+        self.set.find(plugin).is_some_and(|slot| slot.is_seen_by(tenant))
+    }
+
     fn plugin_configs(&self) -> Vec<PluginConfig> {
         self.set.all().iter().map(|slot| slot.config.clone()).collect()
     }

@@ -44,6 +44,8 @@ struct Inner {
 pub(crate) trait HostDesk: Send + Sync {
     /// Every plugin that serves: name, capability, priority; in configuration order.
     fn serving(&self) -> Vec<(PluginName, CapabilityName, i64)>;
+    /// Whether sessions of a tenant see a plugin.
+    fn is_seen(&self, plugin: &PluginName, tenant: Option<&str>) -> bool;
     /// What the plugins in force are configured as.
     fn plugin_configs(&self) -> Vec<PluginConfig>;
     /// Interceptors have changed.
@@ -286,6 +288,22 @@ impl Host {
     /// Everything of this type that plugins offer.
     pub fn contributions<T: ?Sized + Send + Sync + 'static>(&self) -> Vec<Contribution<T>> {
         self.0.services.contributions.all()
+    }
+
+    /// As [`contributions`](Self::contributions), of the plugins that sessions of this tenant see: what a
+    /// plugin does for a session it does with these.
+    pub fn contributions_for<T: ?Sized + Send + Sync + 'static>(
+        &self,
+        tenant: Option<&str>,
+    ) -> Vec<Contribution<T>> {
+        let mut all = self.contributions();
+        all.retain(|it| self.is_seen(&it.owner, tenant));
+        all
+    }
+
+    /// Whether sessions of this tenant see a plugin.
+    pub fn is_seen(&self, plugin: &PluginName, tenant: Option<&str>) -> bool {
+        self.desk().is_some_and(|desk| desk.is_seen(plugin, tenant))
     }
 
     pub(crate) fn contribution_table(&self) -> &Contributions {

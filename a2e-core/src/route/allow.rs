@@ -27,6 +27,18 @@ pub(crate) fn may_send(
     }
 }
 
+/// Whether a principal may send messages of this type, apart from what they name.
+pub(crate) fn may_send_type(identity: &Identity, wire_type: &str, route: &Route) -> bool {
+    identity.allowed.as_deref().is_none_or(|allowed| has_type(allowed, wire_type, Some(route)))
+}
+
+fn has_type(allowed: &Allowed, wire_type: &str, route: Option<&Route>) -> bool {
+    let is_capability = |route: &Route| {
+        route.handlers.iter().all(|it| allowed.has_capability(&it.endpoint.label.capability))
+    };
+    allowed.has_type(wire_type) || route.is_some_and(is_capability)
+}
+
 /// What of a line is not allowed: the kind of thing and its name.
 #[cold]
 fn look<'a>(
@@ -35,10 +47,7 @@ fn look<'a>(
     route: Option<&Route>,
     line: Incoming<'a>,
 ) -> Result<(), (&'static str, Cow<'a, str>)> {
-    let is_capability = |route: &Route| {
-        route.handlers.iter().all(|it| allowed.has_capability(&it.endpoint.label.capability))
-    };
-    if !allowed.has_type(wire_type) && !route.is_some_and(is_capability) {
+    if !has_type(allowed, wire_type, route) {
         return Err(("type", wire_type.into()));
     }
     for named in Named::linked().filter(|it| it.request == wire_type) {

@@ -9,7 +9,7 @@ mod fold;
 mod table;
 mod view;
 
-pub(crate) use allow::may_send;
+pub(crate) use allow::{may_send, may_send_type};
 pub(crate) use endpoint::{Endpoint, Found, Instances, Order};
 pub(crate) use fold::Chain;
 pub(crate) use table::{Route, RouteHandler, RouteProblem, RouteTable};

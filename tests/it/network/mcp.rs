@@ -237,3 +237,80 @@ fn a_task_outlives_its_connection_and_is_its_principals_alone() {
     });
     host.stop();
 }
+
+const ADA: &str = "ada-0123456789abcdef0123456789abcdef";
+const BOB: &str = "bob-0123456789abcdef0123456789abcdef";
+const CYD: &str = "cyd-0123456789abcdef0123456789abcdef";
+const DEE: &str = "dee-0123456789abcdef0123456789abcdef";
+
+/// A principal, the tools that it lists and does not list, and whether it has the resources of `mcp_a`.
+type Sees<'a> = (&'static str, &'a [&'a str], &'a [&'a str], bool);
+
+#[test]
+fn r64_lists_and_offers_follow_tenant_and_capabilities() {
+    let upstream = concat!(env!("CARGO_MANIFEST_DIR"), "/../a2e-caps/src/mcp/tests/upstream.py");
+    let config = format!(
+        "
+mcp_server: {{expose: [\"memory/*\"]}}
+tenants: {{a: {{max_in_flight: 8}}, b: {{max_in_flight: 8}}}}
+server:
+  principals:
+    - {{name: ada, token: {ADA}, tenant: a}}
+    - {{name: bob, token: {BOB}, tenant: b}}
+    - {{name: cyd, token: {CYD}, tenant: a, capabilities: [tool, mcp]}}
+    - {{name: dee, token: {DEE}, tenant: a, capabilities: [memory]}}
+plugins:
+  - {{name: tools, type: tools, cls: a2e.caps.tools.plugin.ToolPlugin}}
+  - {{name: memory, type: memory, cls: a2e.caps.memory.plugin.MemoryPlugin, metadata: {{tenants: [a]}}}}
+  - name: mcp_a
+    type: mcp
+    cls: a2e.caps.mcp.plugin.MCPPlugin
+    metadata:
+      {{tenants: [a], state_dir: \"\", start_wait: 60,
+       servers: {{up: {{command: [python3, \"{upstream}\"]}}}}}}
+"
+    );
+    let place = Place::new();
+    let host = Host::serve(&["-c", &place.config(&config), "--listen", "http://127.0.0.1:0"]);
+    let mut site = Site::at(&host.addresses(1)[0]);
+    let rows: [Sees<'_>; 4] = [
+        (ADA, &["up__echo", "memory_store"], &[], true),
+        (BOB, &[], &["up__echo", "memory_store"], false),
+        (CYD, &["up__echo"], &["memory_store"], true),
+        (DEE, &["memory_store"], &["up__echo"], false),
+    ];
+    for (token, has, lacks, has_resources) in rows {
+        site.token = Some(token);
+        let session = open(&site);
+        let ask = |method: &str, params: Value| {
+            post(&site, Some(&session), &request(method, params)).message
+        };
+        let listed = ask("tools/list", json!({}));
+        let tools = listed["result"]["tools"].as_array().unwrap_or_else(|| panic!("{listed}"));
+        let is_listed = |name: &&str| tools.iter().any(|it| it["name"] == **name);
+        assert!(has.iter().all(&is_listed), "{token}: {has:?} in {listed}");
+        assert!(!lacks.iter().any(is_listed), "{token}: {lacks:?} in {listed}");
+        for (method, key) in [
+            ("resources/list", "resources"),
+            ("resources/templates/list", "resourceTemplates"),
+            ("prompts/list", "prompts"),
+        ] {
+            let listed = ask(method, json!({}));
+            let all = listed["result"][key].as_array().unwrap_or_else(|| panic!("{listed}"));
+            let is_of_a = all.iter().any(|it| {
+                it["uri"] == "note://one"
+                    || it["name"] == "greet"
+                    || it["uriTemplate"] == "note://{name}"
+            });
+            assert_eq!(is_of_a, has_resources, "{token}: {listed}");
+        }
+        let greet = json!({ "name": "greet", "arguments": { "whom": "Ada" } });
+        for (method, params) in
+            [("resources/read", json!({ "uri": "note://one" })), ("prompts/get", greet)]
+        {
+            let got = ask(method, params);
+            assert_eq!(got["error"].is_null(), has_resources, "{token}: {got}");
+        }
+    }
+    host.stop();
+}

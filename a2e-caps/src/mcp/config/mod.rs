@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::protocol::Root;
-pub(super) use names::fits;
+pub(super) use names::{fits, is_below};
 pub(super) use server::hex;
 pub use server::{Approval, Era, ServerConfig, Transport};
 pub use words::Words;
@@ -36,9 +36,17 @@ pub struct McpConfig {
     /// letter. None by default: only this file says what is run.
     #[serde(default)]
     pub allowed_commands: Vec<String>,
-    /// The addresses that messages may register as servers, as the beginning of the URL. None by default.
+    /// The addresses that messages may register as servers: each allows what is at or below its path, on
+    /// the same scheme, host and port. None by default.
     #[serde(default)]
     pub allowed_urls: Vec<String>,
+    /// The variables that messages may set for servers that they register, letter by letter: many say what
+    /// a program loads. None by default.
+    #[serde(default)]
+    pub allowed_env: Vec<String>,
+    /// The folders that messages may have servers started in, letter by letter. None by default.
+    #[serde(default)]
+    pub allowed_cwd: Vec<PathBuf>,
     /// Most servers that messages may register at a time.
     #[serde(default = "sixteen")]
     pub max_registered: u16,
@@ -78,6 +86,10 @@ impl McpConfig {
         }
         seconds("start_wait", self.start_wait)?;
         seconds("idle_stop", self.idle_stop)?;
+        if let Some(url) = self.allowed_urls.iter().find(|it| names::address(it).is_none()) {
+            let text = format!("allowed_urls: `{url}` is no http:// or https:// address");
+            return Err(Error::runtime(text));
+        }
         for (id, server) in &self.servers.0 {
             server.check(id).map_err(|why| Error::runtime(format!("servers.{id}: {why}")))?;
         }
@@ -216,9 +228,13 @@ mod tests {
             let error = read(json!({ "servers": { "a": server } })).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
-        for id in ["", "a__b", "a b", "ä", &"x".repeat(65)] {
+        for id in ["", "a__b", "a_", "_", "a b", "ä", &"x".repeat(65)] {
             let error = read(json!({ "servers": { id: { "command": "x" } } })).unwrap_err();
             assert!(error.contains("an id has"), "{error}");
+        }
+        for url in ["", "https://", "example.org", "ftp://h/", "https://u:p@h/", "https://h/%2f"] {
+            let error = read(json!({ "allowed_urls": [url] })).unwrap_err();
+            assert!(error.contains("allowed_urls"), "{error}");
         }
         let twice = json!([{ "server_id": "a", "cmd": ["x"] }, { "server_id": "a", "cmd": ["y"] }]);
         assert!(read(json!({ "servers": twice })).unwrap_err().contains("stands twice"));

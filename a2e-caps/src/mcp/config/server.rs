@@ -247,8 +247,12 @@ impl ServerConfig {
     /// The first thing that is wrong.
     pub(crate) fn check(&self, id: &str) -> Result<(), String> {
         let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-        if id.is_empty() || id.len() > MAX_ID || !id.chars().all(is_fit) || id.contains("__") {
-            return Err(format!("an id has 1 to {MAX_ID} letters, digits, `-`, `_`, and no `__`"));
+        // `__` is between it and the name of a tool.
+        let is_split = id.contains("__") || id.ends_with('_');
+        if id.is_empty() || id.len() > MAX_ID || !id.chars().all(is_fit) || is_split {
+            return Err(format!(
+                "an id has 1 to {MAX_ID} letters, digits, `-`, `_`, no `__`, and no `_` at its end"
+            ));
         }
         for (key, value) in [("timeout", self.timeout), ("start_timeout", self.start_timeout)] {
             super::seconds(key, value).map_err(|error| error.message().to_owned())?;

@@ -1,14 +1,17 @@
 //! The requests that are on their way to a server: whose they are, and under which numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use a2e_core::protocol::Event;
+use a2e_core::protocol::{Event, SessionId};
 use a2e_core::request::Call;
 use rmcp::model::{ClientRequest, GetExtensions, GetMeta, ProgressNotificationParam};
 use rmcp::model::{ProgressToken, RequestId};
 
 use crate::tools::contract::ToolCall;
+
+/// Sessions that are remembered for requests that they gave up; with more, no question has an owner.
+const MAX_GIVEN_UP: usize = 256;
 
 /// The session and call behind a request to a server.
 #[derive(Clone, Debug)]
@@ -34,6 +37,15 @@ pub(super) struct Flights(
 struct Table {
     next: u64,
     open: BTreeMap<u64, Flight>,
+    /// Sessions with requests that were given up lately, and how many. Bound: `MAX_GIVEN_UP`.
+    given_up: HashMap<SessionId, usize>,
+}
+
+impl Table {
+    /// Whether a question may belong to a request that another session has given up.
+    fn is_unsure(&self, session: &SessionId) -> bool {
+        self.given_up.len() >= MAX_GIVEN_UP || self.given_up.keys().any(|it| it != session)
+    }
 }
 
 #[derive(Debug)]
@@ -94,14 +106,43 @@ impl Flights {
         tool.emit(event).ok();
     }
 
-    /// Whose request a question of the server belongs to: as the transport tells, else the newest.
+    /// Whose request a question of the server belongs to: as the transport tells. Where it does not tell, the
+    /// newest, and only while all are of one session: another session's agent must not see the question.
     pub(super) fn caller(&self, origin: Option<&RequestId>) -> Option<Call> {
         let table = self.table();
         let call = |flight: &Flight| flight.asker.as_ref().map(|asker| asker.call.clone());
-        let named = origin.and_then(|origin| {
-            table.open.values().find(|flight| flight.id.as_ref() == Some(origin)).and_then(call)
-        });
-        named.or_else(|| table.open.values().rev().find_map(call))
+        if let Some(origin) = origin {
+            return table.open.values().find(|it| it.id.as_ref() == Some(origin)).and_then(call);
+        }
+        let newest = table.open.values().rev().find_map(call)?;
+        let mut askers = table.open.values().filter_map(|flight| flight.asker.as_ref());
+        let is_one = askers.all(|asker| asker.call.session_id() == newest.session_id());
+        (is_one && !table.is_unsure(newest.session_id())).then_some(newest)
+    }
+
+    /// A request was given up: its server may work on it, and ask, for a while yet. Gives the session for
+    /// [`forget`](Self::forget).
+    fn give_up(&self, number: u64) -> Option<SessionId> {
+        let mut table = self.table();
+        let flight = table.open.remove(&number)?;
+        let session = flight.asker?.call.session_id().clone();
+        let is_known = table.given_up.contains_key(&session);
+        if !is_known && table.given_up.len() >= MAX_GIVEN_UP {
+            return None;
+        }
+        *table.given_up.entry(session.clone()).or_default() += 1;
+        Some(session)
+    }
+
+    /// The server is done with a request that this session gave up.
+    pub(super) fn forget(&self, session: &SessionId) {
+        let mut table = self.table();
+        if let Some(number) = table.given_up.get_mut(session) {
+            *number -= 1;
+            if *number == 0 {
+                table.given_up.remove(session);
+            }
+        }
     }
 }
 
@@ -109,7 +150,14 @@ impl Flights {
 #[derive(Debug)]
 pub(super) struct OpenFlight {
     pub(super) number: u64,
-    flights: Arc<Flights>,
+    pub(super) flights: Arc<Flights>,
+}
+
+impl OpenFlight {
+    /// It is not waited for any more.
+    pub(super) fn give_up(&self) -> Option<SessionId> {
+        self.flights.give_up(self.number)
+    }
 }
 
 impl Drop for OpenFlight {

@@ -14,6 +14,7 @@ mod token;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use a2e_core::plugin::BoxFuture;
 use a2e_core::protocol::ErrorCode;
@@ -34,13 +35,16 @@ pub(super) use stdio::Stdio;
 pub(super) use subscribe::Watched;
 pub(super) use token::TokenSource;
 
-use flights::{FlightNumber, Flights};
+use flights::{FlightNumber, Flights, OpenFlight};
 use service::Handler;
 use tap::Tap;
 use tasks::wants_task;
 
 /// Most rounds in which a server asks before it answers.
 const MAX_ROUNDS: usize = 10;
+
+/// How long a server may still ask something for a request that was given up.
+const AFTERMATH: Duration = Duration::from_secs(30);
 
 /// Most pages of a list.
 const MAX_PAGES: usize = 256;
@@ -255,7 +259,8 @@ impl Link {
             Ok(handle) => handle,
             Err(error) => return Err(self.failed(method, error).await),
         };
-        let mut abandon = Abandon { peer: &self.peer, id: Some(handle.id.clone()) };
+        let id = Some(handle.id.clone());
+        let mut abandon = Abandon { peer: &self.peer, id, flight: &flight };
         let result = handle.await_response().await;
         abandon.id = None;
         match result {
@@ -350,6 +355,7 @@ fn refused(method: &str, rpc_code: i32, message: &str, data: Option<Value>) -> E
 struct Abandon<'a> {
     peer: &'a Peer<RoleClient>,
     id: Option<RequestId>,
+    flight: &'a OpenFlight,
 }
 
 impl Drop for Abandon<'_> {
@@ -361,6 +367,13 @@ impl Drop for Abandon<'_> {
         else {
             return;
         };
+        let (given_up, flights) = (self.flight.give_up(), Arc::clone(&self.flight.flights));
+        runtime.spawn(async move {
+            if let Some(session) = given_up {
+                tokio::time::sleep(AFTERMATH).await;
+                flights.forget(&session);
+            }
+        });
         let peer = self.peer.clone();
         // Refused when the connection has ended, which is as good.
         runtime.spawn(async move { peer.notify_cancelled(params).await.ok() });
@@ -427,17 +440,26 @@ async fn not_opened(error: &ClientInitializeError, fate: &Fate) -> NotOpened {
 }
 
 /// An error with what led to it: that of an HTTP client says nothing by itself.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = said(error);
     let mut source = error.source();
     while let Some(error) = source {
-        let more = error.to_string();
+        let more = said(error);
         if !text.contains(&more) {
             text = format!("{text}: {more}");
         }
         source = error.source();
     }
     cut(&text)
+}
+
+/// The text of an error without the URL, which may hold a secret.
+fn said(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = error.to_string();
+    match error.downcast_ref::<reqwest::Error>().and_then(reqwest::Error::url) {
+        Some(url) => text.replace(&format!(" for url ({url})"), ""),
+        None => text,
+    }
 }
 
 /// A text of a server for an error.

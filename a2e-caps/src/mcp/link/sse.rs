@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use a2e_core::protocol::ErrorCode;
 use a2e_core::{Error, Result};
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
@@ -50,20 +51,9 @@ impl Http {
         let url = Url::parse(&self.url).map_err(|error| Error::runtime(error.to_string()))?;
         let request = || self.client.get(url.clone()).header(ACCEPT, "text/event-stream");
         let response = self.sent(request).await?;
-        let mut left = MAX_MESSAGE;
-        let bytes = response.bytes_stream().map(move |part| {
-            let part = part.map_err(|error| std::io::Error::other(error.to_string()))?;
-            // An event ends with an empty line; what comes without one is no event.
-            let ends = part.windows(2).any(|pair| pair == b"\n\n" || pair == b"\r\n");
-            left = if ends { MAX_MESSAGE } else { left.saturating_sub(part.len()) };
-            if left == 0 {
-                let text = format!("an event of more than {MAX_MESSAGE} bytes");
-                return Err(std::io::Error::other(text));
-            }
-            Ok(part)
-        });
-        let events = SseStream::from_bytes_stream(bytes).map(|it| it.map_err(|e| e.to_string()));
-        let mut events = events.boxed();
+        let bytes = response.bytes_stream();
+        let mut events =
+            bounded(bytes.map(|part| part.map_err(|it| std::io::Error::other(super::chain(&it)))));
         let first = events.next().await;
         let Some(Ok(Sse { event: Some(event), data: Some(place), .. })) = first else {
             return Err(super::protocol("the stream does not begin with an event `endpoint`"));
@@ -105,6 +95,31 @@ impl Http {
         }
         Err(super::unauthorized(None))
     }
+}
+
+/// The events in these bytes, each of `MAX_MESSAGE` at most: the parser keeps what has not ended.
+fn bounded<S, B>(bytes: S) -> BoxStream<'static, Result<Sse, String>>
+where
+    S: Stream<Item = std::io::Result<B>> + Send + 'static,
+    B: AsRef<[u8]> + Send + 'static,
+{
+    let since = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&since);
+    let bytes = bytes.map(move |part| {
+        let part = part?;
+        let more = part.as_ref().len();
+        if counted.fetch_add(more, Ordering::Relaxed).saturating_add(more) > MAX_MESSAGE {
+            let text = format!("an event of more than {MAX_MESSAGE} bytes");
+            return Err(std::io::Error::other(text));
+        }
+        Ok(std::io::Cursor::new(part))
+    });
+    let events = SseStream::from_bytes_stream(bytes);
+    let events = events.map(move |event| {
+        since.store(0, Ordering::Relaxed);
+        event.map_err(|error| error.to_string())
+    });
+    events.boxed()
 }
 
 impl Transport<RoleClient> for SseTransport {
@@ -156,5 +171,42 @@ impl Transport<RoleClient> for SseTransport {
 
     async fn close(&mut self) -> Result<(), NotSent> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    /// How many events come of these parts, and how the stream ends.
+    async fn heard(parts: impl Iterator<Item = &'static [u8]> + Send + 'static) -> (usize, String) {
+        let mut events = bounded(stream::iter(parts.map(Ok)));
+        let mut count = 0;
+        loop {
+            match events.next().await {
+                Some(Ok(_)) => count += 1,
+                Some(Err(why)) => return (count, why),
+                None => return (count, String::new()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_is_bounded_and_a_stream_is_not() {
+        const LINE: &[u8] = &{
+            let mut line = [b'x'; 1 << 16];
+            (line[0], line[1], line[2], line[3], line[4]) = (b'd', b'a', b't', b'a', b':');
+            (line[(1 << 16) - 2], line[(1 << 16) - 1]) = (b'\r', b'\n');
+            line
+        };
+        let lines = MAX_MESSAGE / LINE.len();
+        let (count, why) = heard(std::iter::repeat_n(LINE, 2 * lines)).await;
+        assert!(count == 0 && why.contains("an event of more than"), "{count} {why}");
+        // The end of each event comes in a part of its own.
+        let event = [LINE, b"\n"];
+        let healthy = std::iter::repeat_n(event, 2 * lines).flatten();
+        assert_eq!(heard(healthy).await, (2 * lines, String::new()));
     }
 }

@@ -9,18 +9,12 @@ use a2e_core::request::Call;
 use a2e_core::{Error, Result};
 
 use super::MCPPlugin;
-use crate::mcp::config::{McpConfig, ServerConfig, Transport};
+use crate::mcp::config::{McpConfig, ServerConfig, Transport, is_below};
 use crate::mcp::protocol::{
     ServerRegisterRequest, ServerRegisterResponse, ServerUnregisterRequest,
     ServerUnregisterResponse,
 };
 use crate::mcp::upstream::Upstream;
-
-/// Variables that say which code a program runs: what starts is for the operator to say (R36).
-const LOADING: [&str; 2] = ["PATH", "NODE_OPTIONS"];
-
-/// Beginnings of further ones.
-const LOADING_PREFIXES: [&str; 3] = ["LD_", "PYTHON", "DYLD_"];
 
 pub(super) async fn register(
     plugin: Arc<MCPPlugin>,
@@ -75,16 +69,15 @@ async fn registered(
     })
 }
 
-/// Whether a message may have this server.
+/// Whether a message may have this server: what starts is for the operator to say (R36).
 fn may(settings: &McpConfig, server: &ServerConfig, plugin: &str) -> Result<()> {
     let denied = |text: String| Err(Error::new(ErrorCode::ToolDenied, text));
     if server.transport() != Transport::Stdio {
-        let is_allowed = |it: &String| !it.is_empty() && server.url.starts_with(it.as_str());
-        if settings.allowed_urls.iter().any(is_allowed) {
+        if settings.allowed_urls.iter().any(|allowed| is_below(allowed, &server.url)) {
             return Ok(());
         }
         return denied(format!(
-            "`{}` begins with no address of `metadata.allowed_urls` of plugin `{plugin}`",
+            "`{}` is below no address of `metadata.allowed_urls` of plugin `{plugin}`",
             server.url
         ));
     }
@@ -94,11 +87,17 @@ fn may(settings: &McpConfig, server: &ServerConfig, plugin: &str) -> Result<()> 
             "Command not allowed: `{program}` is not in `metadata.allowed_commands` of plugin `{plugin}`"
         ));
     }
-    let loads = |name: &&String| {
-        LOADING.contains(&name.as_str()) || LOADING_PREFIXES.iter().any(|it| name.starts_with(it))
-    };
-    match server.env.keys().find(loads) {
-        Some(name) => denied(format!("a message may not set the variable `{name}` of a server")),
+    if let Some(cwd) = server.cwd.as_ref().filter(|cwd| !settings.allowed_cwd.contains(cwd)) {
+        return denied(format!(
+            "`{}` is not in `metadata.allowed_cwd` of plugin `{plugin}`",
+            cwd.display()
+        ));
+    }
+    match server.env.keys().find(|name| !settings.allowed_env.contains(name)) {
+        Some(name) => denied(format!(
+            "a message may not set the variable `{name}` of a server: it is not in \
+             `metadata.allowed_env` of plugin `{plugin}`"
+        )),
         None => Ok(()),
     }
 }

@@ -1,11 +1,12 @@
 //! Resources, prompts, subscriptions.
 
 use a2e_core::Executor;
-use a2e_core::config::{HostConfig, PluginConfig};
-use a2e_core::testing::TestHost;
+use a2e_core::config::{HostConfig, PluginConfig, PluginMeta};
+use a2e_core::testing::{TestHost, TestSession};
+use a2e_core::transport::Identity;
 use serde_json::{Value, json};
 
-use super::{CLS, Set, TOOLS, guard, upstream};
+use super::{CLS, Set, TOOLS, failure, guard, text, tools, upstream, with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn resources_and_prompts_are_found_by_what_lists_them() {
@@ -142,5 +143,50 @@ async fn two_plugins_of_a_host_answer_for_all_servers() {
     }
     let request = json!({ "server_id": "x" });
     assert_eq!(session.call_error("mcp/resource/list/req", request).await, "mcp_server_not_found");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_watched_stays_watched_when_a_server_dies_while_it_is_asked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let fatal = folder.path().join("fatal");
+    let env = json!({ "env": { "FATAL": fatal.to_str().unwrap() } });
+    let set = Set::up(json!({ "up": with("well", env) })).await;
+    let mut session = set.host.session();
+    let asked = session.call("mcp/resource/subscribe/req", json!({ "uri": "note://one" })).await;
+    assert_eq!(asked["ok"], true, "{asked}");
+    assert_eq!(session.next().await.unwrap()["type"], "mcp/server/push");
+    std::fs::write(&fatal, "").unwrap();
+    failure(&mut session, "up__die", json!({})).await;
+    // The next start ends when it is asked to tell of the note again; the one after it is asked once more.
+    let push = session.next().await.unwrap();
+    assert_eq!(push["params"], json!({ "uri": "note://one" }), "{push}");
+    assert!(!fatal.exists());
+    set.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tools_of_a_server_are_those_of_its_tenants() {
+    let mut meta = PluginMeta::default();
+    meta.tenants = Some(vec!["a".to_owned()]);
+    let plugin = PluginConfig::new("mcp_a", "mcp", CLS)
+        .with_metadata(meta)
+        .with_setting("state_dir", "")
+        .with_setting("servers", json!({ "up": upstream("well") }));
+    let tools_plugin = PluginConfig::new("tools", "tools", TOOLS);
+    let config = HostConfig::new().plugin(tools_plugin).plugin(plugin);
+    let host = TestHost::build(Executor::builder(config).guard(guard())).await.unwrap();
+    for (tenant, sees) in [(Some("a"), true), (Some("b"), false), (None, false)] {
+        let identity = Identity { tenant: tenant.map(str::to_owned), ..Identity::of("someone") };
+        let mut session = TestSession::over(host.executor().connect_as(identity));
+        session.handshake(&["tools"]).await;
+        assert_eq!(tools(&mut session).await.contains_key("up__echo"), sees, "{tenant:?}");
+        if sees {
+            assert_eq!(text(&mut session, "up__echo", json!({ "text": "x" })).await, "x");
+        } else {
+            let error = failure(&mut session, "up__echo", json!({ "text": "x" })).await;
+            assert_eq!(error["code"], "unknown_tool", "{error}");
+        }
+    }
     host.stop().await;
 }

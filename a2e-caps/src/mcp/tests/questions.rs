@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Set, text, upstream};
+use super::{Set, text, until, upstream};
 
 /// Calls a tool, answers the question that comes, and gives the question and what the server was told.
 async fn asked(mode: &str, tool: &str, answer: Value) -> (Value, Value) {
@@ -57,6 +57,54 @@ async fn a_server_of_either_era_asks_the_user() {
     assert_eq!(told, json!([{ "one": expected }, "s"]));
     let declined = json!({ "type": "mcp/elicit/resp", "action": "decline" });
     assert_eq!(asked("well", "up__elicit", declined).await.1, json!({ "action": "decline" }));
+}
+
+/// How the first of two calls of one server goes on, of which it asks something when the second has come.
+enum First {
+    /// It waits, in a session of its own.
+    Waits,
+    /// It was cancelled, in a session of its own.
+    IsCancelled,
+    /// It waits, in the session of the second.
+    IsOfTheSame,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_never_goes_to_the_agent_of_another_session() {
+    for first in [First::Waits, First::IsCancelled, First::IsOfTheSame] {
+        let set = Set::up(json!({ "up": upstream("pair") })).await;
+        let mut one = set.host.session();
+        let mut two = set.host.session();
+        let request = |tool: &str| json!({ "tool_name": tool, "arguments": {} });
+        let late = one.send("tool/call/req", request("up__late")).await;
+        if matches!(first, First::IsCancelled) {
+            until(&mut two, "up", |it| it["status"] == "ready").await;
+            // It has reached the server when a later one has.
+            text(&mut one, "up__echo", json!({ "text": "x" })).await;
+            one.send("cancel", json!({ "req_id": late })).await;
+            assert_eq!(one.reply_to(&late).await["code"], "cancelled");
+        }
+        if matches!(first, First::IsOfTheSame) {
+            one.send("tool/call/req", request("up__other")).await;
+            let question = one.next().await.unwrap();
+            assert_eq!(question["type"], "mcp/elicit/req", "{question}");
+            let answer = json!({ "action": "decline", "req_id": question["id"] });
+            one.send("mcp/elicit/resp", answer).await;
+            assert!(one.reply_to(&late).await.to_string().contains("decline"));
+        } else {
+            let other = two.send("tool/call/req", request("up__other")).await;
+            let reply = two.next().await.unwrap();
+            assert_eq!(
+                (&reply["req_id"], &reply["type"]),
+                (&json!(other), &json!("tool/call/resp"))
+            );
+        }
+        if matches!(first, First::Waits) {
+            let told = one.reply_to(&late).await.to_string();
+            assert!(told.contains("no call is under way"), "{told}");
+        }
+        set.host.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

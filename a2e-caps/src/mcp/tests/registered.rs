@@ -51,18 +51,59 @@ async fn an_allowed_server_is_added_used_and_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r36_a_message_says_of_a_server_only_what_the_settings_name() {
+    let settings = json!({
+        "allowed_commands": ["python3"], "allowed_env": ["GREETING"], "allowed_cwd": ["/"],
+        "allowed_urls": ["http://127.0.0.1:9/mcp"],
+    });
+    let set = Set::with(settings).await;
+    let mut session = set.host.session();
+    let names = [
+        "LD_PRELOAD",
+        "PATH",
+        "PYTHONPATH",
+        "BASH_ENV",
+        "ENV",
+        "PERL5OPT",
+        "RUBYOPT",
+        "JAVA_TOOL_OPTIONS",
+        "GCONV_PATH",
+        "HOME",
+        "greeting",
+        "GREETING2",
+        "",
+    ];
+    let envs = names.map(|name| json!({ "env": { name: "/tmp" } }));
+    let folders = ["/tmp", "."].map(|cwd| json!({ "cwd": cwd }));
+    for more in envs.into_iter().chain(folders) {
+        let mut request = config("own", "well");
+        request["config"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let reply = session.call("mcp/server/register/req", request).await;
+        assert_eq!(reply["code"], "tool_denied", "{more}: {reply}");
+    }
+    for url in ["http://127.0.0.1:9/mcp/../admin", "http://127.0.0.1:9@127.0.0.1/mcp"] {
+        let request = json!({ "config": { "transport": "http", "url": url } });
+        let reply = session.call("mcp/server/register/req", request).await;
+        assert_eq!(reply["code"], "tool_denied", "{url}: {reply}");
+    }
+    let mut request = config("own", "well");
+    request["config"]["env"] = json!({ "GREETING": "hi" });
+    request["config"]["cwd"] = "/".into();
+    let reply = session.call("mcp/server/register/req", request).await;
+    assert_eq!(reply["ok"], true, "{reply}");
+    let told: Value =
+        serde_json::from_str(&text(&mut session, "own__env", json!({})).await).unwrap();
+    assert_eq!((&told["env"]["GREETING"], &told["cwd"]), (&json!("hi"), &json!("/")));
+    set.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_does_not_answer_is_not_added() {
     let set = Set::with(json!({ "allowed_commands": ["python3"] })).await;
     let mut session = set.host.session();
     let reply = session.call("mcp/server/register/req", config("own", "exit")).await;
     assert_eq!(reply["ok"], false);
     assert!(reply["error"].as_str().unwrap().contains("cannot begin"), "{reply}");
-    for (env, code) in [("LD_PRELOAD", "tool_denied"), ("PATH", "tool_denied")] {
-        let mut request = config("own", "well");
-        request["config"]["env"] = json!({ env: "/tmp" });
-        let reply = session.call("mcp/server/register/req", request).await;
-        assert_eq!(reply["code"], code, "{reply}");
-    }
     let odd = json!({ "config": { "server_id": "a__b", "cmd": ["python3"] } });
     let reply = session.call("mcp/server/register/req", odd).await;
     assert_eq!(reply["code"], "schema_violation", "{reply}");

@@ -104,7 +104,8 @@ async fn what_keeps_a_server_away_is_told() {
             json!({ "url": open.at("/sse"), "transport": "sse", "token_command": "false" }),
             "exit code 1",
         ),
-        (json!({ "url": "http://127.0.0.1:1/mcp" }), "refused"),
+        (json!({ "url": "http://127.0.0.1:1/mcp?key=a)SECRET" }), "refused"),
+        (json!({ "url": "http://127.0.0.1:1/sse?key=SECRET", "transport": "sse" }), "refused"),
         (json!({ "url": open.at("/none"), "transport": "sse" }), "405"),
         // Where it leads is not followed: the token is for one address.
         (json!({ "url": open.at("/elsewhere") }), "307"),
@@ -116,6 +117,7 @@ async fn what_keeps_a_server_away_is_told() {
         let info = until(&mut session, "far", |it| it["error"] != "").await;
         let why = info["error"].as_str().unwrap();
         assert!(why.contains(expected), "{expected}: {why}");
+        assert!(!info.to_string().contains("SECRET"), "{info}");
         set.host.stop().await;
     }
 }

@@ -1,6 +1,6 @@
 """A server of MCP for tests: raw JSON-RPC on stdio, well-behaved and otherwise.
 
-Its first argument says how it begins: `well`, `exit`, `hang`, `garbage`, `hang_list`, `modern`. Its tools say what it does then.
+Its first argument says how it begins: `well`, `exit`, `hang`, `garbage`, `hang_list`, `modern`, `pair`. Its tools say what it does then.
 """
 
 import json
@@ -17,8 +17,9 @@ stream = threading.local()
 waiting = {}
 subscribed = set()
 tasks = {}
-extra = []
+extra = [{"name": name, "inputSchema": {"type": "object"}} for name in ("late", "other") if MODE == "pair"]
 cancelled = set()
+other, told = threading.Event(), threading.Event()
 
 
 def send(message):
@@ -124,6 +125,16 @@ def call(id, name, arguments, token):
     if name == "elicit":
         return text(json.dumps(ask("elicitation/create", {
             "message": "sure?", "requestedSchema": schema(sure={"type": "boolean"})})))
+    if name == "late":  # Asks when `other` is called, which ends after the answer.
+        other.wait(60)
+        answer = ask("elicitation/create", {
+            "message": "for the first?", "requestedSchema": schema(sure={"type": "boolean"})})
+        told.set()
+        return text(json.dumps(answer))
+    if name == "other":
+        other.set()
+        told.wait(60)
+        return text("other")
     if name == "roots":
         return text(json.dumps(ask("roots/list", {})))
     if name == "env":
@@ -236,6 +247,10 @@ def answer(message):
             return {"code": -32002, "message": "no such note"}
         return {"contents": [{"uri": params["uri"], "text": "text of " + params["uri"]}]}
     if method == "resources/subscribe":
+        fatal = os.environ.get("FATAL", "")
+        if fatal and os.path.exists(fatal):
+            os.remove(fatal)
+            os._exit(4)
         subscribed.add(params["uri"])
         threading.Timer(0.05, lambda: notify("notifications/resources/updated",
                                              uri=params["uri"])).start()

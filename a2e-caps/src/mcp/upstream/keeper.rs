@@ -166,7 +166,6 @@ impl Upstream {
             }
             true
         });
-        self.subscribed.renew(self, &running.link).await;
         let ended = self.watch(&running).await;
         match &ended {
             Ended::Failed(error) => running.link.fate().end(error.clone()),
@@ -181,6 +180,8 @@ impl Upstream {
     async fn watch(self: &Arc<Self>, running: &Running) -> Ended {
         let fate = running.link.fate();
         let idle_stop = self.config.idle_stop(self.shared.idle_stop);
+        let mut renewal = std::pin::pin!(self.subscribed.renew(self, &running.link));
+        let mut is_renewed = false;
         loop {
             let waits = self.known().is_some_and(|known| !known.judged.waiting.is_empty());
             tokio::select! {
@@ -190,6 +191,7 @@ impl Upstream {
                 }
                 () = fate.over.cancelled() => return Ended::Failed(self.broken(running).await),
                 () = self.ended() => return Ended::Idle,
+                () = &mut renewal, if !is_renewed => is_renewed = true,
                 () = self.relist.notified() => self.list_again(running).await,
                 () = sleep(APPROVALS), if waits => self.judge_again().await,
                 () = self.idle(idle_stop) => return Ended::Idle,

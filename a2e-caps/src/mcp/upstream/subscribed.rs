@@ -116,10 +116,14 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// After a new start: has the server tell of all of them again.
+    /// After a new start: has the server tell of all of them again. One that it refuses is forgotten; one
+    /// that it did not come to is asked for at the next start.
     pub(super) async fn renew(&self, upstream: &Upstream, link: &Arc<Link>) {
         let uris: Vec<String> = self.table().resources.keys().cloned().collect();
         for uri in uris {
+            if link.is_over() {
+                return;
+            }
             match link.subscribe(&uri, upstream.config.start_timeout()).await {
                 Ok(watched) => {
                     if let Some(resource) = self.table().resources.get_mut(&uri) {
@@ -128,7 +132,9 @@ impl Subscriptions {
                 }
                 Err(error) => {
                     tracing::warn!(server = upstream.id, uri, %error, "a resource is not watched");
-                    self.table().resources.remove(&uri);
+                    if error.detail().contains_key("rpc_code") {
+                        self.table().resources.remove(&uri);
+                    }
                 }
             }
         }

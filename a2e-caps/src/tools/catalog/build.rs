@@ -110,7 +110,7 @@ impl<'a> Builder<'a> {
             }
         }
         for (name, error) in withheld {
-            self.catalog.withheld.entry(name).or_insert(error);
+            self.catalog.withheld.entry(name).or_insert_with(|| (owner.clone(), error));
         }
     }
 
@@ -153,7 +153,7 @@ impl<'a> Builder<'a> {
         let error = quarantine.error(&name, &owner, self.host.plugin());
         self.refuse(&name, &owner, &quarantine.to_string());
         self.catalog.quarantined += 1;
-        self.catalog.withheld.insert(name.clone(), error);
+        self.catalog.withheld.insert(name.clone(), (owner.clone(), error));
         self.taken.insert(name, owner);
     }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use a2e_core::plugin::{Host, Run};
 use a2e_core::protocol::{ErrorCode, PluginName};
+use a2e_core::request::Call;
 use a2e_core::{Error, Result};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -52,7 +53,8 @@ pub(super) struct Catalog {
     /// In the order of lists.
     pub(super) tools: Vec<Arc<Entry>>,
     by_name: HashMap<String, Arc<Entry>>,
-    withheld: HashMap<String, Error>,
+    /// With the plugin that would offer it.
+    withheld: HashMap<String, (PluginName, Error)>,
     /// The number of tools that are left out because their definition is not approved.
     pub(super) quarantined: usize,
     refused: Vec<String>,
@@ -62,13 +64,37 @@ pub(super) struct Catalog {
 
 impl Catalog {
     /// The tool of this name.
-    pub(super) fn find(&self, name: &str) -> Option<&Arc<Entry>> {
+    fn find(&self, name: &str) -> Option<&Arc<Entry>> {
         self.by_name.get(name)
     }
 
-    /// Why a tool that exists is not offered.
-    pub(super) fn withheld(&self, name: &str) -> Option<&Error> {
-        self.withheld.get(name)
+    /// The tool of this name, for a tenant that sees its plugin.
+    pub(super) fn find_for(&self, name: &str, host: &Host, call: &Call) -> Option<&Arc<Entry>> {
+        self.find(name).filter(|entry| sees(host, call, &entry.owner))
+    }
+
+    /// The tools of plugins that the tenant of a call sees.
+    pub(super) fn tools_for<'a>(
+        &'a self,
+        host: &'a Host,
+        call: &'a Call,
+    ) -> impl Iterator<Item = &'a Arc<Entry>> {
+        // Those of a plugin stand together.
+        let mut last: Option<(&PluginName, bool)> = None;
+        self.tools.iter().filter(move |entry| match last {
+            Some((owner, is_seen)) if *owner == entry.owner => is_seen,
+            _ => {
+                let is_seen = sees(host, call, &entry.owner);
+                last = Some((&entry.owner, is_seen));
+                is_seen
+            }
+        })
+    }
+
+    /// Why a tool that exists is not offered, for a tenant that sees its plugin.
+    pub(super) fn withheld_for(&self, name: &str, host: &Host, call: &Call) -> Option<&Error> {
+        let (owner, error) = self.withheld.get(name)?;
+        sees(host, call, owner).then_some(error)
     }
 
     fn has_same_tools(&self, other: &Self) -> bool {
@@ -201,6 +227,11 @@ impl Catalogs {
         let generation = self.host.contribution_generation();
         self.host.push_users("tool/changed/push", &Changed { generation });
     }
+}
+
+/// Whether the tenant of a call sees what a plugin contributes. It sees this one, or would not ask it.
+fn sees(host: &Host, call: &Call, owner: &PluginName) -> bool {
+    owner == host.plugin() || host.is_seen(owner, call.identity().tenant.as_deref())
 }
 
 /// The error for an unknown name.

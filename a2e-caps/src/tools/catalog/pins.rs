@@ -267,7 +267,7 @@ impl Approvals {
     /// Logs pins of tools that do not exist: the name may be misspelt.
     pub(super) fn tell_missing(&self, plugin: &PluginName, catalog: &Catalog) {
         for name in self.pinned.keys() {
-            if catalog.find(name).is_none() && catalog.withheld(name).is_none() {
+            if catalog.find(name).is_none() && !catalog.withheld.contains_key(name) {
                 tracing::warn!(%plugin, tool = name, "a pinned tool is not offered");
             }
         }

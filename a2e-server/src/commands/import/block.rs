@@ -142,6 +142,6 @@ fn id(name: &str) -> String {
     let fit: String = name.chars().map(|c| if is_fit(c) { c } else { '_' }).collect();
     let parts: Vec<&str> = fit.split('_').filter(|part| !part.is_empty()).collect();
     let id = parts.join("_");
-    let id = id.get(..id.len().min(64)).unwrap_or_default().to_owned();
+    let id = id.get(..id.len().min(64)).unwrap_or_default().trim_end_matches('_').to_owned();
     if id.is_empty() { "server".to_owned() } else { id }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use a2e_caps::mcp::contract::{AskRequest, AskResponse, Question};
-use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin};
+use a2e_caps::tools::contract::ToolProvider;
+use a2e_core::plugin::{Answer, Contribution, Handlers, Host, Outcome, Plugin};
 use a2e_core::protocol::ErrorCode;
 use a2e_core::request::Call;
 use a2e_core::{Error, Result, message};
@@ -102,11 +103,17 @@ impl Desk {
         self.host.get().map(Host::contribution_generation).unwrap_or_default()
     }
 
-    /// What plugins contribute of a type.
+    /// The tools of all plugins, whoever sees them: for what is looked up by a name that one tool has.
+    pub(super) fn all_tools(&self) -> Vec<Contribution<dyn ToolProvider>> {
+        self.host.get().map(Host::contributions).unwrap_or_default()
+    }
+
+    /// What plugins that a tenant sees contribute of a type.
     pub(super) fn contributed<T: ?Sized + Send + Sync + 'static>(
         &self,
-    ) -> Vec<a2e_core::plugin::Contribution<T>> {
-        self.host.get().map(Host::contributions).unwrap_or_default()
+        tenant: Option<&str>,
+    ) -> Vec<Contribution<T>> {
+        self.host.get().map(|host| host.contributions_for(tenant)).unwrap_or_default()
     }
 }
 

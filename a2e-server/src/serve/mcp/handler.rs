@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use a2e_caps::mcp::contract::Updates;
 use a2e_client::Received;
+use a2e_core::protocol::ErrorCode;
 use rmcp::ServerHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
@@ -61,7 +62,12 @@ impl Handler {
         };
         match running.step(context).await {
             Step::Done(Ok(reply)) => offer(&reply).map(Offered::Done),
-            Step::Done(Err(error)) => Err(convert::error(&error, context)),
+            Step::Done(Err(error)) => match empty(method) {
+                Some(result) if error.code() == Some(&ErrorCode::Forbidden) => {
+                    completed(result).map(Offered::Done)
+                }
+                _ => Err(convert::error(&error, context)),
+            },
             Step::Asks(asks) => Ok(Offered::Asks(self.0.front.suspend(running, asks, &of)?)),
             Step::Cancelled => Err(ErrorData::internal_error("cancelled", None)),
             Step::Long => Err(ErrorData::internal_error("only calls of tools are tasks", None)),
@@ -111,12 +117,27 @@ impl Handler {
 }
 
 fn offer<T: DeserializeOwned>(reply: &Received) -> Result<T, ErrorData> {
-    let internal = |error: String| ErrorData::internal_error(error, None);
-    let mut reply: super::desk::OfferResponse =
-        reply.decode().map_err(|error| internal(error.to_string()))?;
+    let reply: super::desk::OfferResponse =
+        reply.decode().map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
+    completed(reply.result)
+}
+
+fn completed<T: DeserializeOwned>(mut result: Map<String, Value>) -> Result<T, ErrorData> {
     // The newest revision wants it; rmcp leaves it out for older clients.
-    reply.result.insert("resultType".to_owned(), "complete".into());
-    serde_json::from_value(Value::Object(reply.result)).map_err(|error| internal(error.to_string()))
+    result.insert("resultType".to_owned(), "complete".into());
+    serde_json::from_value(Value::Object(result))
+        .map_err(|error| ErrorData::internal_error(error.to_string(), None))
+}
+
+/// The list of a client that may use nothing of it; `None` for what is no list.
+fn empty(method: &str) -> Option<Map<String, Value>> {
+    let key = match method {
+        "resources/list" => "resources",
+        "resources/templates/list" => "resourceTemplates",
+        "prompts/list" => "prompts",
+        _ => return None,
+    };
+    Some(named(key, json!([])))
 }
 
 fn paged(request: Option<PaginatedRequestParams>) -> Map<String, Value> {
@@ -310,7 +331,9 @@ impl ServerHandler for Handler {
                 let _gone = peer.notify_resource_updated(told).await;
             });
         });
-        let kept = subscribe(&self.0.front.desk, &request.uri, updates).await;
+        let tenant = self.0.identity(&context).tenant;
+        let desk = &self.0.front.desk;
+        let kept = subscribe(desk, tenant.as_deref(), &request.uri, updates).await;
         self.0.subscriptions.add(request.uri, kept)
     }
 
@@ -336,6 +359,7 @@ impl ServerHandler for Handler {
         let mut others = self.0.front.desk.changes();
         others.mark_unchanged();
         let sink = context.sink();
+        let tenant = self.0.identity(context.request_context()).tenant;
         // As many as the client named, which its request bounds.
         let (sender, mut changed_uris) = tokio::sync::mpsc::channel::<String>(64);
         let mut kept = Vec::new();
@@ -343,7 +367,8 @@ impl ServerHandler for Handler {
             let (sender, told) = (sender.clone(), uri.clone());
             // A full queue has an update of some resource on its way already.
             let updates: Updates = Arc::new(move || drop(sender.try_send(told.clone())));
-            kept.push(subscribe(&self.0.front.desk, uri, updates).await);
+            let desk = &self.0.front.desk;
+            kept.push(subscribe(desk, tenant.as_deref(), uri, updates).await);
         }
         loop {
             // What the client did not ask for is refused by the sink.

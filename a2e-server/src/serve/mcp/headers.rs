@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use a2e_caps::tools::contract::ToolProvider;
 use rmcp::model::Tool;
 
 use super::convert;
@@ -41,7 +40,7 @@ impl Headers {
 
 fn found(desk: &Desk) -> HashMap<String, Tool> {
     let mut found = HashMap::new();
-    for provider in desk.contributed::<dyn ToolProvider>() {
+    for provider in desk.all_tools() {
         // The catalog of tools says which provider panics.
         let asked = catch_unwind(AssertUnwindSafe(|| provider.item.tools()));
         for tool in asked.unwrap_or_default() {

@@ -29,8 +29,9 @@ pub(super) async fn answer(
     params: Map<String, Value>,
     call: Call,
 ) -> Result<Map<String, Value>> {
-    let resources = || desk.contributed::<dyn ResourceProvider>();
-    let prompts = || desk.contributed::<dyn PromptProvider>();
+    let tenant = call.identity().tenant.clone();
+    let resources = || desk.contributed::<dyn ResourceProvider>(tenant.as_deref());
+    let prompts = || desk.contributed::<dyn PromptProvider>(tenant.as_deref());
     match method {
         "resources/list" => {
             let asked =

@@ -57,10 +57,11 @@ impl Results {
 }
 
 impl Session {
-    /// Replaces what is large in a result by its beginning and a link, where the client can come back to it.
+    /// Replaces what is large in a result by its beginning and a link, where the client can come back to it:
+    /// a request to read it names no session, so it must come from the one that has it.
     pub(super) fn shortened(&self, mut result: CallToolResult) -> CallToolResult {
         let most = self.front.settings.inline_bytes;
-        if self.kind == Kind::Alone || result.is_error == Some(true) {
+        if self.kind != Kind::Session || result.is_error == Some(true) {
             return result;
         }
         let mut links = Vec::new();
@@ -211,8 +212,13 @@ impl Subscriptions {
 }
 
 /// Subscribes with the provider that has the resource; `None` when none tells of it.
-pub(super) async fn subscribe(desk: &Desk, uri: &str, updates: Updates) -> Option<Subscribed> {
-    for provider in desk.contributed::<dyn ResourceProvider>() {
+pub(super) async fn subscribe(
+    desk: &Desk,
+    tenant: Option<&str>,
+    uri: &str,
+    updates: Updates,
+) -> Option<Subscribed> {
+    for provider in desk.contributed::<dyn ResourceProvider>(tenant) {
         let asked = Arc::clone(&provider.item).subscribe(uri.to_owned(), Arc::clone(&updates));
         match asked.await {
             Ok(Some(subscribed)) => return Some(subscribed),

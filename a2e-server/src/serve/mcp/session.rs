@@ -16,6 +16,7 @@ use rmcp::model::{ErrorData, LoggingLevel, ProtocolVersion};
 use rmcp::service::{Peer, RequestContext};
 use serde_json::json;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+use tokio::task::AbortHandle;
 
 use super::desk::Desk;
 use super::resources::{Results, Subscriptions};
@@ -64,7 +65,24 @@ pub(super) struct Link {
     /// Its id.
     pub(super) id: String,
     pub(super) may_control_envs: bool,
-    _changes: Vec<Subscription>,
+    /// For whom it was opened.
+    pub(super) identity: Identity,
+    _changes: Option<(Subscription, AbortOnDrop)>,
+}
+
+/// Ends a task when it is dropped.
+pub(super) struct AbortOnDrop(AbortHandle);
+
+impl AbortOnDrop {
+    pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(task).abort_handle())
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Session {
@@ -125,16 +143,16 @@ impl Session {
     async fn open(&self, context: &Context) -> Result<Link, ClientError> {
         let identity = self.identity(context);
         let may_control_envs = identity.rights.env_control;
-        let connection = self.front.executor.connect_as(identity);
+        let connection = self.front.executor.connect_as(identity.clone());
         let options = Options::new(agent_name(context));
         let client = Client::connect(connection, options).await?;
         let id = client.session().map(|it| it.session_id.clone()).unwrap_or_default();
-        let mut changes = Vec::new();
-        if self.kind == Kind::Session && !is_modern(context) {
-            changes.push(tell_of_tools(&client, context.peer.clone()));
-            tell_of_others(Arc::clone(&self.front.desk), context.peer.clone());
-        }
-        Ok(Link { client, id, may_control_envs, _changes: changes })
+        let changes = (self.kind == Kind::Session && !is_modern(context)).then(|| {
+            let (desk, peer) = (Arc::clone(&self.front.desk), context.peer.clone());
+            let others = tell_of_others(desk, identity.tenant.clone(), peer);
+            (tell_of_tools(&client, context.peer.clone()), AbortOnDrop::spawn(others))
+        });
+        Ok(Link { client, id, may_control_envs, identity, _changes: changes })
     }
 
     /// The handle that a type of requests opens, opened now if it is not yet.
@@ -186,21 +204,19 @@ fn tell_of_tools(client: &Client, peer: Peer<RoleServer>) -> Subscription {
     })
 }
 
-/// Tells the client when what plugins offer beside tools may be another. Ends with the client's connection.
-fn tell_of_others(desk: Arc<Desk>, peer: Peer<RoleServer>) {
-    tokio::spawn(async move {
-        let mut changes = desk.changes();
-        changes.mark_unchanged();
-        while changes.changed().await.is_ok() && !peer.is_transport_closed() {
-            // Where nobody offers any, no list has changed.
-            if !desk.contributed::<dyn ResourceProvider>().is_empty() {
-                let _gone = peer.notify_resource_list_changed().await;
-            }
-            if !desk.contributed::<dyn PromptProvider>().is_empty() {
-                let _gone = peer.notify_prompt_list_changed().await;
-            }
+/// Tells the client when what plugins offer beside tools may be another.
+async fn tell_of_others(desk: Arc<Desk>, tenant: Option<String>, peer: Peer<RoleServer>) {
+    let (mut changes, tenant) = (desk.changes(), tenant.as_deref());
+    changes.mark_unchanged();
+    while changes.changed().await.is_ok() && !peer.is_transport_closed() {
+        // Where nobody offers any, no list has changed.
+        if !desk.contributed::<dyn ResourceProvider>(tenant).is_empty() {
+            let _gone = peer.notify_resource_list_changed().await;
         }
-    });
+        if !desk.contributed::<dyn PromptProvider>(tenant).is_empty() {
+            let _gone = peer.notify_prompt_list_changed().await;
+        }
+    }
 }
 
 /// Whether a request is of the revision without sessions, or a later one.
@@ -290,5 +306,28 @@ impl Named {
         };
         entry.last = self.clock.now().mono;
         Ok(Arc::clone(&entry.session))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::AbortOnDrop;
+
+    #[tokio::test]
+    async fn a_task_ends_with_its_guard() {
+        let held = Arc::new(());
+        let own = Arc::clone(&held);
+        let guard = AbortOnDrop::spawn(async move {
+            std::future::pending::<()>().await;
+            drop(own);
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(Arc::strong_count(&held), 2);
+        drop(guard);
+        while Arc::strong_count(&held) > 1 {
+            tokio::task::yield_now().await;
+        }
     }
 }

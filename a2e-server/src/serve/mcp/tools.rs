@@ -63,11 +63,12 @@ impl Session {
         if self.view != View::Search {
             let shown = definitions.iter().filter(|it| !it.defer_loading || self.names(&it.name));
             tools.extend(shown.map(|it| convert::tool(self.name_of(&it.name), it)));
-            let may_control = self.link(context).await?.may_control_envs;
-            let executor = &self.front.executor;
+            let link = self.link(context).await?;
+            let may_control = link.may_control_envs;
             let exposed = self.front.exposed.values();
             let exposed = exposed.filter(|it| may_control || !it.controls_env());
-            let exposed = exposed.filter(|it| executor.explain(it.wire_type).is_handled);
+            let (executor, identity) = (&self.front.executor, &link.identity);
+            let exposed = exposed.filter(|it| executor.serves(identity, it.wire_type));
             tools.extend(exposed.map(|it| it.tool(is_modern(context)).clone()));
         }
         if self.view == View::Search || (self.view == View::Full && has_deferred) {
@@ -107,7 +108,7 @@ impl Session {
         self.listed(&asked, context).await
     }
 
-    /// A host without tools has an empty list.
+    /// A host without tools has an empty list, and one whose tools the client may not use.
     async fn listed(
         &self,
         asked: &ToolListRequest,
@@ -116,7 +117,11 @@ impl Session {
         let link = self.link(context).await?;
         match link.client.rpc_with(asked, CallOptions::default()).await {
             Ok(ToolListResponse { tools, .. }) => Ok(tools),
-            Err(error) if error.code() == Some(&ErrorCode::UnknownType) => Ok(Vec::new()),
+            Err(error)
+                if matches!(error.code(), Some(ErrorCode::UnknownType | ErrorCode::Forbidden)) =>
+            {
+                Ok(Vec::new())
+            }
             Err(error) => Err(convert::error(&error, context)),
         }
     }

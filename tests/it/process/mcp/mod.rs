@@ -286,6 +286,23 @@ fn a_question_is_answered_refused_or_times_out() {
 }
 
 #[test]
+fn a_large_result_of_a_named_session_comes_whole() {
+    let place = Place::new();
+    std::fs::write(place.path("long.txt"), "x".repeat(5000)).unwrap();
+    let mut client = Client::start(A2E, &place.config(CONFIG));
+    let opened = modern(json!({ "name": "session_open", "arguments": {} }), json!({}));
+    let opened = client.ask(1, "tools/call", opened);
+    let params = json!({ "name": "read_file", "arguments": { "path": "long.txt" } });
+    let mut params = modern(params, json!({}));
+    params["_meta"]["dev.a2e/session"] = opened["result"]["structuredContent"]["session"].clone();
+    let read = client.ask(2, "tools/call", params)["result"]["content"].clone();
+    // A link would be looked for in the session of the request that reads it, which is another.
+    assert!(read[0]["text"].as_str().unwrap().len() > 5000, "{read}");
+    assert!(!read.to_string().contains("a2e://result"), "{read}");
+    client.end();
+}
+
+#[test]
 fn requests_stand_alone_in_the_newest_revision() {
     let place = Place::new();
     let mut client = Client::start(FIXTURE, &place.config(CONFIG));

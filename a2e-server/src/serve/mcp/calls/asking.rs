@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::run::Running;
 use crate::serve::mcp::McpFront;
 use crate::serve::mcp::desk::Asked;
-use crate::serve::mcp::session::Context;
+use crate::serve::mcp::session::{AbortOnDrop, Context};
 
 /// The detail of an error that says what the client would have to be able to.
 pub(in crate::serve::mcp) const REQUIRED: &str = "required_capabilities";
@@ -169,7 +169,13 @@ pub(super) fn is_answer(method: &str, answer: &Map<String, Value>) -> bool {
 /// Calls that wait for their client, by a number that the client gets sealed. As many as `MAX_SUSPENDED`, each
 /// as long as a call may take.
 #[derive(Default)]
-pub(in crate::serve::mcp) struct Suspended(Mutex<HashMap<u64, Running>>);
+pub(in crate::serve::mcp) struct Suspended(Mutex<HashMap<u64, Kept>>);
+
+/// A call, and what ends it when its time is over.
+struct Kept {
+    running: Running,
+    _timer: AbortOnDrop,
+}
 
 /// What a client carries from the question to the answer.
 #[derive(Serialize, Deserialize)]
@@ -178,26 +184,24 @@ struct Token {
 }
 
 impl Suspended {
-    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Running>> {
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep(self: &Arc<Self>, running: Running, limit: Duration) -> Option<u64> {
         let number = fresh_number()?;
-        {
-            let mut table = self.table();
-            if table.len() >= MAX_SUSPENDED {
-                return None;
-            }
-            table.insert(number, running);
+        let mut table = self.table();
+        if table.len() >= MAX_SUSPENDED {
+            return None;
         }
-        let table = Arc::downgrade(self);
-        tokio::spawn(async move {
+        let weak = Arc::downgrade(self);
+        let timer = AbortOnDrop::spawn(async move {
             tokio::time::sleep(limit).await;
             // Dropped outside of the lock: that cancels the call.
-            let gone = table.upgrade().and_then(|table| table.table().remove(&number));
+            let gone = weak.upgrade().and_then(|table| table.table().remove(&number));
             drop(gone);
         });
+        table.insert(number, Kept { running, _timer: timer });
         Some(number)
     }
 }
@@ -251,6 +255,6 @@ impl McpFront {
         })?;
         let gone = "the call that waited for these answers has ended; make it again";
         let found = self.suspended.table().remove(&token.call);
-        found.ok_or_else(|| ErrorData::invalid_params(gone, None))
+        found.map(|it| it.running).ok_or_else(|| ErrorData::invalid_params(gone, None))
     }
 }
