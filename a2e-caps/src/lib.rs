@@ -15,6 +15,8 @@ pub mod planning;
 pub mod proc;
 pub mod skills;
 pub mod subagents;
+#[cfg(feature = "http")]
+mod tls;
 pub mod toolkits;
 pub mod tools;
 

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use a2e_core::{Error, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::worlds;
+
+/// Longest start of a server, in seconds.
+const MOST_START_S: f64 = 3600.0;
 
 /// Which environments there are, and how much of them.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -18,6 +22,9 @@ pub struct EnvConfig {
     /// Environments that programs serve.
     #[serde(default)]
     pub processes: Vec<ProcessConfig>,
+    /// Environments of OpenEnv servers.
+    #[serde(default)]
+    pub openenv: Vec<OpenEnvConfig>,
     /// Most episodes of a session. At one more, the oldest that is over is closed; where none is,
     /// `env/reset` is refused with `reset_denied`.
     #[serde(default = "max_episodes")]
@@ -63,11 +70,62 @@ pub struct ProcessConfig {
     pub keep_idle: usize,
 }
 
+/// An environment of an OpenEnv server: one that runs at a `url`, or one that the host runs as `command`. Each
+/// episode has a WebSocket of its own. An action is what the server's schema says; the picture `state` is the
+/// server's own state.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct OpenEnvConfig {
+    /// What agents call it.
+    pub name: String,
+    /// The server's base: `http://`, `https://`, `ws://` or `wss://`, a host, and a path where there is one.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// The program that serves and its arguments; no shell. `{port}` in an argument is the port of 127.0.0.1 that
+    /// it has to listen at; where no argument has it, `--port` and the port are added. The program is started
+    /// when it is first needed, and when it is needed again after its end.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Its working folder; the host's unless this says which.
+    #[serde(default)]
+    pub cwd: Option<String>,
+    /// Variables that it gets beside `PATH`, `HOME`, `LANG`, `LC_ALL`, `TMPDIR`, `TZ`, `USER`, and `HOST`, `PORT`,
+    /// `UVICORN_HOST` and `UVICORN_PORT`, which say where it has to listen.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Names of variables of the host that it gets.
+    #[serde(default)]
+    pub env_pass: Vec<String>,
+    /// Seconds until its `/health` has to say that it is ready; then it is ended.
+    #[serde(default = "start_s")]
+    pub start_s: f64,
+    /// The file whose text is sent as bearer token to `url`.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+}
+
+impl OpenEnvConfig {
+    fn check(&self) -> std::result::Result<(), &'static str> {
+        match (&self.url, self.command.first()) {
+            (Some(_), Some(_)) => return Err("has a url and a command; it is one of both"),
+            (None, None) => return Err("has no url and no command"),
+            (None, Some(program)) if program.is_empty() => return Err("has no command"),
+            (None, Some(_)) if self.token_file.is_some() => {
+                return Err("has a token_file, which is for a url");
+            }
+            _ => {}
+        }
+        if !(self.start_s > 0.0 && self.start_s <= MOST_START_S) {
+            return Err("has a start_s beyond 0 to 3600");
+        }
+        Ok(())
+    }
+}
+
 impl EnvConfig {
     /// What the types of the fields cannot say.
     ///
     /// # Errors
-    /// A name that is unknown, empty or there twice, or a command without a program.
+    /// A name that is unknown, empty or there twice, a command without a program, a server that is nowhere.
     pub(super) fn check(&self) -> Result<()> {
         let mut names: Vec<&str> = Vec::new();
         for name in &self.environments {
@@ -83,6 +141,10 @@ impl EnvConfig {
                 let text = format!("processes: `{}` has no command", it.name);
                 return Err(Error::runtime(text));
             }
+            names.push(&it.name);
+        }
+        for it in &self.openenv {
+            it.check().map_err(|why| Error::runtime(format!("openenv: `{}` {why}", it.name)))?;
             names.push(&it.name);
         }
         names.sort_unstable();
@@ -118,6 +180,10 @@ fn max_history_bytes() -> usize {
 
 fn max_processes() -> NonZeroUsize {
     at_least_one(16)
+}
+
+fn start_s() -> f64 {
+    60.0
 }
 
 fn keep_idle() -> usize {

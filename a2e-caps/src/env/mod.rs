@@ -22,12 +22,15 @@
 //! | `gridworld` | a way through walls drawn from the seed, as text and as a PNG picture |
 //! | `cartpole` | a pole on a cart, with the dynamics of Gymnasium's `CartPole-v1` |
 //! | `processes: [{name, command}]` | what a program serves, see [`ProcessConfig`]; `examples/gymnasium_env.py` wraps any of Gymnasium |
+//! | `openenv: [{name, url}]`, `[{name, command}]` | what an OpenEnv server serves, running or run by the host, see [`OpenEnvConfig`] |
 //!
 //! - Equal seeds, options and actions make equal runs. What cannot save itself is had again that way: for a
 //!   snapshot or a fork, after its program was ended or has crashed, and when a session goes on later. If
 //!   it then comes to another state, it says so.
-//! - A step that is cancelled or times out in a program has no effect: the program is killed, and the next step
-//!   goes on from before. In this process a step is taken to its end.
+//! - A step that is cancelled or times out in a program or at a server has no effect: the program is killed, the
+//!   connection cut, and the next step goes on from before. In this process a step is taken to its end.
+//! - An OpenEnv server has one WebSocket for each episode. One that has no place for another is `overloaded`,
+//!   one that is not there, breaks off or says what it should not `unavailable`; both may be tried again.
 //! - Requests of one episode are served in their order.
 //! - An episode belongs to its session; over a resume it keeps its id.
 //! - Where principals are configured, `reset`, `snapshot`, `restore` and `fork` need the right `env-control`.
@@ -58,6 +61,9 @@ pub mod contract;
 mod episodes;
 mod kind;
 mod link;
+#[cfg(feature = "http")]
+mod openenv;
+mod outside;
 mod plugin;
 mod process;
 pub mod protocol;
@@ -68,4 +74,4 @@ mod worlds;
 pub use crate::json::JsonObject;
 #[cfg(feature = "client")]
 pub use client::{EnvClient, EpisodeClient};
-pub use config::{EnvConfig, ProcessConfig};
+pub use config::{EnvConfig, OpenEnvConfig, ProcessConfig};

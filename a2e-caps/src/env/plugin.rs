@@ -21,7 +21,6 @@ use super::episodes::{
     Ask, Asker, Desk, Episode, Room, Told, check, options_weight, restore, save, weight,
 };
 use super::kind::{Kind, Served};
-use super::process::Pool;
 use super::protocol::{
     EnvBatchStepRequest, EnvBatchStepResponse, EnvCloseRequest, EnvCloseResponse,
     EnvExpListRequest, EnvExpListResponse, EnvForkRequest, EnvForkResponse, EnvObservation,
@@ -30,7 +29,6 @@ use super::protocol::{
     EnvRestoreResponse, EnvSnapshot, EnvSnapshotRequest, EnvSnapshotResponse, EnvSpaceRequest,
     EnvSpaceResponse, EnvSpacesRequest, EnvStepMessage, EnvStepRequest, EnvStepResponse,
 };
-use super::worlds;
 
 /// Steps of a batch that are tried at once on the reader.
 const INLINE_STEPS: usize = 4;
@@ -106,8 +104,8 @@ impl Plugin for EnvPlugin {
 
     fn teardown(&self) {
         for served in &self.0.served {
-            if let Kind::Process(pool) = &served.kind {
-                pool.clear();
+            if let Kind::Outside(outside) = &served.kind {
+                outside.end();
             }
         }
     }
@@ -116,19 +114,7 @@ impl Plugin for EnvPlugin {
 impl EnvPlugin {
     fn new(config: EnvConfig, host: &Host) -> Result<Self> {
         config.check()?;
-        let mut served = Vec::new();
-        for name in &config.environments {
-            if let Some(class) = worlds::find(name) {
-                served.push(Arc::new(Served { name: name.clone(), kind: Kind::Local(class) }));
-            }
-        }
-        if !config.processes.is_empty() {
-            host.children()?;
-        }
-        for it in &config.processes {
-            let pool = Arc::new(Pool::new(it.clone(), host.clone()));
-            served.push(Arc::new(Served { name: it.name.clone(), kind: Kind::Process(pool) }));
-        }
+        let served = Served::all(&config, host)?;
         let max_episodes = config.max_episodes.get();
         let (host, room) = (host.clone(), Arc::new(Room::new(config)));
         Ok(Self(Arc::new(Shared { host, served, room, sessions: DashMap::new(), max_episodes })))
@@ -488,7 +474,6 @@ register_plugin!(
     capability = "env",
     config = EnvConfig,
     build = EnvPlugin::new,
-    about =
-        "environments to act in: counter_env, gridworld, cartpole, and those that programs serve",
+    about = "environments to act in: counter_env, gridworld, cartpole, those of programs and OpenEnv servers",
     default_settings = Some("{}")
 );

@@ -7,6 +7,7 @@ mod admit;
 mod connection;
 #[cfg(feature = "mcp-server")]
 mod mcp;
+mod openenv;
 mod operate;
 mod reply;
 mod resource;
@@ -78,6 +79,7 @@ impl HttpFront {
             .route(&paths.stream_path, get(stream::stream))
             .route("/ws", any(websocket::upgrade))
             .route("/health", get(reply::health))
+            .merge(openenv::routes())
             .merge(operate::routes())
             .merge(resource::routes())
             .fallback(reply::no_such_path)

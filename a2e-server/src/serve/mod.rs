@@ -38,8 +38,8 @@ const OPEN_TCP: &str = "no token is configured: every program and every user of 
     `transport` and `server`.\nNothing given: stdio if stdin is not a terminal, else a \
     socket of your own, $XDG_RUNTIME_DIR/a2e/a2e.sock or /tmp/a2e-UID/a2e.sock, where the other commands \
     look for it.\nWithout a file: read-only tools over the current directory, memory in RAM, \
-    demo tools.\nWhat it speaks: A2E lines; at http:// addresses the same over POST, SSE and WebSockets, and MCP at \
-    /mcp. With --mcp it speaks MCP over stdin and stdout, and listens only where --listen says.\n\
+    demo tools.\nWhat it speaks: A2E lines; at http:// addresses the same over POST, SSE and WebSockets, MCP at /mcp, \
+    and environments as OpenEnv servers at /env/NAME. With --mcp it speaks MCP over stdin and stdout, and listens only where --listen says.\n\
     Who is let in: `auth_token` is one token for all, `server.principals` gives each peer a token, tenant, \
     rights and lists of what it may use; calls that `approve` names wait for a person (`a2e approve`). \
     a2e-server/examples/principals.yaml shows both.\n\n\

@@ -1,4 +1,5 @@
 //! Capabilities with what they meet in earnest: packages of other languages.
 
 mod gymnasium;
+mod openenv;
 mod types;

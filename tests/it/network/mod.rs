@@ -4,6 +4,7 @@ mod admission;
 mod approvals;
 mod client;
 mod mcp;
+mod openenv;
 mod operate;
 mod principals;
 mod raw;

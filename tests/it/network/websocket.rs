@@ -10,9 +10,9 @@ use super::host;
 use super::raw::Site;
 use crate::process::support::program::{PATIENCE, Place, until};
 
-const TEXT: u8 = 1;
-const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
+pub(super) const TEXT: u8 = 1;
+pub(super) const BINARY: u8 = 2;
+pub(super) const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
@@ -59,6 +59,10 @@ pub(super) struct Socket(TcpStream);
 
 impl Socket {
     pub(super) fn open(site: &Site) -> Self {
+        Self::open_at(site, "/ws")
+    }
+
+    pub(super) fn open_at(site: &Site, path: &str) -> Self {
         let mut stream = site.connect();
         let headers = [
             ("Upgrade", "websocket"),
@@ -66,7 +70,7 @@ impl Socket {
             ("Sec-WebSocket-Version", "13"),
             ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ];
-        stream.write_all(site.head("GET /ws", &headers).as_bytes()).unwrap();
+        stream.write_all(site.head(&format!("GET {path}"), &headers).as_bytes()).unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -80,7 +84,7 @@ impl Socket {
     }
 
     /// Sends one frame.
-    fn frame(&mut self, kind: u8, is_last: bool, payload: &[u8]) {
+    pub(super) fn frame(&mut self, kind: u8, is_last: bool, payload: &[u8]) {
         // The host may have closed it before it has read all.
         let _sent = self.0.write_all(&frame(kind, is_last, payload));
     }
@@ -92,7 +96,7 @@ impl Socket {
     }
 
     /// The next frame; `None` when the connection has ended.
-    fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub(super) fn next(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut start = [0; 2];
         self.0.read_exact(&mut start).ok()?;
         assert_eq!(start[0] & 0x80, 0x80, "whole frames");
@@ -118,7 +122,7 @@ impl Socket {
     }
 
     /// The code of the close frame that comes next.
-    fn closed(&mut self) -> u16 {
+    pub(super) fn closed(&mut self) -> u16 {
         let (kind, payload) = self.next().expect("a close frame");
         assert_eq!(kind, CLOSE, "{}", String::from_utf8_lossy(&payload));
         u16::from_be_bytes([payload[0], payload[1]])

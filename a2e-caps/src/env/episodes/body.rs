@@ -4,7 +4,7 @@ use a2e_core::codec::RawJson;
 use a2e_core::{Error, Result};
 
 use crate::env::contract::{Environment, EnvironmentClass, JsonObject, Link, Observed};
-use crate::env::process::{Pool, Worker};
+use crate::env::outside::{Outside, OutsideEpisode};
 
 /// The environment behind an episode.
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub(in crate::env) struct Body {
 
 pub(in crate::env) enum Live {
     Local(Box<dyn Environment>),
-    Process(Box<Worker>),
+    Outside(OutsideEpisode),
 }
 
 impl std::fmt::Debug for Body {
@@ -92,32 +92,32 @@ impl Body {
         Ok((live, Some(seen)))
     }
 
-    /// The process. What takes it puts it back, unless it is broken or nobody waits any more.
+    /// The episode outside. What takes it puts it back, unless it is broken or nobody waits any more.
     ///
     /// # Errors
     /// As [`local`](Self::local).
-    pub(super) async fn process(
+    pub(super) async fn outside(
         &mut self,
-        pool: &Pool,
+        outside: &Outside,
         link: impl FnOnce() -> Link,
         run: impl FnOnce() -> Result<Run>,
-    ) -> Result<(Worker, Option<Observed>)> {
-        if let Some(Live::Process(worker)) = self.live.take()
-            && !worker.has_ended()
+    ) -> Result<(OutsideEpisode, Option<Observed>)> {
+        if let Some(Live::Outside(episode)) = self.live.take()
+            && !episode.has_ended()
         {
-            return Ok((*worker, None));
+            return Ok((episode, None));
         }
         let run = run()?;
         let link = link();
-        let mut worker = pool.worker(Some(link.clone())).await?;
+        let mut episode = outside.open(&link).await?;
         self.link = Some(link.clone());
         link.set_quiet(run.is_again());
-        let mut seen = worker.reset(run.seed, &run.options).await?;
+        let mut seen = episode.reset(run.seed, &run.options).await?;
         for action in &run.actions {
-            seen = worker.step(action).await?;
+            seen = episode.step(action).await?;
         }
         run.check(&seen)?;
         link.set_quiet(false);
-        Ok((worker, Some(seen)))
+        Ok((episode, Some(seen)))
     }
 }

@@ -17,7 +17,7 @@ use super::body::{Body, Live, Run};
 use super::history::History;
 use crate::env::contract::{EnvironmentClass, JsonObject, Link, Observed};
 use crate::env::kind::{Kind, Served};
-use crate::env::process::Pool;
+use crate::env::outside::Outside;
 use crate::env::protocol::{EnvExperience, EnvObservation, EnvSnapshot};
 
 /// Bytes of actions that are kept, so that a run can be had again.
@@ -222,11 +222,11 @@ impl Episode {
                 let done = tokio::task::spawn_blocking(work).await;
                 done.unwrap_or_else(|error| Err(Error::internal(format!("environment: {error}"))))
             }
-            Kind::Process(pool) => {
+            Kind::Outside(outside) => {
                 tokio::task::yield_now().await;
                 let mut is_closed = self.is_closed.subscribe();
                 tokio::select! {
-                    told = self.ask_process(pool, &mut body, &ask, &asker) => told,
+                    told = self.ask_outside(outside, &mut body, &ask, &asker) => told,
                     _ = is_closed.wait_for(|it| *it) => Err(closed()),
                 }
             }
@@ -276,29 +276,29 @@ impl Episode {
         told
     }
 
-    async fn ask_process(
+    async fn ask_outside(
         &self,
-        pool: &Pool,
+        outside: &Outside,
         body: &mut Body,
         ask: &Ask,
         asker: &Asker,
     ) -> Result<Told> {
-        let (mut worker, begun) = body.process(pool, || self.link(asker), || self.run()).await?;
+        let (mut live, begun) = body.outside(outside, || self.link(asker), || self.run()).await?;
         let told = match ask {
             Ask::Begin => self.begin(begun, asker),
             Ask::Step(action) => {
-                let seen = worker.step(action).await.and_then(|seen| sound(seen, asker));
+                let seen = live.step(action).await.and_then(|seen| sound(seen, asker));
                 seen.map(|seen| self.record(body, action, seen, asker))
             }
             Ask::Render(mode) => {
-                let shown = worker.render(mode).await;
+                let shown = live.render(mode).await;
                 shown.and_then(|shown| picture(Some(shown).filter(|it| !it.is_null())))
             }
-            Ask::Plan(state) => worker.plan(state.as_ref()).await.map(Told::Planned),
+            Ask::Plan(state) => live.plan(state.as_ref()).await.map(Told::Planned),
         };
         let is_lost = matches!(&told, Err(error) if *error.code() == ErrorCode::InternalError);
-        if !is_lost && !worker.is_broken() {
-            body.live = Some(Live::Process(Box::new(worker)));
+        if !is_lost && !live.is_broken() {
+            body.live = Some(Live::Outside(live));
         }
         told
     }
@@ -394,7 +394,7 @@ impl Episode {
     pub(in crate::env) fn snapshot_blocking(&self) -> Result<EnvSnapshot> {
         // A program that works says nothing of itself anyway.
         match &self.served.kind {
-            Kind::Process(_) => self.snapshot_of(&Body::default()),
+            Kind::Outside(_) => self.snapshot_of(&Body::default()),
             Kind::Local(_) => self.snapshot_of(&self.body.blocking_lock()),
         }
     }
@@ -405,7 +405,7 @@ impl Episode {
                 let saved = live.save().map(|it| RawJson::of(&it)).transpose();
                 saved.map_err(|error| Error::internal(format!("not saved: {error}")))?
             }
-            Some(Live::Process(_)) => None,
+            Some(Live::Outside(_)) => None,
             None => body.saved.clone(),
         };
         let actions = if saved.is_some() { Vec::new() } else { self.run()?.actions };
@@ -451,9 +451,8 @@ impl Episode {
                 };
                 tokio::task::spawn_blocking(close).await.ok();
             }
-            (Some(Live::Process(worker)), Kind::Process(pool)) => {
-                tokio::task::yield_now().await;
-                pool.give_back(*worker).await;
+            (Some(Live::Outside(episode)), Kind::Outside(outside)) => {
+                outside.clone().give_back(episode).await;
             }
             _ => {}
         }

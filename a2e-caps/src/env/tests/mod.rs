@@ -3,6 +3,8 @@
 mod answers;
 mod copies;
 mod offered;
+#[cfg(feature = "http")]
+mod openenv;
 mod programs;
 mod refusals;
 #[cfg(feature = "client")]

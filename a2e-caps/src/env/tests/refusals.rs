@@ -248,6 +248,18 @@ async fn settings_that_cannot_hold_are_named() {
         (json!({ "processes": [{ "name": "", "command": ["p"] }] }), "`` is empty"),
         (json!({ "processes": [{ "name": "cartpole", "command": ["p"] }] }), "stands twice"),
         (json!({ "max_episodes": 0 }), "max_episodes"),
+        (json!({ "openenv": [{ "name": "o" }] }), "`o` has no url and no command"),
+        (
+            json!({ "openenv": [{ "name": "o", "url": "http://a", "command": ["p"] }] }),
+            "one of both",
+        ),
+        (json!({ "openenv": [{ "name": "o", "command": [""] }] }), "`o` has no command"),
+        (json!({ "openenv": [{ "name": "cartpole", "command": ["p"] }] }), "stands twice"),
+        (json!({ "openenv": [{ "name": "o", "command": ["p"], "start_s": 0 }] }), "start_s"),
+        (
+            json!({ "openenv": [{ "name": "o", "command": ["p"], "token_file": "t" }] }),
+            "token_file",
+        ),
     ] {
         let mut worlds = plugin(settings);
         worlds.metadata.required = true;

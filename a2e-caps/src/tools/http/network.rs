@@ -12,10 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::address::{inner, why_not_public};
 use super::config::Networks;
@@ -153,28 +151,9 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     if found.is_empty() { Err(failed(&"it has no certificate")) } else { Ok(found) }
 }
 
-/// Trusts the system's certificates and `own`; ring is the one provider, and nothing is installed for
-/// the whole process.
 async fn connector(own: Vec<CertificateDer<'static>>) -> Result<TlsConnector> {
-    let read = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
-    let system = read.map_err(|error| Error::internal(error.to_string()))?;
-    let mut roots = RootCertStore::empty();
-    let (mut added, _) = roots.add_parsable_certificates(system.certs);
-    added += roots.add_parsable_certificates(own).0;
-    if added == 0 {
-        let why: Vec<String> = system.errors.iter().map(ToString::to_string).collect();
-        let text = format!(
-            "https needs certificates to trust, and this system has none ({}); install them, or \
-             name a file with `http_get.ca_file`",
-            why.join("; ")
-        );
-        return Err(Error::new(ErrorCode::ToolError, text));
-    }
-    let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::internal(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    crate::tls::connector(own).await.map_err(|error| {
+        let text = format!("{}, or name a file with `http_get.ca_file`", error.message());
+        Error::new(ErrorCode::ToolError, text)
+    })
 }

@@ -43,7 +43,7 @@ fn descriptions_hold_no_rust() {
                 && word.chars().skip(1).any(|c| c.is_ascii_lowercase())
                 && word.chars().skip(1).any(|c| c.is_ascii_uppercase())
         };
-        let known = ["SQLite", "TypeScript", "URLs", "WebSocket", "GiB", "KiB", "MiB"];
+        let known = ["OpenEnv", "SQLite", "TypeScript", "URLs", "WebSocket", "GiB", "KiB", "MiB"];
         let odd: Vec<&str> = words.filter(|it| is_type(it) && !known.contains(it)).collect();
         assert!(odd.is_empty(), "{odd:?} in {text}");
     }
