@@ -21,7 +21,7 @@ pub struct AskRequest {
 /// One question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Question {
-    /// The method of MCP: `sampling/createMessage`, `elicitation/create` or `roots/list`; or [`TASK`].
+    /// The method of MCP: `sampling/createMessage`, `elicitation/create` or `roots/list`; or `tasks/create`.
     pub method: String,
     /// Its parameters, as MCP has them.
     #[serde(default)]
