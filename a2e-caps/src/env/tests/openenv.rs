@@ -56,7 +56,7 @@ async fn reach(counter: &AtomicUsize, count: usize) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("as many as wanted");
+    tokio::time::timeout(Duration::from_mins(1), wait).await.expect("as many as wanted");
 }
 
 /// Answers a connection: a page, or a socket.
