@@ -4,40 +4,23 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::support::packages::Packages;
 use super::support::program::{Host, a2e_at, workspace};
 use crate::faults::skipped;
 
 /// The program with what the clients call.
 const FIXTURE: &str = env!("CARGO_BIN_EXE_a2e_fixture");
 
-fn ran(command: &mut Command) -> bool {
-    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    quiet.status().is_ok_and(|status| status.success())
-}
+/// From npm.
+const NPM: [&str; 2] = ["@modelcontextprotocol/sdk@1", "@modelcontextprotocol/inspector"];
 
-/// The folder with the clients; `None` where they cannot be had.
-fn installed() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mcp-clients");
-    if folder.join("whole").exists() {
-        return Some(folder);
-    }
-    std::fs::create_dir_all(&folder).unwrap();
-    let packages = ["@modelcontextprotocol/sdk@1", "@modelcontextprotocol/inspector"];
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).args(packages);
-    let venv = folder.join("venv");
-    let mut make = Command::new("python3");
-    make.args(["-m", "venv"]).arg(&venv);
-    let mut pip = Command::new(venv.join("bin/pip"));
-    pip.args(["install", "--quiet", "mcp>=2.3", "fastmcp>=4.2"]);
-    let is_whole = ran(&mut npm) && ran(&mut make) && ran(&mut pip);
-    is_whole.then(|| std::fs::write(folder.join("whole"), "").unwrap())?;
-    Some(folder)
-}
+/// From `PyPI`.
+const PYPI: [&str; 2] = ["mcp>=2.3", "fastmcp>=4.2"];
 
 #[test]
 fn clients_of_others_list_call_cancel_ask_and_read() {
-    let Some(folder) = installed() else {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mcp-clients");
+    let Some(packages) = Packages::installed(folder, &NPM, &PYPI) else {
         return skipped("clients of MCP cannot be installed from PyPI and npm here");
     };
     let scripts = workspace().join("tests/data/mcp_clients");
@@ -47,15 +30,14 @@ fn clients_of_others_list_call_cancel_ask_and_read() {
     let host = Host::start(&mut a2e_at(Path::new(FIXTURE), &listen));
     let url = format!("{}/mcp", host.addresses(1)[0]);
     // Node finds its packages beside the script.
-    std::fs::copy(scripts.join("sdk.mjs"), folder.join("sdk.mjs")).unwrap();
-    let python = folder.join("venv/bin/python");
-    let inspector = folder.join("node_modules/.bin/mcp-inspector");
+    let sdk = packages.folder().join("sdk.mjs");
+    std::fs::copy(scripts.join("sdk.mjs"), &sdk).unwrap();
+    let (python, inspector) = (packages.pypi("python"), packages.npm("mcp-inspector"));
     let stdio = [FIXTURE, "serve", "--mcp", "-c", config];
     let over_stdio = [&["--cli"], &stdio[..], &["--method", "tools/list"]].concat();
     let over_http = ["--cli", &url, "--transport", "http", "--method", "prompts/list"];
     let official = scripts.join("official.py");
     let fast = scripts.join("fast.py");
-    let sdk = folder.join("sdk.mjs");
     let both = |script: &Path| {
         let first = [script.to_str().unwrap().to_owned(), url.clone()];
         first.into_iter().chain(stdio.map(str::to_owned)).collect::<Vec<_>>()

@@ -1,10 +1,10 @@
 //! The conformance suite of MCP against this host as a client: every scenario that is not OAuth.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use super::real::ran;
 use crate::faults::skipped;
+use crate::process::support::packages::{Packages, ran};
 use crate::process::support::program::{A2E, workspace};
 
 /// The suite; it needs a newer node than most machines have, which npm brings too.
@@ -30,35 +30,28 @@ const SCENARIOS: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// The folder with the suite; `None` where it cannot be had.
-fn installed() -> Option<PathBuf> {
+/// The suite and its node; `None` where they cannot be had.
+fn installed() -> Option<Packages> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mcp-conformance");
-    if folder.join("whole").exists() {
-        return Some(folder);
-    }
-    std::fs::create_dir_all(&folder).unwrap();
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).args(PACKAGES);
-    let is_whole =
-        ran(&mut npm) && ran(Command::new(folder.join("node_modules/.bin/node")).arg("--version"));
-    is_whole.then(|| std::fs::write(folder.join("whole"), "").unwrap())?;
-    Some(folder)
+    let packages = Packages::installed(folder, &PACKAGES, &[]);
+    packages.filter(|it| ran(Command::new(it.npm("node")).arg("--version")))
 }
 
 #[test]
 fn the_suite_finds_nothing_in_the_client() {
-    let Some(folder) = installed() else {
+    let Some(packages) = installed() else {
         return skipped("the conformance suite of MCP cannot be installed from npm here");
     };
     let client = workspace().join("tests/data/mcp_conformance_client.py");
     let client = format!("python3 {} {A2E}", client.display());
+    let folder = packages.folder();
     let suite = folder.join("node_modules/@modelcontextprotocol/conformance/dist/index.js");
     let mut failed = Vec::new();
     for (version, scenarios) in SCENARIOS {
         for scenario in scenarios {
-            let mut run = Command::new(folder.join("node_modules/.bin/node"));
+            let mut run = Command::new(packages.npm("node"));
             run.arg(&suite).args(["client", "--command", &client, "--scenario", scenario]);
-            run.args(["--spec-version", version]).current_dir(&folder);
+            run.args(["--spec-version", version]).current_dir(folder);
             let output = run.output().unwrap();
             let told = [output.stdout, output.stderr].concat();
             let told = String::from_utf8_lossy(&told);

@@ -1,13 +1,14 @@
 //! Servers that others wrote, from npm and `PyPI`, behind one host. They are installed once, below the target
 //! folder; where that cannot be done the test is skipped, and counted.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::config;
 use crate::faults::skipped;
+use crate::process::support::packages::{Packages, ran};
 use crate::process::support::program::{Host, Place};
 
 /// From npm: the packages, and their programs.
@@ -16,42 +17,20 @@ const NPM: [&str; 4] = ["everything", "filesystem", "memory", "sequential-thinki
 /// From `PyPI`.
 const PYPI: [&str; 3] = ["mcp-server-time", "mcp-server-git", "mcp-server-fetch"];
 
-pub(super) fn ran(command: &mut Command) -> bool {
-    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    quiet.status().is_ok_and(|status| status.success())
-}
-
-/// The folder with everything installed; `None` where that cannot be done.
-fn installed() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mcp-servers");
-    if folder.join("whole").exists() {
-        return Some(folder);
-    }
-    std::fs::create_dir_all(&folder).unwrap();
-    let packages = NPM.map(|it| format!("@modelcontextprotocol/server-{it}"));
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).args(packages);
-    let venv = folder.join("venv");
-    let mut make = Command::new("python3");
-    make.args(["-m", "venv"]).arg(&venv);
-    let mut pip = Command::new(venv.join("bin/pip"));
-    pip.args(["install", "--quiet"]).args(PYPI);
-    let is_whole = ran(&mut npm) && ran(&mut make) && ran(&mut pip);
-    is_whole.then(|| std::fs::write(folder.join("whole"), "").unwrap())?;
-    Some(folder)
-}
-
 #[test]
 fn servers_from_npm_and_pypi_work_behind_one_host() {
-    let Some(folder) = installed() else {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mcp-servers");
+    let from_npm = NPM.map(|it| format!("@modelcontextprotocol/server-{it}"));
+    let from_npm: Vec<&str> = from_npm.iter().map(String::as_str).collect();
+    let Some(packages) = Packages::installed(folder, &from_npm, &PYPI) else {
         return skipped("servers of MCP cannot be installed from npm and PyPI here");
     };
     let place = Place::new();
     let repository = place.text("repository");
     assert!(ran(Command::new("git").args(["init", &repository])));
     std::fs::write(place.path("repository/a.txt"), "hello").unwrap();
-    let npm = |name: &str| format!("{}/node_modules/.bin/mcp-server-{name}", folder.display());
-    let pypi = |name: &str| format!("{}/venv/bin/mcp-server-{name}", folder.display());
+    let npm = |name: &str| packages.npm(&format!("mcp-server-{name}"));
+    let pypi = |name: &str| packages.pypi(&format!("mcp-server-{name}"));
     let servers = json!({
         "everything": { "command": npm("everything") },
         "files": { "command": [npm("filesystem"), repository] },
