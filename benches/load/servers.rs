@@ -59,7 +59,7 @@ pub fn servers(root: &Path, target: &Path, with_peers: bool, python: Option<&Pat
         Server {
             name: "rmcp, streamable HTTP",
             speech: Speech::Mcp,
-            start: wanted(&|| peers(root, target).map(Start::Rmcp)),
+            start: wanted(&|| benches::peers(root, target).map(Start::Rmcp)),
         },
     ]
 }
@@ -78,29 +78,6 @@ fn venv(target: &Path) -> Result<PathBuf, String> {
         }
     }
     Ok(python)
-}
-
-/// The peers, built where `side_by_side` has them.
-fn peers(root: &Path, target: &Path) -> Result<PathBuf, String> {
-    let folder = target.join("peers");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for (name, _) in std::env::vars_os() {
-        // Set by the cargo that runs us; they would rebuild everything.
-        if name
-            .to_str()
-            .is_some_and(|it| it.starts_with("CARGO_PKG_") || it.starts_with("CARGO_MANIFEST"))
-        {
-            cargo.env_remove(name);
-        }
-    }
-    cargo.args(["build", "--release", "--locked", "--target-dir"]).arg(&folder);
-    cargo.arg("--manifest-path").arg(root.join("benches/peers/Cargo.toml"));
-    let is_built = run(&mut cargo);
-    if is_built {
-        Ok(folder.join("release/a2e-peers"))
-    } else {
-        Err("cargo builds no peers".to_owned())
-    }
 }
 
 fn run(command: &mut Command) -> bool {

@@ -236,3 +236,28 @@ impl Drop for Server {
         drop(self.child.wait());
     }
 }
+
+/// The program `a2e-peers`, built in release mode where `side_by_side` has it.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn peers(root: &Path, target: &Path) -> Result<PathBuf, String> {
+    let folder = target.join("peers");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        // Set by the cargo that runs us; they would rebuild everything.
+        if name
+            .to_str()
+            .is_some_and(|it| it.starts_with("CARGO_PKG_") || it.starts_with("CARGO_MANIFEST"))
+        {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.args(["build", "--release", "--locked", "--target-dir"]).arg(&folder);
+    cargo.arg("--manifest-path").arg(root.join("benches/peers/Cargo.toml"));
+    let status = cargo.stdin(Stdio::null()).stdout(Stdio::null()).status();
+    match status {
+        Ok(status) if status.success() => Ok(folder.join("release/a2e-peers")),
+        _ => Err("cargo builds no peers".to_owned()),
+    }
+}

@@ -1,10 +1,12 @@
 //! The matrix: cells, the servers in them, interleaved rounds, ratios inside a round.
 
 mod contender;
+mod spread;
 mod stats;
 
 pub use contender::Contender;
-pub use stats::{Sample, Spread, cpu_per_message, middle_half};
+pub use spread::Spread;
+pub use stats::{Sample, cpu_per_message, middle_half};
 
 use crate::drive::Goal;
 use crate::options::Options;

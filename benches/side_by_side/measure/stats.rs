@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::drive::Measured;
 
@@ -39,30 +39,6 @@ impl Sample {
     }
 }
 
-/// Median with least and greatest.
-#[derive(Clone, Copy, Debug)]
-pub struct Spread {
-    pub median: f64,
-    pub min: f64,
-    pub max: f64,
-}
-
-impl Spread {
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
-        values.sort_by(f64::total_cmp);
-        let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
-        let middle = values.len() / 2;
-        let is_even = values.len().is_multiple_of(2) && !values.is_empty();
-        let median = if is_even { f64::midpoint(at(middle - 1), at(middle)) } else { at(middle) };
-        Self { median, min: at(0), max: at(values.len().saturating_sub(1)) }
-    }
-
-    pub fn json(self) -> Value {
-        json!({ "median": self.median, "min": self.min, "max": self.max })
-    }
-}
-
 /// Between which values the middle half of these lies.
 pub fn middle_half(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
     let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
@@ -86,18 +62,6 @@ mod tests {
 
     #[test]
     fn sums_up() {
-        for (values, expected) in [
-            (vec![3.0, 1.0, 2.0], [2.0, 1.0, 3.0]),
-            (vec![4.0, 1.0, 2.0, 3.0], [2.5, 1.0, 4.0]),
-            (vec![f64::NAN, 7.0], [7.0, 7.0, 7.0]),
-        ] {
-            let spread = Spread::of(values);
-            assert_eq!(
-                [spread.median, spread.min, spread.max].map(f64::to_bits),
-                expected.map(f64::to_bits)
-            );
-        }
-        assert!(Spread::of([]).median.is_nan());
         let (low, high) = middle_half([8.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
         assert_eq!([low, high].map(f64::to_bits), [3.0, 6.0].map(f64::to_bits));
     }
