@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::Isolation;
 use super::child::ChildState;
+use crate::redact;
 use crate::sync::{Mutex, MutexGuard};
 
 /// Most lines of standard error that are kept of a child.
@@ -40,7 +41,7 @@ pub struct ChildStatus {
 }
 
 /// The end of a stream of text, safe to be shown: at most 64 lines and 16 KiB, what is no UTF-8
-/// replaced, control characters removed. Clones are one tail.
+/// replaced, control characters removed, secrets hidden that a line names as such (R69). Clones are one tail.
 #[derive(Clone, Default)]
 pub struct Tail(
     /// Held while the lines are copied.
@@ -109,13 +110,14 @@ impl Lines {
     }
 }
 
-/// Text that a terminal can show: no escape sequence survives without its control character, and no
-/// direction is turned.
+/// Text that a terminal can show: no escape sequence survives without its control character, no direction is
+/// turned, and no secret that it names is in it.
 fn clean(bytes: &[u8]) -> String {
     let is_hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let text = String::from_utf8_lossy(bytes);
-    let mut line: String =
+    let line: String =
         text.chars().filter(|c| (*c == '\t' || !c.is_control()) && !is_hidden(*c)).collect();
+    let mut line = redact::text(&line).into_owned();
     // Replacement characters are longer than what they replace.
     let mut end = line.len().min(TAIL_BYTES);
     while !line.is_char_boundary(end) {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
 
+#[cfg(feature = "mcp-server")]
+mod held;
 mod listen;
 #[cfg(feature = "mcp-server")]
 pub(crate) mod mcp;

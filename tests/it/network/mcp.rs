@@ -1,12 +1,13 @@
 //! MCP at `/mcp`, byte by byte: sessions, requests that stand alone, and requests that are refused.
 
 use std::io::{Read, Write};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::raw::Site;
 use crate::process::support::proc_fs::{sleepers, token};
-use crate::process::support::program::{Host, PATIENCE, Place, until};
+use crate::process::support::program::{Host, PATIENCE, Place, a2e_at, until};
 
 const TOKEN: &str = "token-0123456789abcdef0123456789abcdef";
 const OTHER: &str = "other-0123456789abcdef0123456789abcdef";
@@ -79,7 +80,10 @@ fn initialize() -> Value {
 
 /// Opens a session and gives its id.
 fn open(site: &Site) -> String {
-    let reply = post(site, None, &initialize());
+    session_of(&post(site, None, &initialize()))
+}
+
+fn session_of(reply: &Reply) -> String {
     assert_eq!(reply.status, 200, "{}", reply.head);
     let line = reply.head.lines().find_map(|line| line.strip_prefix("mcp-session-id: "));
     line.unwrap().to_owned()
@@ -312,5 +316,75 @@ plugins:
             assert_eq!(got["error"].is_null(), has_resources, "{token}: {got}");
         }
     }
+    host.stop();
+}
+
+#[test]
+fn whoever_breaks_the_rules_of_a_session_is_answered_and_it_goes_on() {
+    let place = Place::new();
+    let (mut host, site) = host(&place, "");
+    let session = open(&site);
+    // The other era, in the middle.
+    let mut params = json!({ "name": "echo", "arguments": { "a": 1 } });
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": { "name": "raw", "version": "1" },
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    for version in ["2025-11-25", "2026-07-28"] {
+        let headers = [("Mcp-Session-Id", session.as_str()), ("MCP-Protocol-Version", version)];
+        let body = request("tools/call", params.clone()).to_string();
+        let other = exchange(&site, "POST /mcp", &headers, body.as_bytes());
+        assert!([200, 400].contains(&other.status), "{version}: {}", other.head);
+    }
+    // A second beginning.
+    let again = post(&site, Some(&session), &initialize());
+    assert!(again.status < 500, "{}", again.head);
+    // A cancel of what has ended, and of what never was; an answer that nobody waits for.
+    for gone in [json!(7), json!("never")] {
+        let params = json!({ "requestId": gone });
+        let line =
+            json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
+        assert_eq!(post(&site, Some(&session), &line).status, 202);
+        let line = json!({ "jsonrpc": "2.0", "id": gone, "result": {} });
+        assert!(post(&site, Some(&session), &line).status < 500);
+    }
+    let done = post(&site, Some(&session), &call("echo", json!({ "b": 2 })));
+    assert_eq!(done.message["result"]["structuredContent"], json!({ "b": 2 }));
+    // The id of a session of a host that is gone, at the host that took its place.
+    host.kill9();
+    let listen = format!("http://{}", site.address());
+    let config = place.path("a2e.yaml");
+    let host = Host::serve(&["-c", config.to_str().unwrap(), "--listen", &listen]);
+    host.addresses(1);
+    let body = call("echo", json!({})).to_string();
+    let headers = [("Mcp-Session-Id", session.as_str()), ("Last-Event-ID", "0")];
+    for (line, body) in [("POST /mcp", body.as_str()), ("GET /mcp", "")] {
+        assert_eq!(exchange(&site, line, &headers, body.as_bytes()).status, 404, "{line}");
+    }
+    assert!(exchange(&site, "DELETE /mcp", &headers, b"").status < 500);
+    assert_eq!(post(&site, Some(&open(&site)), &call("echo", json!({}))).status, 200);
+    host.stop();
+}
+
+#[test]
+fn a_question_that_is_never_answered_ends_its_call() {
+    let place = Place::new();
+    let config = place.config(
+        "plugins: [{name: tools, type: tools, cls: a2e.caps.tools.plugin.ToolPlugin}]\n\
+         mcp_server: {call_timeout_s: 1}",
+    );
+    let fixture = Path::new(env!("CARGO_BIN_EXE_a2e_fixture"));
+    let listen = ["serve", "-c", &config, "--listen", "http://127.0.0.1:0"];
+    let host = Host::start(&mut a2e_at(fixture, &listen));
+    let site = Site::at(&host.addresses(1)[0]);
+    let mut hello = initialize();
+    hello["params"]["capabilities"] = json!({ "elicitation": {} });
+    let session = session_of(&post(&site, None, &hello));
+    let asks = call("test_elicitation", json!({ "message": "who?" }));
+    let late = post(&site, Some(&session), &asks);
+    assert!(late.message["result"].to_string().contains("timeout"), "{}", late.message);
+    let done = post(&site, Some(&session), &call("test_simple_text", json!({})));
+    assert_eq!(done.message["result"]["isError"], false, "{}", done.message);
     host.stop();
 }

@@ -31,6 +31,19 @@ fn pid_of(wire: &mut Wire, id: &str) -> i32 {
     i32::try_from(told["pid"].as_i64().unwrap()).unwrap()
 }
 
+/// Has a call under way that goes on for hours.
+fn under_way(wire: &mut Wire) -> String {
+    let body = json!({ "tool_name": "one__slow", "arguments": { "steps": 1_000_000 },
+                       "streaming": true, "timeout": 300 });
+    let id = wire.send("tool/call/req", body);
+    loop {
+        let told = wire.next().expect("its progress");
+        if (&told["type"], &told["req_id"]) == (&json!("tool/event"), &json!(id)) {
+            return id;
+        }
+    }
+}
+
 #[test]
 fn r35_kill_9_of_the_host_leaves_no_server() {
     let (token, place) = (token(), Place::new());
@@ -56,8 +69,7 @@ fn every_call_is_answered_when_a_server_is_killed_again_and_again() {
     let (_host, mut wire) = host(&place, &token);
     for _ in 0..3 {
         let pid = pid_of(&mut wire, "one");
-        let calls: Vec<String> = (0..5).map(|_| wire.start_tool("one__never", json!({}))).collect();
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        let calls: Vec<String> = (0..5).map(|_| under_way(&mut wire)).collect();
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
         for id in calls {
             let reply = wire.reply_to(&id);

@@ -1,11 +1,20 @@
-//! Servers of MCP behind the real program: their ends, the commands about them, servers that others wrote.
+//! Servers of MCP behind the real program: their ends and those of its clients, the commands about them, servers that
+//! others wrote.
 
 mod commands;
 mod conformance;
+mod deaf;
+mod deaf_client;
 mod killed;
+mod orders;
 mod real;
 
+use std::time::Duration;
+
 use crate::process::support::program::workspace;
+
+/// No wait here is longer; a loaded machine takes its time to start Python.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The server of the capability's own tests.
 fn program() -> String {

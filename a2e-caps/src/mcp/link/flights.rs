@@ -7,6 +7,7 @@ use a2e_core::protocol::{Event, SessionId};
 use a2e_core::request::Call;
 use rmcp::model::{ClientRequest, GetExtensions, GetMeta, ProgressNotificationParam};
 use rmcp::model::{ProgressToken, RequestId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::tools::contract::ToolCall;
 
@@ -26,12 +27,33 @@ pub(in crate::mcp) struct Asker {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FlightNumber(pub(super) u64);
 
-/// The requests of one connection that are not answered.
-#[derive(Debug, Default)]
-pub(super) struct Flights(
-    /// Guards the table; held for a look-up or a change. Bound: the calls that run at a time.
-    Mutex<Table>,
+/// Most bytes of messages that a server has not read yet. Calls beyond it wait, as long as their callers do.
+const MAX_UNSENT: u32 = 16 << 20;
+
+/// What a message costs while it waits, beside its bytes.
+const EACH: u32 = 1 << 10;
+
+/// The room of a message that waits to be sent; given back when rmcp drops the message, sent or not.
+#[derive(Clone, Debug)]
+pub(super) struct Room(
+    #[allow(dead_code, reason = "it acts when dropped")] Arc<OwnedSemaphorePermit>,
 );
+
+/// The requests of one connection that are not answered.
+#[derive(Debug)]
+pub(super) struct Flights {
+    /// Held for a look-up or a change. Bound: the calls that run at a time.
+    open: Mutex<Table>,
+    /// A permit for each byte that may wait to be sent.
+    unsent: Arc<Semaphore>,
+}
+
+impl Default for Flights {
+    fn default() -> Self {
+        let unsent = Arc::new(Semaphore::new(MAX_UNSENT as usize));
+        Self { open: Mutex::default(), unsent }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Table {
@@ -59,7 +81,21 @@ struct Flight {
 
 impl Flights {
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for room for a message of this size; one that is larger than all of it waits for all.
+    pub(super) async fn room(&self, bytes: usize) -> Option<Room> {
+        let bytes = u32::try_from(bytes).unwrap_or(MAX_UNSENT).saturating_add(EACH);
+        let room = Arc::clone(&self.unsent).acquire_many_owned(bytes.min(MAX_UNSENT)).await;
+        // Closed never.
+        room.ok().map(|room| Room(Arc::new(room)))
+    }
+
+    /// Room for a short message; none when the server leaves too much unread.
+    pub(super) fn room_now(&self) -> Option<Room> {
+        let room = Arc::clone(&self.unsent).try_acquire_many_owned(EACH);
+        room.ok().map(|room| Room(Arc::new(room)))
     }
 
     /// A request that is about to be sent.

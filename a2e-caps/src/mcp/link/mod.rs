@@ -20,7 +20,10 @@ use a2e_core::plugin::BoxFuture;
 use a2e_core::protocol::ErrorCode;
 use a2e_core::request::Call;
 use a2e_core::{Error, Result};
-use rmcp::model::{ClientRequest, GetExtensions, ProtocolVersion, RequestId};
+use rmcp::model::{
+    CancelledNotification, CancelledNotificationParam, ClientRequest, GetExtensions,
+    ProtocolVersion, RequestId,
+};
 use rmcp::service::{
     ClientInitializeError, ClientLifecycleMode, Peer, PeerRequestOptions, RoleClient, ServiceError,
     serve_client_with_lifecycle_and_ct,
@@ -251,8 +254,10 @@ impl Link {
         mut request: ClientRequest,
         asker: Option<Asker>,
     ) -> Result<Map<String, Value>> {
+        let room = self.flights.room(size(&request)).await;
         let flight = self.flights.begin(asker);
         request.extensions_mut().insert(FlightNumber(flight.number));
+        request.extensions_mut().insert(room);
         let options = PeerRequestOptions::no_options();
         let sent = self.peer.send_request_with_option(request, options).await;
         let handle = match sent {
@@ -260,7 +265,7 @@ impl Link {
             Err(error) => return Err(self.failed(method, error).await),
         };
         let id = Some(handle.id.clone());
-        let mut abandon = Abandon { peer: &self.peer, id, flight: &flight };
+        let mut abandon = Abandon { link: self, id, flight: &flight };
         let result = handle.await_response().await;
         abandon.id = None;
         match result {
@@ -353,7 +358,7 @@ fn refused(method: &str, rpc_code: i32, message: &str, data: Option<Value>) -> E
 
 /// Tells the server that an answer is not wanted any more.
 struct Abandon<'a> {
-    peer: &'a Peer<RoleClient>,
+    link: &'a Link,
     id: Option<RequestId>,
     flight: &'a OpenFlight,
 }
@@ -361,12 +366,7 @@ struct Abandon<'a> {
 impl Drop for Abandon<'_> {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
-        let params = json!({ "requestId": id, "reason": "the call has ended" });
-        let (Ok(runtime), Ok(params)) =
-            (tokio::runtime::Handle::try_current(), serde_json::from_value(params))
-        else {
-            return;
-        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (given_up, flights) = (self.flight.give_up(), Arc::clone(&self.flight.flights));
         runtime.spawn(async move {
             if let Some(session) = given_up {
@@ -374,10 +374,34 @@ impl Drop for Abandon<'_> {
                 flights.forget(&session);
             }
         });
-        let peer = self.peer.clone();
+        // A server that reads nothing is told nothing more.
+        let Some(room) = self.link.flights.room_now() else { return };
+        let reason = Some("the call has ended".to_owned());
+        let mut told =
+            CancelledNotification::new(CancelledNotificationParam::new(Some(id), reason));
+        told.extensions.insert(room);
+        let peer = self.link.peer.clone();
         // Refused when the connection has ended, which is as good.
-        runtime.spawn(async move { peer.notify_cancelled(params).await.ok() });
+        runtime.spawn(async move { peer.send_notification(told.into()).await.ok() });
     }
+}
+
+/// Bytes of a request as JSON.
+fn size(request: &ClientRequest) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // It takes everything.
+    serde_json::to_writer(&mut count, request).ok();
+    count.0
 }
 
 fn facts(peer: &Peer<RoleClient>) -> Facts {

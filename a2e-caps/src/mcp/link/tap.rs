@@ -7,19 +7,25 @@ use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage, ServerJsonRpcMessage, Se
 use rmcp::service::RoleClient;
 use rmcp::transport::Transport;
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
 use super::Upcalls;
 use super::flights::Flights;
 
+/// Most answers of ours that a server has not read yet. What it says beyond that waits: it asks, and does not read.
+const MAX_ANSWERS: usize = 256;
+
 pub(super) struct Tap<T> {
     inner: T,
+    /// Answers of ours that wait to be sent.
+    answers: watch::Sender<usize>,
     flights: Arc<Flights>,
     upcalls: Arc<dyn Upcalls>,
 }
 
 impl<T> Tap<T> {
     pub(super) fn new(inner: T, flights: Arc<Flights>, upcalls: Arc<dyn Upcalls>) -> Self {
-        Self { inner, flights, upcalls }
+        Self { inner, answers: watch::Sender::new(0), flights, upcalls }
     }
 
     fn hear(&self, notification: &ServerNotification) {
@@ -34,6 +40,22 @@ impl<T> Tap<T> {
     }
 }
 
+/// An answer that is not sent yet.
+struct Unread(watch::Sender<usize>);
+
+impl Unread {
+    fn new(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
 impl<T: Transport<RoleClient>> Transport<RoleClient> for Tap<T> {
     type Error = T::Error;
 
@@ -44,10 +66,19 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Tap<T> {
         if let JsonRpcMessage::Request(it) = &item {
             self.flights.departs(&it.request, &it.id);
         }
-        self.inner.send(item)
+        let answer = matches!(&item, JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_))
+            .then(|| Unread::new(&self.answers));
+        let sent = self.inner.send(item);
+        async move {
+            let result = sent.await;
+            drop(answer);
+            result
+        }
     }
 
     async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
+        // The sender is ours.
+        self.answers.subscribe().wait_for(|count| *count < MAX_ANSWERS).await.map(drop).ok();
         loop {
             let message = self.inner.receive().await?;
             if let JsonRpcMessage::Notification(it) = &message {

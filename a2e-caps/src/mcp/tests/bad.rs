@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Set, call, failure, is, servers, text, tools, until, upstream, with};
+use super::remote::{Server, serve};
+use super::{PATIENCE, Set, call, failure, is, servers, text, tools, until, upstream};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_twice_under_wrong_ids_and_prints_are_survived() {
@@ -49,23 +50,34 @@ async fn of_twenty_servers_five_are_broken_and_fifteen_are_listed() {
     }
     let tools = tools(&mut session).await;
     assert_eq!(tools.keys().filter(|it| it.ends_with("__echo")).count(), 15);
+    // All of that before the time to start is over for those that hang.
+    let now = servers(&mut session).await;
+    for hangs in ["bad_hang", "bad_hang_list", "bad_garbage"] {
+        assert_eq!(now[hangs]["status"], "connecting", "{}", now[hangs]);
+    }
     let exit = until(&mut session, "bad_exit", |it| it["error"] != "").await;
     let why = exit["error"].as_str().unwrap();
     assert!(why.contains("exit code 7") && why.contains("cannot begin"), "{why}");
     let missing = until(&mut session, "bad_missing", |it| it["error"] != "").await;
     assert!(missing["error"].as_str().unwrap().contains("/no/such/program"), "{missing}");
-    let garbage = servers(&mut session).await["bad_garbage"].clone();
-    assert_eq!(garbage["status"], "connecting");
     set.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_hangs_in_its_start_is_given_up() {
-    for (mode, limit, what) in
-        [("hang", 0.5, "beginning"), ("garbage", 0.5, "beginning"), ("hang_list", 4.0, "list")]
-    {
+    let (hangs, hangs_in_list) = (serve("hang", None), serve("hang_list", None));
+    let far = |server: &Server| json!({ "url": server.at("/mcp") });
+    for (server, limit, what) in [
+        (upstream("hang"), 0.5, "beginning"),
+        (upstream("garbage"), 0.5, "beginning"),
+        (upstream("hang_list"), 4.0, "list"),
+        (far(&hangs), 0.5, "beginning"),
+        (far(&hangs_in_list), 4.0, "list"),
+    ] {
+        let mut server = server;
         let more = json!({ "start_timeout": limit, "restart": false });
-        let set = Set::up(json!({ "up": with(mode, more) })).await;
+        server.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let set = Set::up(json!({ "up": server })).await;
         let mut session = set.host.session();
         let info = until(&mut session, "up", is("error")).await;
         let why = info["error"].as_str().unwrap();
@@ -90,6 +102,15 @@ async fn a_server_that_does_not_stop_is_killed() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("{pid} lives on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_ends_though_a_server_does_not_let_its_session_end() {
+    let server = serve("hang_stop", None);
+    let set = Set::up(json!({ "up": { "url": server.at("/mcp") } })).await;
+    let mut session = set.host.session();
+    assert_eq!(text(&mut session, "up__echo", json!({ "text": "x" })).await, "x");
+    tokio::time::timeout(PATIENCE, set.host.stop()).await.expect("an end, in time");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,5 @@
 //! Starts, ends and what is known meanwhile.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::{Set, failure, is, servers, text, tools, until, upstream, with};
@@ -34,14 +32,20 @@ async fn calls_in_flight_fail_at_once_when_a_server_is_killed() {
     let env: Value = serde_json::from_str(&text(&mut session, "up__env", json!({})).await).unwrap();
     let pid = i32::try_from(env["pid"].as_i64().unwrap()).unwrap();
     for _ in 0..8 {
-        let request = json!({ "tool_name": "up__never", "arguments": {}, "timeout": 300 });
-        session.send("tool/call/req", request).await;
+        let request = json!({ "tool_name": "up__slow", "arguments": { "steps": 1_000_000 },
+                              "streaming": true, "timeout": 300 });
+        let id = session.send("tool/call/req", request).await;
+        while session.next().await.unwrap()["req_id"] != id {}
     }
-    tokio::time::sleep(Duration::from_millis(100)).await;
     let pid = nix::unistd::Pid::from_raw(pid);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
-    for _ in 0..8 {
+    let mut ended = 0;
+    while ended < 8 {
         let line = session.next().await.unwrap();
+        if line["type"] == "tool/event" {
+            continue;
+        }
+        ended += 1;
         assert_eq!((&line["type"], &line["retryable"]), (&json!("error"), &json!(true)), "{line}");
         assert!(line["message"].as_str().unwrap().contains("signal 9"), "{line}");
     }

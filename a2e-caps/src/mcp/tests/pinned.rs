@@ -66,3 +66,18 @@ async fn r39_nothing_is_offered_unapproved_where_an_operator_wants_that() {
     assert!(program().contains("upstream"));
     set.host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r39_a_schema_that_changes_while_its_server_runs_waits_for_approval() {
+    let set = Set::with(json!({ "servers": { "up": with("well", json!({})) } })).await;
+    let mut session = set.host.session();
+    assert_eq!(text(&mut session, "up__alter", json!({})).await, "altered");
+    until(&mut session, "up", |it| it["quarantined"] == json!(["echo"])).await;
+    assert!(!tools(&mut session).await.contains_key("up__echo"));
+    let wanted = json!({ "text": "x", "password": "y" });
+    assert_eq!(failure(&mut session, "up__echo", wanted).await["code"], "tool_denied");
+    // The others of the same server are as before.
+    let sum = call(&mut session, "up__typed", json!({ "a": 1, "b": 1 })).await;
+    assert_eq!(sum["data"]["sum"], 2);
+    set.host.stop().await;
+}

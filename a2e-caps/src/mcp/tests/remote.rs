@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Set, failure, is, servers, text, tools, until};
 
 /// A server that ends with this.
-struct Server(Child, u16);
+pub(super) struct Server(Child, u16);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -18,7 +18,7 @@ impl Drop for Server {
     }
 }
 
-fn serve(mode: &str, token: Option<&Path>) -> Server {
+pub(super) fn serve(mode: &str, token: Option<&Path>) -> Server {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/src/mcp/tests/upstream_http.py");
     let mut command = Command::new("python3");
     command.args([program, mode]).args(token).stdout(Stdio::piped());
@@ -29,7 +29,7 @@ fn serve(mode: &str, token: Option<&Path>) -> Server {
 }
 
 impl Server {
-    fn at(&self, path: &str) -> String {
+    pub(super) fn at(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.1)
     }
 }
@@ -129,7 +129,13 @@ async fn a_server_that_is_gone_is_told_and_found_again() {
     let set = Set::up(json!({ "far": { "url": server.at("/mcp") } })).await;
     let mut session = set.host.session();
     until(&mut session, "far", is("ready")).await;
+    // A call that is under way ends as well.
+    let hangs = json!({ "tool_name": "far__never", "arguments": {}, "timeout": 300 });
+    let id = session.send("tool/call/req", hangs).await;
+    assert_eq!(text(&mut session, "far__echo", json!({ "text": "x" })).await, "x");
     drop(server);
+    let cut = session.reply_to(&id).await;
+    assert_eq!((&cut["type"], &cut["retryable"]), (&json!("error"), &json!(true)), "{cut}");
     let error = failure(&mut session, "far__echo", json!({ "text": "x" })).await;
     assert_eq!(error["retryable"], true, "{error}");
     assert!(error["message"].as_str().unwrap().contains("`far`"), "{error}");

@@ -6,11 +6,12 @@ Prints its port. Its second argument names a file whose text must be the bearer 
 import json
 import queue
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import upstream
 
-TOKEN_FILE = sys.argv[2] if len(sys.argv) > 2 else None
+TOKEN_FILE = (sys.argv[2:3] or [None])[0] or None
 streams = {}
 
 
@@ -64,6 +65,8 @@ class Handler(BaseHTTPRequestHandler):
                 return
 
     def do_DELETE(self):
+        if upstream.MODE == "hang_stop":
+            time.sleep(1000)
         self.reply(204)
 
     def do_POST(self):

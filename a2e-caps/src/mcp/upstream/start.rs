@@ -207,9 +207,7 @@ impl Upstream {
     pub(super) async fn last_words(&self) {
         let child = held(&self.child).clone();
         if let Some(child) = child {
-            tokio::time::timeout(LAST_WORDS, child.gone()).await.map(drop).ok();
-            // The task that reads its standard error is woken by the same end.
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::timeout(LAST_WORDS, child.last_words()).await.map(drop).ok();
         }
     }
 }

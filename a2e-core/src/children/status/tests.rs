@@ -12,7 +12,7 @@ fn tail_of(pieces: &[&[u8]]) -> Vec<String> {
 
 #[test]
 fn r35_lines_come_out_clean_however_they_come_in() {
-    let cases: [(&[&[u8]], &[&str]); 9] = [
+    let cases: [(&[&[u8]], &[&str]); 11] = [
         (&[], &[]),
         (&[b"one\ntwo\n"], &["one", "two"]),
         (&[b"o", b"n", b"e\nt", b"wo"], &["one", "two"]),
@@ -22,6 +22,9 @@ fn r35_lines_come_out_clean_however_they_come_in() {
         (&[b"a\xffb\n"], &["a\u{fffd}b"]),
         (&[b"\x1b[31mred\x1b[0m\r\n"], &["[31mred[0m"]),
         (&[b"a\tb\0c\x7f\n"], &["a\tbc"]),
+        // Secrets that a line names, in pieces, whole and not.
+        (&[b"API_TOK", b"EN=a", b"bc x\n"], &["API_TOKEN=*** x"]),
+        (&[b"to https://me:pw@host/"], &["to https://***@host/"]),
         (&["\u{202e}evil\u{200b}\u{85}\n".as_bytes()], &["evil"]),
     ];
     for (pieces, expected) in cases {

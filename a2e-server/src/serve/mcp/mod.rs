@@ -34,6 +34,7 @@ use rmcp::model::RequestStateCodec;
 use rmcp::transport::async_rw::AsyncRwTransport;
 use tokio_util::sync::CancellationToken;
 
+use super::held::Held;
 use crate::Failure;
 use calls::{Suspended, Tasks};
 use desk::{Desk, DeskPlugin};
@@ -156,6 +157,7 @@ impl McpFront {
         let (input, output) = rmcp::transport::stdio_pipes();
         let most = self.max_line();
         let transport = AsyncRwTransport::new_server(input, output).with_max_line_length(most);
+        let transport = Held::new(transport);
         match Handler::new(session).serve_with_ct(transport, ended).await {
             Ok(served) => match served.waiting().await {
                 Ok(reason) => tracing::debug!(?reason, "the MCP session over stdio has ended"),

@@ -49,3 +49,28 @@ pub(crate) fn cpu_ticks(pid: i32) -> u64 {
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
+
+/// A process and all that it has started, and those, as long as they live.
+pub(crate) fn tree(root: i32) -> Vec<i32> {
+    let parents: Vec<(i32, i32)> = pids().filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let mut tree = vec![root];
+    let mut next = 0;
+    while let Some(of) = tree.get(next).copied() {
+        tree.extend(parents.iter().filter(|(_, parent)| *parent == of).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    tree
+}
+
+/// Its parent; none of a process that has ended, though nobody has asked for its end yet.
+fn parent(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let lives = fields.next()? != "Z";
+    fields.next()?.parse().ok().filter(|_| lives)
+}
+
+/// Whether a process lives.
+pub(crate) fn lives(pid: i32) -> bool {
+    parent(pid).is_some()
+}
