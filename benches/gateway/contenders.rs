@@ -66,94 +66,115 @@ pub fn all(
     peers: &Result<PathBuf, String>,
     packages: Option<&Path>,
 ) -> Result<Vec<Contender>, String> {
-    let own = own.display().to_string();
-    let keep = |name: &str, text: &str| {
-        let file = scratch.join(name);
-        std::fs::write(&file, text).map_err(|error| error.to_string())?;
-        Ok::<_, String>(file.display().to_string())
-    };
-    let alone = keep("own.yaml", OWN)?;
-    let over_stdio = |file: &str| words(&[&own, "__host", "serve", "--mcp", "-c", file]);
-    let at = format!("http://127.0.0.1:{PORT}");
-    let over_http = |file: &str| words(&[&own, "__host", "serve", "-c", file, "--listen", &at]);
-    let peer = |role: &str, more: &[&str]| {
-        let program = peers.as_ref().map_err(Clone::clone)?.display().to_string();
-        Ok::<_, String>([words(&[&program, "serve", role]), words(more)].concat())
-    };
-    let behind = peer("rmcp-stdio", &[]).unwrap_or_else(|_| over_stdio(&alone));
-    let gateway = keep("gateway.yaml", &GATEWAY.replace("SERVER", &format!("{behind:?}")))?;
-    let fast = keep("fast.py", include_str!("fast.py"))?;
-    let others = Others::find(packages);
-    let python = |role: &str, port: &str| {
-        let python = others.program(&others.fastmcp, "fastmcp", |it| it.pypi("python"))?;
-        let more = if role == "proxy" { behind.clone() } else { Vec::new() };
-        Ok([words(&[&python, &fast, role, port]), more].concat())
-    };
-    let proxy = others.program(&others.mcp_proxy, "mcp-proxy", |it| it.pypi("mcp-proxy"));
-    let proxy = proxy.map(|it| {
-        let how = [&it, "--port", PORT, "--log-level", "WARNING", "--"];
-        [words(&how), behind.clone()].concat()
-    });
-    let super_gateway =
-        others.program(&others.supergateway, "supergateway", |it| it.npm("supergateway"));
-    let super_gateway = super_gateway.map(|it| {
-        let to = ["--outputTransport", "streamableHttp", "--stateful", "--logLevel", "none"];
-        let how = [&it, "--stdio", &behind.join(" "), "--port", PORT];
-        [words(&how), words(&to)].concat()
-    });
-    let http_at = format!("127.0.0.1:{PORT}");
+    let commands = Commands::new(own, scratch, peers, packages)?;
     let one = |name, way, tool, command| {
-        let behind = behind.clone();
+        let behind = commands.behind.clone();
         Contender { name, way, tool, command, behind }
     };
-    use Way::{Http, Stdio};
+    let (stdio, http) = (Way::Stdio, Way::Http);
+    let (alone, gateway) = (&commands.alone, &commands.gateway);
+    let bare_http = commands.peer("rmcp-http", &format!("127.0.0.1:{PORT}"));
     Ok(vec![
-        one(BARE, Stdio, "echo", peer("rmcp-stdio", &[])),
-        one("a2e, a tool of its own", Stdio, "echo", Ok(over_stdio(&alone))),
-        one("a2e, gateway", Stdio, "peer__echo", Ok(over_stdio(&gateway))),
-        one("FastMCP, a tool of its own", Stdio, "echo", python("server", "stdio")),
-        one("FastMCP, gateway", Stdio, "echo", python("proxy", "stdio")),
-        one(BARE, Http, "echo", peer("rmcp-http", &[&http_at])),
-        one("a2e, a tool of its own", Http, "echo", Ok(over_http(&alone))),
-        one("a2e, gateway", Http, "peer__echo", Ok(over_http(&gateway))),
-        one("FastMCP, a tool of its own", Http, "echo", python("server", PORT)),
-        one("FastMCP, gateway", Http, "echo", python("proxy", PORT)),
-        one("mcp-proxy, gateway", Http, "echo", proxy),
-        one("supergateway, gateway", Http, "echo", super_gateway),
+        one(BARE, stdio, "echo", commands.peer("rmcp-stdio", "")),
+        one("a2e, a tool of its own", stdio, "echo", Ok(commands.over_stdio(alone))),
+        one("a2e, gateway", stdio, "peer__echo", Ok(commands.over_stdio(gateway))),
+        one("FastMCP, a tool of its own", stdio, "echo", commands.fastmcp("server", "stdio")),
+        one("FastMCP, gateway", stdio, "echo", commands.fastmcp("proxy", "stdio")),
+        one(BARE, http, "echo", bare_http),
+        one("a2e, a tool of its own", http, "echo", Ok(commands.over_http(alone))),
+        one("a2e, gateway", http, "peer__echo", Ok(commands.over_http(gateway))),
+        one("FastMCP, a tool of its own", http, "echo", commands.fastmcp("server", PORT)),
+        one("FastMCP, gateway", http, "echo", commands.fastmcp("proxy", PORT)),
+        one("mcp-proxy, gateway", http, "echo", commands.mcp_proxy()),
+        one("supergateway, gateway", http, "echo", commands.supergateway()),
     ])
 }
 
-/// The packages of others.
-struct Others {
-    is_wanted: bool,
-    fastmcp: Option<Packages>,
-    mcp_proxy: Option<Packages>,
-    supergateway: Option<Packages>,
+/// The commands of the contenders.
+struct Commands {
+    own: String,
+    /// Of A2E: the settings with a tool of its own, and those of the gateway.
+    alone: String,
+    gateway: String,
+    /// The script for FastMCP.
+    fast: String,
+    peers: Result<PathBuf, String>,
+    /// Where packages are; `None` where none are wanted.
+    packages: Option<PathBuf>,
+    /// Of the server behind the gateways.
+    behind: Vec<String>,
 }
 
-impl Others {
-    fn find(folder: Option<&Path>) -> Self {
-        let install = |name: &str, npm: &[&str], pypi: &[&str]| {
-            Packages::installed(folder?.join(name), npm, pypi)
+impl Commands {
+    fn new(
+        own: &Path,
+        scratch: &Path,
+        peers: &Result<PathBuf, String>,
+        packages: Option<&Path>,
+    ) -> Result<Self, String> {
+        let keep = |name: &str, text: &str| {
+            let file = scratch.join(name);
+            std::fs::write(&file, text).map_err(|error| error.to_string())?;
+            Ok::<_, String>(file.display().to_string())
         };
-        Self {
-            is_wanted: folder.is_some(),
-            fastmcp: install("fastmcp", &[], &["fastmcp"]),
-            mcp_proxy: install("mcp-proxy", &[], &["mcp-proxy"]),
-            supergateway: install("supergateway", &["supergateway"], &[]),
-        }
+        let mut commands = Self {
+            own: own.display().to_string(),
+            alone: keep("own.yaml", OWN)?,
+            gateway: String::new(),
+            fast: keep("fast.py", include_str!("fast.py"))?,
+            peers: peers.clone(),
+            packages: packages.map(Path::to_owned),
+            behind: Vec::new(),
+        };
+        let own_server = |_| commands.over_stdio(&commands.alone);
+        let behind = commands.peer("rmcp-stdio", "").unwrap_or_else(own_server);
+        commands.gateway =
+            keep("gateway.yaml", &GATEWAY.replace("SERVER", &format!("{behind:?}")))?;
+        commands.behind = behind;
+        Ok(commands)
     }
 
-    fn program(
-        &self,
-        packages: &Option<Packages>,
-        name: &str,
-        program: impl Fn(&Packages) -> PathBuf,
-    ) -> Result<String, String> {
-        match packages {
-            Some(packages) => Ok(program(packages).display().to_string()),
-            None if self.is_wanted => Err(format!("{name} cannot be installed here")),
-            None => Err("--only-a2e".to_owned()),
-        }
+    fn over_stdio(&self, settings: &str) -> Vec<String> {
+        words(&[&self.own, "__host", "serve", "--mcp", "-c", settings])
+    }
+
+    fn over_http(&self, settings: &str) -> Vec<String> {
+        let at = format!("http://127.0.0.1:{PORT}");
+        words(&[&self.own, "__host", "serve", "-c", settings, "--listen", &at])
+    }
+
+    fn peer(&self, role: &str, address: &str) -> Result<Vec<String>, String> {
+        let program = self.peers.as_ref().map_err(Clone::clone)?.display().to_string();
+        let command = [program.as_str(), "serve", role, address];
+        Ok(command.into_iter().filter(|it| !it.is_empty()).map(str::to_owned).collect())
+    }
+
+    fn fastmcp(&self, role: &str, port: &str) -> Result<Vec<String>, String> {
+        let python = self.installed("fastmcp", &[], &["fastmcp"])?.pypi("python");
+        let command = words(&[&python.display().to_string(), &self.fast, role, port]);
+        let behind = if role == "proxy" { self.behind.as_slice() } else { &[] };
+        Ok([command, behind.to_vec()].concat())
+    }
+
+    fn mcp_proxy(&self) -> Result<Vec<String>, String> {
+        let proxy = self.installed("mcp-proxy", &[], &["mcp-proxy"])?.pypi("mcp-proxy");
+        let proxy = proxy.display().to_string();
+        let command = words(&[&proxy, "--port", PORT, "--log-level", "WARNING", "--"]);
+        Ok([command, self.behind.clone()].concat())
+    }
+
+    fn supergateway(&self) -> Result<Vec<String>, String> {
+        let packages = self.installed("supergateway", &["supergateway"], &[])?;
+        let program = packages.npm("supergateway").display().to_string();
+        let behind = self.behind.join(" ");
+        let command = words(&[&program, "--stdio", &behind, "--port", PORT]);
+        let how = ["--outputTransport", "streamableHttp", "--stateful", "--logLevel", "none"];
+        Ok([command, words(&how)].concat())
+    }
+
+    fn installed(&self, name: &str, npm: &[&str], pypi: &[&str]) -> Result<Packages, String> {
+        let folder = self.packages.as_ref().ok_or("--only-a2e")?.join(name);
+        let missing = || format!("{name} cannot be installed here");
+        Packages::installed(folder, npm, pypi).ok_or_else(missing)
     }
 }

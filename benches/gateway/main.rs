@@ -85,9 +85,10 @@ async fn run(options: &Options) -> Result<(), String> {
     let target = own.ancestors().nth(2).unwrap_or(root);
     let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
     // Found before this program is bound to one processor: some are built.
-    let peers = match options.no_peers || options.only_a2e {
-        true => Err("--no-peers".to_owned()),
-        false => benches::peers(root, target),
+    let peers = if options.no_peers || options.only_a2e {
+        Err("--no-peers".to_owned())
+    } else {
+        benches::peers(root, target)
     };
     let packages = (!options.only_a2e).then(|| target.join("gateway"));
     let all = contenders::all(&own, scratch.path(), &peers, packages.as_deref())?;
