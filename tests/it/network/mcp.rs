@@ -303,12 +303,12 @@ plugins:
             let all = listed["result"][key].as_array().unwrap_or_else(|| panic!("{listed}"));
             let is_of_a = all.iter().any(|it| {
                 it["uri"] == "note://one"
-                    || it["name"] == "greet"
+                    || it["name"] == "up__greet"
                     || it["uriTemplate"] == "note://{name}"
             });
             assert_eq!(is_of_a, has_resources, "{token}: {listed}");
         }
-        let greet = json!({ "name": "greet", "arguments": { "whom": "Ada" } });
+        let greet = json!({ "name": "up__greet", "arguments": { "whom": "Ada" } });
         for (method, params) in
             [("resources/read", json!({ "uri": "note://one" })), ("prompts/get", greet)]
         {

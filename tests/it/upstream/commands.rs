@@ -34,7 +34,8 @@ fn definitions_that_wait_are_shown_and_approved() {
     let place = Place::new();
     let server = format!("{{command: [python3, {:?}, well], approve: manual}}", program());
     let file = place.config(&config(&format!("{{up: {server}}}")));
-    let (code, _, err) = outcome(&mut a2e(&["mcp", "approve", "up", "-c", &file]));
+    let unseen = ["mcp", "approve", "up", "echo@sha256:00", "-c", &file];
+    let (code, _, err) = outcome(&mut a2e(&unseen));
     assert!(code == Some(1) && err.contains("nothing is known"), "{err}");
     let (code, out, _) = outcome(&mut a2e(&["mcp", "list", "-c", &file]));
     assert!(code == Some(1) && out.contains("a2e mcp approve"), "{out}");
