@@ -18,7 +18,7 @@ fn status(host: &TestHost) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_touches_what_its_sandbox_allows() {
     let (root, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    file(data.path(), "secret", "not for skills");
+    file(data.path(), "shut", "not for skills");
     file(data.path(), "given/text", "for skills");
     file(data.path(), "made/before", "");
     let data = data.path().display();
@@ -26,8 +26,8 @@ async fn a_program_touches_what_its_sandbox_allows() {
         ("own", "cat SKILL.md".to_owned()),
         ("given", format!("cat {data}/given/text")),
         ("made", format!("echo 1 > {data}/made/after && ls {data}/made")),
-        ("secret", format!("cat {data}/secret")),
-        ("child", format!("sh -c 'cat {data}/secret'")),
+        ("shut", format!("cat {data}/shut")),
+        ("child", format!("sh -c 'cat {data}/shut'")),
         ("other", "cat ../own/SKILL.md".to_owned()),
         ("self", "echo '#!/bin/sh' > run.sh".to_owned()),
     ] {
@@ -48,7 +48,7 @@ async fn a_program_touches_what_its_sandbox_allows() {
         ("own", Some("description: d")),
         ("given", Some("for skills")),
         ("made", Some("after\nbefore")),
-        ("secret", None),
+        ("shut", None),
         ("child", None),
         ("other", None),
         ("self", None),
