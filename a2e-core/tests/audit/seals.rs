@@ -45,9 +45,9 @@ fn r54_every_record_is_sealed_within_a_moment_and_chained_over_restarts() {
     let (_folder, path) = folder();
     for life in 0..3 {
         let log = open(&path);
-        write(&log, 10);
         let before = log.status().seals;
-        for _ in 0..200 {
+        write(&log, 10);
+        for _ in 0..3000 {
             if log.status().seals > before {
                 break;
             }
