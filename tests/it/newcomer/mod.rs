@@ -61,7 +61,7 @@ fn a_block_of_a_file_that_is_there_is_a_part_of_it() {
 }
 
 #[test]
-#[ignore = "it builds a clone, for minutes: .ci/run does it"]
+#[ignore = "it builds a clone, ten minutes: `A2E_WALK=1 .ci/run` does it"]
 fn the_first_hour() {
     let clone = Checkout::of_what_is_here();
     let mut walked = 0;
