@@ -85,7 +85,7 @@ fn sum<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<f64, D
     Option::<f64>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// The newest of a kind, with their bytes as JSON: so many, in [`MOST_KEPT`] bytes, and always the last one.
+/// The newest of a kind, with their bytes as JSON: a bounded number, in [`MOST_KEPT`] bytes, and always the last one.
 #[derive(Clone, Debug)]
 struct Newest<T> {
     items: VecDeque<(usize, T)>,

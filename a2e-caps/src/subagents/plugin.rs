@@ -107,7 +107,7 @@ impl SubagentPlugin {
         self.family.add(&agent, self.settings.max_subagents.get())?;
         let mut spawned = Spawned { family: &self.family, agent: &agent, is_done: false };
         agent.worker.prepare(&id).await?;
-        // Whoever terminated it meanwhile found no program to end.
+        // A request that terminated it meanwhile found no program to end.
         if agent.status() == SubagentStatus::Terminated {
             return Err(Error::runtime("the subagent was terminated before it was ready"));
         }

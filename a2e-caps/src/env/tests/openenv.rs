@@ -43,13 +43,13 @@ impl Counter {
         json!({ "environments": [], "openenv": [{ "name": "count", "url": self.url }] })
     }
 
-    /// Waits until so many sockets are open.
+    /// Waits until this number of sockets is open.
     async fn until(&self, count: usize) {
         reach(&self.open, count).await;
     }
 }
 
-/// Waits until so many are counted.
+/// Waits until this number is counted.
 async fn reach(counter: &AtomicUsize, count: usize) {
     let wait = async {
         while counter.load(Ordering::SeqCst) != count {

@@ -61,7 +61,7 @@ fn proposal(id: &str, path: &str, value: Value) -> Value {
     json!({ "proposal": { "refinement_id": id, "edits": [edit], "confidence": 0.9 } })
 }
 
-/// A value of so many levels.
+/// A value with this number of levels.
 fn nested(levels: usize) -> Value {
     (0..levels).fold(json!(1), |inner, _| json!([inner]))
 }

@@ -42,7 +42,7 @@ impl Upcalls for Ears {
             "notifications/tools/list_changed"
             | "notifications/prompts/list_changed"
             | "notifications/resources/list_changed" => upstream.relist.notify_one(),
-            // What a task has come to is its caller's alone, who asks for it.
+            // The result of a task belongs to its caller alone, and its caller asks for it.
             "notifications/cancelled"
             | "notifications/subscriptions/acknowledged"
             | "notifications/tasks"

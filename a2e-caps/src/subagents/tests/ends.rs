@@ -63,7 +63,7 @@ async fn what_was_found_is_there_after_a_restart_of_the_host() {
     host.stop().await;
     drop(session);
     let resume = shake(json!({ "session_id": hello["session_id"], "last_seq": 1 }));
-    // Who comes back and asks for nothing loses nothing.
+    // A session that comes back and asks for nothing loses nothing.
     for _ in 0..2 {
         let host = build().await.unwrap();
         let again = host.session().call("handshake/req", resume.clone()).await;
@@ -73,7 +73,7 @@ async fn what_was_found_is_there_after_a_restart_of_the_host() {
     let host = build().await.unwrap();
     let mut session = host.session();
     session.call("handshake/req", resume).await;
-    // Whoever of them comes first, all see it.
+    // All requests see it, in whichever order they come.
     let mut asked = Vec::new();
     for _ in 0..32 {
         asked.push(session.send("SUBAGENT_LIST_REQ", json!({})).await);
