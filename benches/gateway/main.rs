@@ -142,6 +142,7 @@ async fn start<'a>(
 
 async fn turn(row: &mut Row, running: &mut Running<'_>, time: Duration) -> Result<(), String> {
     let told = |error: std::io::Error| error.to_string();
+    running.talk.reconnect().await.map_err(told)?;
     let times = running.talk.one_at_a_time(time).await.map_err(told)?;
     let quantile = |part| times.quantile(part).unwrap_or(f64::NAN);
     let rate = running.talk.many(time).await.map_err(told)?;

@@ -69,6 +69,7 @@ pub struct Pipes {
 }
 
 pub struct Post {
+    address: SocketAddr,
     connection: Connection,
     headers: String,
     calls: Calls,
@@ -100,9 +101,19 @@ impl Talk {
         for number in 0..WINDOW {
             let connection = Connection::open(address).await?;
             let (headers, calls) = (headers.clone(), Calls::of(tool, number));
-            posts.push(Post { connection, headers, calls });
+            posts.push(Post { address, connection, headers, calls });
         }
         Ok(Self::Http(posts))
+    }
+
+    /// New connections in the same session: servers close those that were idle since the turn before.
+    pub async fn reconnect(&mut self) -> io::Result<()> {
+        if let Self::Http(posts) = self {
+            for post in posts {
+                post.connection = Connection::open(post.address).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Some calls that count for nothing: the server behind a gateway may be started by the first.
