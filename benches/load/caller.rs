@@ -105,10 +105,11 @@ impl Caller {
                 line_with(&mut self.out, &id).await?;
             }
             (Speech::Mcp, _) => {
-                let (_, text) = self.out.exchange("POST /mcp", &self.session, &body).await?;
-                if !text.contains(&id) {
-                    return Err(io::Error::other(format!("no answer to {id}: {text}")));
+                let (_, answer) = self.out.exchange("POST /mcp", &self.session, &body).await?;
+                if !answer.contains(&id) {
+                    return Err(io::Error::other(format!("no answer to {id}: {answer}")));
                 }
+                has_text(ask, &text, &answer)?;
             }
             (Speech::A2eHttp, Some((stream, rest))) => {
                 self.out.send("POST /send", &self.session, &body).await?;
@@ -116,8 +117,9 @@ impl Caller {
                     let mut seen = String::new();
                     while let Some(piece) = stream.piece(rest).await? {
                         seen.push_str(&String::from_utf8_lossy(&piece));
-                        if seen.contains(&id) {
-                            return Ok(start.elapsed());
+                        if seen.contains(&id) && seen.ends_with("\n\n") {
+                            let took = start.elapsed();
+                            return has_text(ask, &text, &seen).map(|()| took);
                         }
                     }
                     Err(io::Error::other("the stream ended"))
@@ -129,6 +131,16 @@ impl Caller {
             (Speech::A2eHttp, None) => return Err(io::Error::other("a session without a stream")),
         }
         Ok(start.elapsed())
+    }
+}
+
+/// An error is an answer as well, but not the one that is measured.
+fn has_text(ask: Ask, text: &str, answer: &str) -> io::Result<()> {
+    match ask {
+        Ask::Echo if !answer.contains(text) => {
+            Err(io::Error::other(format!("an answer without the text: {answer}")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -13,7 +13,9 @@ mod cores;
 mod histogram;
 mod http;
 mod parts;
+mod python;
 mod report;
+mod run;
 mod servers;
 
 use std::path::{Path, PathBuf};
@@ -22,10 +24,10 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use caller::{Caller, Speech};
 use cores::Cores;
 use report::Report;
-use servers::Server;
+use run::Run;
+use servers::Places;
 
 const A2E_TCP: &str = "a2e, TCP";
 const A2E_HTTP: &str = "a2e, HTTP with SSE";
@@ -51,6 +53,10 @@ struct Options {
     /// A Python that has FastAPI and uvicorn; without it one is made in target/load, from PyPI
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
+    /// A Python that can import the server of the checkout that A2E_PYTHON_SDK names; without it that of the checkout's
+    /// venv, or python3
+    #[arg(long, value_name = "PATH")]
+    sdk_python: Option<PathBuf>,
     /// Where load.md and load.json go
     #[arg(long, value_name = "DIR", default_value = "target/load")]
     out: PathBuf,
@@ -80,75 +86,38 @@ fn main() -> ExitCode {
 async fn run(options: &Options) -> Result<(), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let target = own.ancestors().nth(2).unwrap_or(root);
     let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
     let files = cores::raise_open_files();
+    let places = Places {
+        root,
+        target: own.ancestors().nth(2).unwrap_or(root),
+        with_peers: !options.only_a2e,
+        python: options.python.as_deref(),
+        sdk_python: options.sdk_python.as_deref(),
+    };
     // Found before this program is bound to one processor: some are built.
-    let servers = servers::servers(root, target, !options.only_a2e, options.python.as_deref());
+    let servers = servers::servers(&places);
     let cores = Cores::pick(1)?;
     cores.bind_driver()?;
     let shared = if cores.is_shared() { ", hyper-threads of one core" } else { "" };
     let machine = cores::machine() + shared;
-    let mut report = Report { machine, is_short: options.short, ..Report::default() };
-    report.missing.push((
-        "the reference's own server in Python".to_owned(),
-        "no checkout of it is here".to_owned(),
-    ));
-    for server in &servers {
-        if let Some(why) = server.is_missing() {
-            report.missing.push((server.name.to_owned(), why.to_owned()));
-        }
-    }
+    let report = Report { machine, is_short: options.short, ..Report::default() };
+    let mut run = Run { cores: &cores, scratch: scratch.path(), report };
     let connections =
         options.connections.min(usize::try_from(files).unwrap_or(1024).saturating_sub(100));
-    for server in servers.iter().filter(|it| it.is_missing().is_none()) {
-        eprintln!("{}: sessions", server.name);
-        let running = server.start(&cores, scratch.path())?;
-        let time = Duration::from_secs(options.seconds);
-        match parts::sessions(&running, server.speech, options.sessions, time).await {
-            Ok(it) => report.sessions.push((server.name.to_owned(), it)),
-            Err(why) => report.missing.push((format!("{}, sessions", server.name), why)),
+    for server in &servers {
+        if let Some(why) = server.is_missing() {
+            run.report.missing.push((server.name.to_owned(), why.to_owned()));
+            continue;
         }
-        drop(running);
-        eprintln!("{}: idle connections", server.name);
-        let running = server.start(&cores, scratch.path())?;
-        let speech = if running.tcp.is_some() { Speech::A2eLines } else { server.speech };
-        let name = if running.tcp.is_some() { A2E_TCP } else { server.name };
-        let time = Duration::from_secs(options.seconds.min(5));
-        match parts::idle(&running, speech, connections, time).await {
-            Ok(it) => report.idle.push((name.to_owned(), it)),
-            Err(why) => report.missing.push((format!("{name}, idle"), why)),
-        }
+        run.sessions(server, options.sessions, Duration::from_secs(options.seconds)).await;
+        run.idle(server, connections, Duration::from_secs(options.seconds.min(5))).await;
     }
-    eprintln!("pings");
-    report.pings = pings(&servers, &cores, scratch.path(), options).await?;
-    println!("{}", report.markdown());
-    report.write(&options.out)
-}
-
-async fn pings(
-    servers: &[Server],
-    cores: &Cores,
-    scratch: &Path,
-    options: &Options,
-) -> Result<Vec<(String, [f64; 2])>, String> {
-    let (mut running, mut ways) = (Vec::new(), Vec::new());
-    for server in servers.iter().filter(|it| it.is_missing().is_none()) {
-        let it = server.start(cores, scratch)?;
-        let open = async |address, speech| {
-            let caller = Caller::open(address, speech, true).await;
-            caller.map_err(|error| format!("{}: {error}", server.name))
-        };
-        if let Some(tcp) = it.tcp {
-            ways.push((A2E_TCP.to_owned(), open(tcp, Speech::A2eLines).await?));
-            ways.push((A2E_HTTP.to_owned(), open(it.http, server.speech).await?));
-        } else {
-            ways.push((server.name.to_owned(), open(it.http, server.speech).await?));
-        }
-        running.push(it);
-    }
+    let (apart, by_turns): (Vec<_>, Vec<_>) =
+        servers.iter().filter(|it| it.is_missing().is_none()).partition(|it| it.pings_apart);
     let rounds = if options.short { 50 } else { 2000 };
-    let times = parts::pings(&mut ways, rounds).await?;
-    drop(running);
-    Ok(ways.into_iter().map(|(name, _)| name).zip(times).collect())
+    run.pings(&by_turns, rounds).await;
+    run.pings(&apart, rounds / 10).await;
+    println!("{}", run.report.markdown());
+    run.report.write(&options.out)
 }

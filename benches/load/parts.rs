@@ -1,11 +1,13 @@
 //! What is measured: many sessions with a call a second each, many idle connections, one ping at a time.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::caller::{Ask, Caller, Speech};
 use super::histogram::Histogram;
@@ -22,6 +24,12 @@ const WARM: usize = 20;
 
 /// A server settles before its memory is read.
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// How long an answer may take; one that does not come ends the part.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long all sessions of a part may take to open.
+const OPENED: Duration = Duration::from_mins(1);
 
 /// Many sessions, each with a stream and a call a second.
 #[derive(Debug, Default)]
@@ -47,6 +55,27 @@ pub struct Idle {
     pub cpu: f64,
 }
 
+/// One ping at a time.
+#[derive(Debug, Default)]
+pub struct Pings {
+    pub count: u64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+}
+
+/// Waits for an answer, but not for ever.
+async fn answered<T>(answer: impl Future<Output = io::Result<T>>) -> Result<T, String> {
+    match timeout(ANSWER, answer).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer in {} s", ANSWER.as_secs())),
+    }
+}
+
+/// Opens one session with a stream.
+pub async fn open(address: SocketAddr, speech: Speech) -> Result<Caller, String> {
+    answered(Caller::open(address, speech, true)).await
+}
+
 async fn open_all(
     running: &Running,
     speech: Speech,
@@ -62,15 +91,21 @@ async fn open_all(
         let gate = Arc::clone(&gate);
         opening.spawn(async move {
             let _turn = gate.acquire().await;
-            Caller::open(address, speech, with_stream).await
+            answered(Caller::open(address, speech, with_stream)).await
         });
     }
     let mut callers = Vec::with_capacity(count);
-    while let Some(opened) = opening.join_next().await {
-        let opened = opened.map_err(|error| error.to_string())?;
-        callers.push(opened.map_err(|error| format!("session {}: {error}", callers.len()))?);
+    let all = async {
+        while let Some(opened) = opening.join_next().await {
+            let opened = opened.map_err(|error| error.to_string())?;
+            callers.push(opened.map_err(|error| format!("session {}: {error}", callers.len()))?);
+        }
+        Ok(())
+    };
+    match timeout(OPENED, all).await {
+        Ok(done) => done.map(|()| callers),
+        Err(_) => Err(format!("{} sessions open after {} s", callers.len(), OPENED.as_secs())),
     }
-    Ok(callers)
 }
 
 fn kib_each(before: Usage, after: Usage, count: usize) -> f64 {
@@ -94,7 +129,7 @@ pub async fn sessions(
     let mut first = open_all(running, speech, 1, true).await?;
     for caller in &mut first {
         for _ in 0..WARM {
-            caller.ask(Ask::Echo).await.map_err(|error| error.to_string())?;
+            answered(caller.ask(Ask::Echo)).await?;
         }
     }
     let before = running.usage();
@@ -112,7 +147,7 @@ pub async fn sessions(
             let (mut times, mut late) = (Vec::new(), 0);
             while next < end {
                 sleep_until(next).await;
-                let took = caller.ask(Ask::Echo).await?;
+                let took = answered(caller.ask(Ask::Echo)).await?;
                 if next >= from {
                     times.push(took);
                 }
@@ -128,7 +163,7 @@ pub async fn sessions(
                 found.1 += 1;
             }
             found.2 += late;
-            Ok::<Caller, std::io::Error>(caller)
+            Ok::<Caller, String>(caller)
         });
     }
     sleep_until(from).await;
@@ -172,18 +207,25 @@ pub async fn idle(
     Ok(Idle { count, open_s, rss_kib_each, cpu: cpu(began, ended, time) })
 }
 
-/// Pings one at a time over each of these ways by turns; gives p50 and p99 in microseconds.
-pub async fn pings(ways: &mut [(String, Caller)], rounds: usize) -> Result<Vec<[f64; 2]>, String> {
-    let mut times = vec![Histogram::default(); ways.len()];
+/// Pings one at a time over each of these ways by turns.
+pub async fn pings(ways: &mut [(String, Caller)], rounds: u64) -> Vec<Result<Pings, String>> {
+    let mut found = vec![Ok(Histogram::default()); ways.len()];
     for round in 0..rounds + 10 {
-        for ((name, caller), times) in ways.iter_mut().zip(&mut times) {
-            let took = caller.ask(Ask::Ping).await.map_err(|error| format!("{name}: {error}"))?;
-            // The first ten are for warmth.
-            if round >= 10 {
-                times.add(took);
+        for ((_, caller), found) in ways.iter_mut().zip(&mut found) {
+            let Ok(times) = found else { continue };
+            match answered(caller.ask(Ask::Ping)).await {
+                // The first ten are for warmth.
+                Ok(took) if round >= 10 => times.add(took),
+                Ok(_) => {}
+                Err(why) => *found = Err(why),
             }
         }
     }
-    let both = |it: &Histogram| [0.5, 0.99].map(|part| it.quantile(part).unwrap_or_default());
-    Ok(times.iter().map(both).collect())
+    let quantile = |it: &Histogram, part| it.quantile(part).unwrap_or_default();
+    let figures = |it: Histogram| Pings {
+        count: rounds,
+        p50_us: quantile(&it, 0.5),
+        p99_us: quantile(&it, 0.99),
+    };
+    found.into_iter().map(|it| it.map(figures)).collect()
 }

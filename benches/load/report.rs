@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::parts::{Idle, Sessions};
+use super::parts::{Idle, Pings, Sessions};
 
 /// All of a run.
 #[derive(Default)]
@@ -14,8 +14,8 @@ pub struct Report {
     pub is_short: bool,
     pub sessions: Vec<(String, Sessions)>,
     pub idle: Vec<(String, Idle)>,
-    /// By way: p50 and p99 in microseconds.
-    pub pings: Vec<(String, [f64; 2])>,
+    /// By way.
+    pub pings: Vec<(String, Pings)>,
     /// What was not measured, and why.
     pub missing: Vec<(String, String)>,
 }
@@ -53,9 +53,10 @@ impl Report {
             );
         }
         text += "\n## One ping at a time, the ways by turns\n\n";
-        text += "| way | p50 us | p99 us |\n|---|---|---|\n";
-        for (name, [p50, p99]) in &self.pings {
-            row(&mut text, &format_args!("{name} | {p50:.0} | {p99:.0}"));
+        text += "| way | pings | p50 us | p99 us |\n|---|---|---|---|\n";
+        for (name, it) in &self.pings {
+            let Pings { count, p50_us, p99_us } = it;
+            row(&mut text, &format_args!("{name} | {count} | {p50_us:.0} | {p99_us:.0}"));
         }
         if let Some(more) = self.http_more_us() {
             let verdict = if more < 1000.0 { "within" } else { "not within" };
@@ -74,7 +75,7 @@ impl Report {
 
     /// How much longer the median ping of a2e takes over HTTP than over TCP.
     fn http_more_us(&self) -> Option<f64> {
-        let of = |name: &str| self.pings.iter().find(|it| it.0 == name).map(|it| it.1[0]);
+        let of = |name: &str| self.pings.iter().find(|it| it.0 == name).map(|it| it.1.p50_us);
         Some(of(super::A2E_HTTP)? - of(super::A2E_TCP)?)
     }
 
@@ -90,7 +91,7 @@ impl Report {
         let pings = self
             .pings
             .iter()
-            .map(|(way, [p50, p99])| json!({ "way": way, "p50_us": p50, "p99_us": p99 }));
+            .map(|(way, it)| json!({ "way": way, "pings": it.count, "p50_us": it.p50_us, "p99_us": it.p99_us }));
         let missing = self.missing.iter().map(|(name, why)| json!({ "what": name, "why": why }));
         json!({
             "machine": self.machine, "is_short": self.is_short, "http_more_us": self.http_more_us(),

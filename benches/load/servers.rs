@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::caller::Speech;
 use super::cores::Cores;
+use super::python;
 
 /// How long one may take until it listens; Python imports a lot.
 const START: Duration = Duration::from_secs(20);
@@ -19,6 +20,8 @@ const START: Duration = Duration::from_secs(20);
 pub struct Server {
     pub name: &'static str,
     pub speech: Speech,
+    /// Its pings are so slow that the others would rest between theirs.
+    pub pings_apart: bool,
     start: Result<Start, String>,
 }
 
@@ -27,6 +30,22 @@ enum Start {
     A2e,
     FastApi(PathBuf),
     Rmcp(PathBuf),
+    Reference {
+        sdk: PathBuf,
+        python: PathBuf,
+    },
+}
+
+/// What is said about where to find them.
+pub struct Places<'a> {
+    pub root: &'a Path,
+    pub target: &'a Path,
+    /// Peers are looked for, built and installed.
+    pub with_peers: bool,
+    /// That has FastAPI.
+    pub python: Option<&'a Path>,
+    /// That can import the reference's server.
+    pub sdk_python: Option<&'a Path>,
 }
 
 /// A server that runs; it ends with this.
@@ -35,6 +54,7 @@ pub struct Running {
     pub http: SocketAddr,
     /// Of lines.
     pub tcp: Option<SocketAddr>,
+    log: PathBuf,
 }
 
 /// What a server has used up to now.
@@ -44,51 +64,42 @@ pub struct Usage {
     pub rss_kib: f64,
 }
 
-/// All of them. Peers are looked for where they are wanted.
-pub fn servers(root: &Path, target: &Path, with_peers: bool, python: Option<&Path>) -> Vec<Server> {
+/// All of them.
+pub fn servers(places: &Places<'_>) -> Vec<Server> {
     let wanted = |find: &dyn Fn() -> Result<Start, String>| {
-        if with_peers { find() } else { Err("--only-a2e".to_owned()) }
+        if places.with_peers { find() } else { Err("--only-a2e".to_owned()) }
     };
-    let fastapi = || match python {
+    let fastapi = || match places.python {
         Some(python) => Ok(Start::FastApi(python.to_owned())),
-        None => venv(target).map(Start::FastApi),
+        None => python::venv(places.target).map(Start::FastApi),
     };
+    let rmcp = || benches::peers(places.root, places.target).map(Start::Rmcp);
+    let reference = || {
+        let (sdk, python) = python::reference(places.sdk_python)?;
+        Ok(Start::Reference { sdk, python })
+    };
+    let server = |name, speech, start| Server { name, speech, pings_apart: false, start };
     vec![
-        Server { name: "a2e", speech: Speech::A2eHttp, start: Ok(Start::A2e) },
-        Server { name: "FastAPI, uvicorn", speech: Speech::A2eHttp, start: wanted(&fastapi) },
+        server("a2e", Speech::A2eHttp, Ok(Start::A2e)),
+        server("FastAPI, uvicorn", Speech::A2eHttp, wanted(&fastapi)),
+        server("rmcp, streamable HTTP", Speech::Mcp, wanted(&rmcp)),
         Server {
-            name: "rmcp, streamable HTTP",
-            speech: Speech::Mcp,
-            start: wanted(&|| benches::peers(root, target).map(Start::Rmcp)),
+            // It wakes no loop from its threads: an answer may wait for uvicorn's tick of 100 ms.
+            pings_apart: true,
+            ..server("the reference's own server in Python", Speech::A2eHttp, wanted(&reference))
         },
     ]
-}
-
-/// A Python of our own with `FastAPI` and uvicorn.
-fn venv(target: &Path) -> Result<PathBuf, String> {
-    let folder = target.join("load/venv");
-    let python = folder.join("bin/python");
-    if !run(Command::new(&python).args(["-c", "import fastapi, uvicorn, uvloop"])) {
-        if !run(Command::new("python3").args(["-m", "venv"]).arg(&folder)) {
-            return Err("python3 makes no venv".to_owned());
-        }
-        let packages = ["-m", "pip", "install", "--quiet", "fastapi", "uvicorn[standard]"];
-        if !run(Command::new(&python).args(packages)) {
-            return Err("pip installs no FastAPI".to_owned());
-        }
-    }
-    Ok(python)
-}
-
-fn run(command: &mut Command) -> bool {
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
 }
 
 impl Server {
     /// Why it is not there.
     pub fn is_missing(&self) -> Option<&str> {
         self.start.as_ref().err().map(String::as_str)
+    }
+
+    /// Whether it takes lines over TCP.
+    pub fn has_lines(&self) -> bool {
+        matches!(self.start, Ok(Start::A2e))
     }
 
     /// Starts it and waits until it listens.
@@ -107,11 +118,14 @@ impl Server {
                 command
             }
             Start::FastApi(python) => {
-                let script = scratch.join("fastapi_server.py");
-                std::fs::write(&script, include_str!("fastapi_server.py"))
-                    .map_err(|error| error.to_string())?;
                 let mut command = Command::new(python);
-                command.arg(script).arg(http.port().to_string());
+                command.args(["-c", include_str!("fastapi_server.py"), &http.port().to_string()]);
+                command
+            }
+            Start::Reference { sdk, python } => {
+                let mut command = Command::new(python);
+                command.args(["-c", include_str!("reference_server.py")]);
+                command.arg(sdk).arg(http.port().to_string());
                 command
             }
             Start::Rmcp(peers) => {
@@ -124,10 +138,9 @@ impl Server {
         let errors = File::create(&log).map_err(|error| error.to_string())?;
         command.current_dir(scratch).stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         let child = cores.for_servers(|| command.spawn())?.map_err(|error| error.to_string())?;
-        let tcp = matches!(start, Start::A2e).then_some(tcp);
-        let mut running = Running { child, http, tcp };
+        let mut running = Running { child, http, tcp: self.has_lines().then_some(tcp), log };
         running.wait().map_err(|why| {
-            format!("{why}: {}", std::fs::read_to_string(&log).unwrap_or_default())
+            format!("{why}: {}", std::fs::read_to_string(&running.log).unwrap_or_default())
         })?;
         Ok(running)
     }
@@ -160,6 +173,12 @@ impl Running {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
+    }
+
+    /// The end of what it wrote to its log, if anything.
+    pub fn last_words(&self) -> Option<String> {
+        let log = std::fs::read_to_string(&self.log).ok()?;
+        log.lines().rfind(|line| !line.trim().is_empty()).map(str::to_owned)
     }
 
     pub fn usage(&self) -> Usage {
