@@ -26,7 +26,7 @@ class EchoTool(ToolPlugin):
         return []
 
     def _execute_tool(self, tool_name, arguments):
-        return arguments
+        return {"success": True, "tool_name": tool_name, "data": arguments, "duration_ms": 0}
 
     def caps_metadata(self):
         return {}
