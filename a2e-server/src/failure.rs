@@ -76,13 +76,11 @@ impl Failure {
     }
 
     fn new(exit: u8, code: ErrorCode, message: String) -> Self {
-        let body = ErrorBody {
-            retryable: code.is_retryable(),
-            code,
-            message: message.clone(),
-            detail: Map::new(),
-            capability_name: String::new(),
-        };
+        Self::with(exit, message.clone(), &a2e_core::Error::new(code, message))
+    }
+
+    fn with(exit: u8, message: String, error: &a2e_core::Error) -> Self {
+        let body = error.to_body("");
         let mut whole = Map::from_iter([("type".to_owned(), Value::from("error"))]);
         if let Ok(Value::Object(fields)) = serde_json::to_value(&body) {
             whole.extend(fields);
@@ -106,6 +104,13 @@ impl Failure {
             let _gone = print(&format!("{line}\n"));
         }
         ExitCode::from(self.exit)
+    }
+}
+
+/// What a host inside this process answered: exit code 1.
+impl From<a2e_core::Error> for Failure {
+    fn from(error: a2e_core::Error) -> Self {
+        Self::with(1, format!("error {error}"), &error)
     }
 }
 

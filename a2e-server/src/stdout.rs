@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use nix::sys::termios::{FlushArg, tcflush};
 use serde::Serialize;
 
 use crate::Failure;
@@ -13,7 +14,9 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// As [`print`], for what goes on for ever; false when the reader went away.
 pub(crate) fn try_print(text: &str) -> Result<bool, Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
+    let mut out = io::stdout();
+    // A question has no end of its line, and is to be seen.
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::internal(format_args!("stdout: {error}"))),
@@ -34,6 +37,12 @@ fn visible(text: &str) -> String {
         if is_hidden { shown.extend(it.escape_unicode()) } else { shown.push(it) }
     }
     shown
+}
+
+/// Drops what was typed at a terminal and not read yet: it is no answer to what is asked next.
+pub(crate) fn forget_what_was_typed() {
+    // An error: there is no terminal.
+    tcflush(io::stdin(), FlushArg::TCIFLUSH).ok();
 }
 
 /// Prints a value as one line of JSON.

@@ -135,10 +135,10 @@ impl PluginConfig {
         self
     }
 
-    /// A setting that its class does not know becomes a warning.
+    /// Whether a setting that its class does not know is a warning, and no error.
     #[must_use]
-    pub fn lenient(mut self) -> Self {
-        self.source.is_lenient = true;
+    pub fn lenient(mut self, is_lenient: bool) -> Self {
+        self.source.is_lenient = is_lenient;
         self
     }
 

@@ -87,7 +87,8 @@ impl Builder {
     #[must_use]
     pub fn lenient(mut self) -> Self {
         self.is_lenient = true;
-        self.config.plugins = self.config.plugins.into_iter().map(PluginConfig::lenient).collect();
+        let plugins = self.config.plugins.into_iter();
+        self.config.plugins = plugins.map(|it| it.lenient(true)).collect();
         self
     }
 

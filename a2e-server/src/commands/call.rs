@@ -77,7 +77,8 @@ fn body(text: &str) -> Result<Map<String, Value>, Failure> {
     } else {
         text
     };
-    serde_json::from_str(text)
+    // Of a file that is read: an editor's mark of the encoding.
+    serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(text))
         .map_err(|error| Failure::usage(format_args!("JSON is not an object: {error}")))
 }
 

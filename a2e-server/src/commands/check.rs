@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use a2e_core::Executor;
-use a2e_core::config::{AuditMode, HostConfig, ListenAddr, Problem, Severity};
+use a2e_core::config::{AuditMode, ConfigErrors, HostConfig, ListenAddr, Problem, Severity};
 use clap::Args;
 
 use super::remote;
@@ -63,16 +63,15 @@ fn problems(args: &CheckArgs) -> Result<Vec<Problem>, Failure> {
             "say which configuration: FILE, -c FILE or A2E_CONFIG (see --help)",
         ));
     };
-    let loaded = match HostConfig::from_yaml_as(&file, args.config.lenient) {
-        Ok(loaded) => loaded,
+    let (config, mut problems) = match read(&file, args.config.lenient) {
+        Ok(read) => read,
         Err(errors) => return Ok(errors.problems().to_vec()),
     };
-    let mut problems = loaded.warnings;
-    problems.extend(missing_folders(&loaded.config, &file));
+    problems.extend(missing_folders(&config, &file));
     #[cfg(feature = "mcp-server")]
-    problems.extend(crate::serve::mcp::McpSettings::of(&loaded.config).1);
-    let is_idle = loaded.config.enabled_plugins().next().is_none() && !args.config.lenient;
-    let mut builder = Executor::builder(loaded.config).guard("/proc/self/exe");
+    problems.extend(crate::serve::mcp::McpSettings::of(&config).1);
+    let is_idle = config.enabled_plugins().next().is_none() && !args.config.lenient;
+    let mut builder = Executor::builder(config).guard("/proc/self/exe");
     if args.config.lenient {
         builder = builder.lenient();
     }
@@ -84,6 +83,19 @@ fn problems(args: &CheckArgs) -> Result<Vec<Problem>, Failure> {
     }
     problems.sort_by_key(|problem| (problem.line, problem.column));
     Ok(problems)
+}
+
+/// The configuration and what is wrong with it. Where that is nothing but keys that nobody reads, the rest can
+/// be looked at as well.
+fn read(file: &Path, is_lenient: bool) -> Result<(HostConfig, Vec<Problem>), ConfigErrors> {
+    let errors = match HostConfig::from_yaml_as(file, is_lenient) {
+        Ok(loaded) => return Ok((loaded.config, loaded.warnings)),
+        Err(errors) => errors,
+    };
+    let Ok(mut loaded) = HostConfig::from_yaml_as(file, true) else { return Err(errors) };
+    let plugins = loaded.config.plugins.into_iter();
+    loaded.config.plugins = plugins.map(|it| it.lenient(is_lenient)).collect();
+    Ok((loaded.config, errors.problems().to_vec()))
 }
 
 /// Folders that the host needs and does not make.

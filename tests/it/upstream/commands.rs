@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{config, program};
 use crate::process::support::program::{Place, a2e, outcome};
+use crate::process::support::terminal::Terminal;
 
 #[test]
 fn servers_are_listed_and_their_words_shown() {
@@ -56,7 +57,12 @@ fn definitions_that_wait_are_shown_and_approved() {
         let (code, _, err) = outcome(&mut a2e(&[&["mcp", "approve", "-c", &file], words].concat()));
         assert!(code != Some(0) && err.contains(text), "{err}");
     }
-    let (code, out, _) = outcome(&mut a2e(&["mcp", "approve", "up", &echo, &fail, "-c", &file]));
+    // What was typed before it is asked is no answer.
+    let mut person = Terminal::open_with("y\r", &["mcp", "approve", "up", &file]);
+    person.until("approve? [y/N] ");
+    person.press("\r");
+    assert_eq!(person.ended(), Some(0));
+    let (code, out, _) = outcome(&mut a2e(&["mcp", "approve", "up", &echo, &fail, &file]));
     assert_eq!((code, out.as_str()), (Some(0), "approved up echo\napproved up fail\n"));
     let call = r#"{"tool_name":"up__echo","arguments":{"text":"x"}}"#;
     let (code, out, _) = outcome(&mut a2e(&["call", "tool/call/req", call, "-c", &file, "--json"]));

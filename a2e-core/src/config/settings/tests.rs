@@ -79,7 +79,7 @@ fn unknown_keys_are_told_at_every_depth_and_do_no_harm() {
     let text = "root: [/a]\nhttp_get: {timeout: 3}\nDISABLE_NETWORK: true";
     for (plugin, expected) in [
         (plugin(text), [Severity::Error, Severity::Error, Severity::Warning]),
-        (plugin(text).lenient(), [Severity::Warning; 3]),
+        (plugin(text).lenient(true), [Severity::Warning; 3]),
     ] {
         let (_, problems) = settings_problems::<Files>(&plugin);
         let found: Vec<Severity> = problems.iter().map(|problem| problem.severity).collect();

@@ -30,7 +30,8 @@ pub(super) struct Outgoing {
 
 /// Reads a line: a command, `TYPE JSON`, or a whole message. Without an id it gets this number's.
 pub(super) fn parse(line: &str, number: usize) -> Result<Line, String> {
-    let line = line.trim();
+    // An editor's mark of the encoding, before the first line.
+    let line = line.strip_prefix('\u{feff}').filter(|_| number == 1).unwrap_or(line).trim();
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     match word {
         "" => return Ok(Line::Nothing),
@@ -117,6 +118,8 @@ mod tests {
         ] {
             assert_eq!(sent(line), expected, "{line}");
         }
+        assert!(matches!(parse("\u{feff}ping", 1), Ok(Line::Message(it)) if it.kind == "ping"));
+        assert!(matches!(parse("\u{feff}# a comment", 1), Ok(Line::Nothing)));
         for bad in ["x/req [1]", "x/req {", "{", "[1]", "x/req nonsense"] {
             assert!(sent(bad).contains("expected TYPE and a JSON object"), "{bad}: {}", sent(bad));
         }

@@ -1,14 +1,15 @@
 //! `a2e mcp approve`: shows definitions of tools that wait, and approves them.
 
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 
 use a2e_caps::mcp::approvals::{WaitingTool, approve, waiting};
 use clap::Args;
 
 use super::settings;
 use crate::Failure;
-use crate::defaults::load;
-use crate::stdout::{print, print_foreign, print_json};
+use crate::defaults::{from_variable, is_config, load};
+use crate::stdout::{forget_what_was_typed, print, print_foreign, print_json};
 
 #[derive(Debug, Args)]
 #[command(
@@ -22,18 +23,32 @@ pub(crate) struct ApproveArgs {
     /// These definitions, as they are shown: the name of the tool, `@`, the hash
     #[arg(value_name = "TOOL@HASH")]
     tools: Vec<String>,
-    /// The configuration whose servers are meant; A2E_CONFIG where it is not given
+    /// The configuration whose servers are meant; a bare FILE at the end is the same, and so is A2E_CONFIG where
+    /// neither is given
     #[arg(short, long, value_name = "FILE")]
-    config: Option<std::path::PathBuf>,
+    config: Option<PathBuf>,
     /// Print one JSON list of what waits, or of what was approved
     #[arg(long)]
     json: bool,
 }
 
-pub(crate) fn run(args: &ApproveArgs) -> Result<(), Failure> {
-    let file = args.config.clone().or_else(crate::defaults::from_variable);
-    let unsaid = || Failure::usage("say which configuration: -c FILE or A2E_CONFIG (see --help)");
-    let config = load(Some(&file.ok_or_else(unsaid)?), true)?;
+impl ApproveArgs {
+    /// A configuration at the end is one, as in other commands.
+    fn file(&mut self) -> Result<PathBuf, Failure> {
+        let is_file = |it: &mut String| is_config(Path::new(it.as_str()));
+        if self.config.is_none() {
+            let bare = self.tools.pop_if(is_file).or_else(|| self.server.take_if(is_file));
+            self.config = bare.map(PathBuf::from);
+        }
+        self.config.clone().or_else(from_variable).ok_or_else(|| {
+            Failure::usage("say which configuration: FILE, -c FILE or A2E_CONFIG (see --help)")
+        })
+    }
+}
+
+pub(crate) fn run(mut args: ApproveArgs) -> Result<(), Failure> {
+    let config = load(Some(&args.file()?), true)?;
+    let args = &args;
     let settings = settings(&config)?;
     let Some(server) = &args.server else {
         return show(args, &settings.iter().flat_map(waiting).collect::<Vec<_>>());
@@ -81,6 +96,7 @@ fn is_agreed(args: &ApproveArgs, server: &str, waits: &Vec<WaitingTool>) -> Resu
         print("nothing waits\n")?;
         return Ok(false);
     }
+    forget_what_was_typed();
     print("approve? [y/N] ")?;
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).map_err(Failure::internal)?;

@@ -43,12 +43,12 @@ enum McpCommand {
     Logs(logs::LogsArgs),
 }
 
-pub(crate) fn run(args: &McpArgs) -> Result<(), Failure> {
-    match &args.command {
-        McpCommand::Config(args) => config::run(args),
-        McpCommand::List(args) => list::run(args),
+pub(crate) fn run(args: McpArgs) -> Result<(), Failure> {
+    match args.command {
+        McpCommand::Config(args) => config::run(&args),
+        McpCommand::List(args) => list::run(&args),
         McpCommand::Approve(args) => approve::run(args),
-        McpCommand::Logs(args) => logs::run(args),
+        McpCommand::Logs(args) => logs::run(&args),
     }
 }
 
@@ -61,7 +61,7 @@ fn servers(host: &HostArgs) -> Result<Vec<McpServerInfo>, Failure> {
         let executor = start_own(&host.config).await?;
         let reply = executor.call(&ServerListRequest::default()).await;
         executor.shutdown(std::time::Duration::ZERO).await;
-        Ok(reply.map_err(Failure::refused)?.servers)
+        Ok(reply?.servers)
     })
 }
 

@@ -3,9 +3,10 @@
 #![allow(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io::{BufRead, IsTerminal};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use a2e_client::{Client, ClientError};
 use a2e_core::protocol::ErrorCode;
@@ -13,11 +14,12 @@ use a2e_core::protocol::approval::{
     ApprovalAnswerRequest, ApprovalAsk, ApprovalList, ApprovalListRequest, ApprovalOver,
 };
 use clap::Args;
-use nix::sys::termios::{FlushArg, tcflush};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::commands::remote::{HostArgs, Remote, run as run_to_end};
-use crate::stdout::{print, print_json};
+use crate::defaults::is_config;
+use crate::stdout::{forget_what_was_typed, print, print_json};
 use crate::{Failure, telemetry};
 
 /// Calls that are told and not looked at yet; what a host lets wait.
@@ -32,16 +34,16 @@ const SHORTEST_ID: usize = 8;
     go on, anything else refuses it and is told to the caller as the reason. While it runs, somebody is there to ask; \
     it needs a token of a principal with the right `approve`, the operator token, or a socket of your own user. Nobody \
     approves its own calls.\n\nExamples:\n  a2e approve\n  a2e approve --list --to unix:///run/user/1000/a2e.sock\n  \
-    a2e approve 6f1c02d4 --deny \"not on a Friday\""
+    a2e approve a2e.yaml\n  a2e approve 6f1c02d4 --deny \"not on a Friday\""
 )]
 pub(crate) struct ApproveArgs {
     /// Let this call go on
-    #[arg(value_name = "ID", conflicts_with = "list")]
+    #[arg(value_name = "ID")]
     id: Option<String>,
     #[command(flatten)]
     host: HostArgs,
     /// Refuse it, for this reason
-    #[arg(long, value_name = "REASON", requires = "id", num_args = 0..=1, default_missing_value = "")]
+    #[arg(long, value_name = "REASON", num_args = 0..=1, default_missing_value = "")]
     deny: Option<String>,
     /// Print what waits, and end
     #[arg(long)]
@@ -51,9 +53,26 @@ pub(crate) struct ApproveArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &ApproveArgs) -> Result<(), Failure> {
+impl ApproveArgs {
+    /// A configuration in the place of the id is one, as in other commands.
+    fn take_file(&mut self) -> Result<(), Failure> {
+        let config = &mut self.host.config;
+        if self.host.to.is_none() && config.named().is_none() {
+            config.file =
+                self.id.take_if(|it| is_config(Path::new(it.as_str()))).map(PathBuf::from);
+        }
+        match (&self.id, self.list, &self.deny) {
+            (Some(_), true, _) => Err(Failure::usage("--list takes no ID (see --help)")),
+            (None, _, Some(_)) => Err(Failure::usage("--deny needs an ID (see --help)")),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn run(mut args: ApproveArgs) -> Result<(), Failure> {
+    args.take_file()?;
     telemetry::start(Some("error"))?;
-    let host = args.host.needed()?;
+    let (args, host) = (&args, args.host.needed()?);
     let result = match &args.id {
         _ if args.list => run_to_end(list(args, &host)),
         Some(id) => run_to_end(answer_one(args, &host, id)),
@@ -112,8 +131,8 @@ async fn stay(args: &ApproveArgs, host: &Remote) -> Result<(), Failure> {
     let waiting: VecDeque<_> = client.rpc(&ApprovalListRequest {}).await?.approvals.into();
     let seen = waiting.iter().map(|it: &ApprovalAsk| it.approval_id.clone()).collect();
     let is_terminal = std::io::stdin().is_terminal();
-    let shown = Arc::new(AtomicU64::new(0));
-    let lines = stdin(Arc::clone(&shown))?;
+    let shown = Arc::default();
+    let lines = stdin(Arc::clone(&shown), is_terminal)?;
     let mut desk = Desk { client, lines, news, waiting, seen, ahead: None, is_terminal, shown };
     while let Some(ask) = desk.next().await? {
         show(args, &ask)?;
@@ -140,8 +159,8 @@ struct Desk {
     /// A line of a script that came before there was a call.
     ahead: Option<String>,
     is_terminal: bool,
-    /// How many calls were shown.
-    shown: Arc<AtomicU64>,
+    /// How many calls were shown; held while a terminal's line is read and while what was typed is dropped.
+    shown: Arc<Mutex<u64>>,
 }
 
 /// A line of the input, and how many calls had been shown when it was read.
@@ -195,15 +214,13 @@ impl Desk {
 
     /// What was typed at a terminal before a call was shown is not meant for it.
     fn forget_what_was_typed(&self) {
-        if self.is_terminal {
-            // An error: no terminal any more; what is read tells.
-            tcflush(std::io::stdin(), FlushArg::TCIFLUSH).ok();
-        }
-        self.shown.fetch_add(1, Ordering::SeqCst);
+        let mut shown = locked(&self.shown);
+        forget_what_was_typed();
+        *shown += 1;
     }
 
     fn is_for_what_is_shown(&self, line: &Line) -> bool {
-        !self.is_terminal || line.shown == self.shown.load(Ordering::SeqCst)
+        !self.is_terminal || line.shown == *locked(&self.shown)
     }
 
     async fn say(&self, args: &ApproveArgs, ask: &ApprovalAsk, line: &str) -> Result<(), Failure> {
@@ -284,20 +301,43 @@ fn show(args: &ApproveArgs, ask: &ApprovalAsk) -> Result<(), Failure> {
 }
 
 /// Standard input line by line, read on a thread of its own.
-fn stdin(shown: Arc<AtomicU64>) -> Result<Receiver<Line>, Failure> {
+fn stdin(shown: Arc<Mutex<u64>>, is_terminal: bool) -> Result<Receiver<Line>, Failure> {
     let (lines, input) = channel(1);
     let read = move || {
-        for line in std::io::stdin().lock().lines() {
-            let Ok(text) = line else { break };
-            let line = Line { text, shown: shown.load(Ordering::SeqCst) };
-            if lines.blocking_send(line).is_err() {
-                break;
-            }
-        }
+        while let Some(line) = read_line(&shown, is_terminal)
+            && lines.blocking_send(line).is_ok()
+        {}
     };
     std::thread::Builder::new()
         .name("a2e-stdin".into())
         .spawn(read)
         .map_err(|error| Failure::internal(format_args!("no thread for stdin: {error}")))?;
     Ok(input)
+}
+
+/// The next line. One of a terminal is read and numbered in one step, so that none was read before a call is shown
+/// and numbered behind.
+fn read_line(shown: &Mutex<u64>, is_terminal: bool) -> Option<Line> {
+    loop {
+        // A terminal has a line or nothing; a pipe may have half of one, which must hold nobody up.
+        let is_there = |wait| !is_terminal || has_input(wait);
+        is_there(PollTimeout::NONE);
+        let number = is_terminal.then(|| locked(shown));
+        if is_there(PollTimeout::ZERO) {
+            let mut text = String::new();
+            let read = std::io::stdin().read_line(&mut text).unwrap_or(0);
+            let shown = number.map_or(0, |it| *it);
+            return (read > 0).then_some(Line { text, shown });
+        }
+    }
+}
+
+/// Waits for input, or its end; an interrupted wait is none.
+fn has_input(wait: PollTimeout) -> bool {
+    let stdin = std::io::stdin();
+    poll(&mut [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)], wait).is_ok_and(|found| found > 0)
+}
+
+fn locked(shown: &Mutex<u64>) -> MutexGuard<'_, u64> {
+    shown.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,14 +1,12 @@
 //! `a2e connect`: a session held by a script, and by a person at a terminal.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::process::support::program::{A2E, Host, PATIENCE, Place, a2e, outcome, until};
+use crate::process::support::program::{A2E, Host, Place, a2e, outcome};
+use crate::process::support::terminal::Terminal;
 
 /// Runs a script; the messages that came, with code and stderr.
 fn script(args: &[&str], lines: &str) -> (Option<i32>, Vec<Value>, String) {
@@ -112,61 +110,6 @@ fn what_cannot_be_reached_or_is_refused_is_told() {
     host.stop();
 }
 
-/// `connect` at a terminal, its output collected.
-struct Terminal {
-    child: Child,
-    keys: File,
-    shown: Arc<Mutex<String>>,
-}
-
-impl Terminal {
-    fn open(args: &[&str]) -> Self {
-        let pair = nix::pty::openpty(None, None).unwrap();
-        let again = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
-        let mut command: Command = a2e(&[&["connect"], args].concat());
-        command.env("TERM", "xterm").stdin(again(&pair.slave)).stdout(again(&pair.slave));
-        let child = command.stderr(Stdio::from(pair.slave)).spawn().unwrap();
-        drop(command);
-        let (keys, mut screen) =
-            (File::from(pair.master.try_clone().unwrap()), File::from(pair.master));
-        let shown = Arc::new(Mutex::new(String::new()));
-        let collected = Arc::clone(&shown);
-        std::thread::spawn(move || {
-            let mut block = [0; 4096];
-            // A terminal without its last process fails to read.
-            while let Ok(read) = screen.read(&mut block) {
-                collected.lock().unwrap().push_str(&String::from_utf8_lossy(&block[..read]));
-            }
-        });
-        Self { child, keys, shown }
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-    }
-
-    fn until(&self, text: &str) {
-        let start = crate::process::support::program::now();
-        while !self.shown.lock().unwrap().contains(text) {
-            assert!(
-                start.elapsed() < PATIENCE,
-                "`{text}` is not in {}",
-                self.shown.lock().unwrap()
-            );
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-    }
-
-    fn ended(mut self) -> Option<i32> {
-        let mut code = None;
-        until(PATIENCE, "connect ends", || {
-            code = self.child.try_wait().unwrap();
-            code.is_some()
-        });
-        code.unwrap().code()
-    }
-}
-
 #[test]
 fn a_person_at_a_terminal_types_completes_and_sees_what_comes() {
     let place = Place::new();
@@ -177,7 +120,7 @@ fn a_person_at_a_terminal_types_completes_and_sees_what_comes() {
 ",
     );
     let host = Host::at_socket(&place, &["-c", &config]);
-    let mut terminal = Terminal::open(&["--to", &place.socket()]);
+    let mut terminal = Terminal::open(&["connect", "--to", &place.socket()]);
     terminal.until("a2e> ");
     terminal.press("ping\r");
     terminal.until("\"pong\"");
@@ -208,7 +151,7 @@ fn a_person_at_a_terminal_types_completes_and_sees_what_comes() {
     assert_eq!(terminal.ended(), Some(0));
 
     // A host that goes away ends it, too.
-    let mut terminal = Terminal::open(&["--to", &place.socket()]);
+    let mut terminal = Terminal::open(&["connect", "--to", &place.socket()]);
     terminal.until("a2e> ");
     terminal.press("half a li");
     host.stop();

@@ -26,6 +26,8 @@ fn errors_go_to_stderr_and_with_json_whole_to_stdout_as_well() {
         (&["explain", "ping", "--to", &gone], 1, "unavailable"),
         (&["snapshot", "save", "--to", &gone], 1, "unavailable"),
         (&["audit", "verify", "/no/such.jsonl"], 1, "runtime_error"),
+        (&["approve", "--list", "--to", &gone], 1, "unavailable"),
+        (&["mcp", "list"], 1, "unknown_type"),
     ] {
         let (found, stdout, stderr) = outcome(&mut a2e(args));
         assert_eq!((found, stdout.as_str()), (Some(exit), ""), "{args:?}: {stderr}");
@@ -175,6 +177,9 @@ fn a_configuration_is_told_alike_to_all_commands() {
         &["audit", "tail"],
         &["audit", "stats"],
         &["audit", "verify"],
+        &["approve", "--list"],
+        &["mcp", "config"],
+        &["mcp", "approve"],
     ] {
         let bare = [args, &[&config]].concat();
         let flag = [args, &["-c", &config]].concat();

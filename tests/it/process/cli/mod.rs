@@ -1,6 +1,7 @@
 //! The command line: what it prints, where, and with which exit code.
 
 mod agent_loop;
+mod approve;
 mod connect;
 mod errors;
 mod operator;
@@ -104,6 +105,21 @@ fn check_tells_every_problem_at_once() {
         assert!(problem["line"].as_u64().is_some_and(|line| line > 0), "{problem}");
         assert!(problem["message"].as_str().is_some_and(|text| !text.is_empty()), "{problem}");
         assert!(["error", "warning"].contains(&problem["severity"].as_str().unwrap()));
+    }
+
+    // A key that nobody reads hides neither settings nor folders that are wrong.
+    let place = Place::new();
+    let config = place.config(
+        "host_di: x
+plugins:
+  - {name: a, type: tools, cls: a2e.caps.tools.plugin.ToolPlugin, metadata: {roots: [/no/such]}}
+  - {name: b, type: memory, cls: a2e.caps.memory.plugin.MemoryPlugin, metadata: {episodic_limi: 3}}
+",
+    );
+    let (code, stdout, _) = outcome(&mut a2e(&["check", &config]));
+    assert_eq!(code, Some(1));
+    for part in ["\"host_di\"", "/no/such", "\"episodic_limi\"", "errors: 3, warnings: 0"] {
+        assert!(stdout.contains(part), "{part}: {stdout}");
     }
 
     // What stops `serve` is the same.
@@ -295,7 +311,7 @@ fn call_reads_its_body_from_stdin() {
     let body = place.path("body.json");
     File::create(&body)
         .unwrap()
-        .write_all(br#"{"tool_name":"echo","arguments":{"from":"stdin"}}"#)
+        .write_all(b"\xef\xbb\xbf{\"tool_name\":\"echo\",\"arguments\":{\"from\":\"stdin\"}}")
         .unwrap();
     let mut command = a2e(&["call", "tool/call/req", "-"]);
     let (code, stdout, _) = outcome(command.stdin(Stdio::from(File::open(body).unwrap())));

@@ -3,4 +3,5 @@
 pub(crate) mod packages;
 pub(crate) mod proc_fs;
 pub(crate) mod program;
+pub(crate) mod terminal;
 pub(crate) mod wire;
