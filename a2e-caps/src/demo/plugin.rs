@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use a2e_core::codec::RawJson;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin, Run};
-use a2e_core::protocol::ErrorCode;
 use a2e_core::request::Call;
 use a2e_core::{Clock, Error, Result, Time, register_plugin};
 use schemars::JsonSchema;
@@ -14,6 +13,7 @@ use super::request::{DemoCall, Name};
 use super::tools::{self, Tool};
 use crate::tools::contract::{
     ListFilter, ToolCallResponse, ToolDefinition, ToolListRequest, ToolListResponse, ToolResult,
+    unknown_tool,
 };
 
 /// The settings of the demo.
@@ -68,7 +68,7 @@ impl DemoToolPlugin {
     fn call(&self, request: DemoCall, call: &Call) -> Answer<ToolCallResponse> {
         let tool = match request.tool_name {
             Name::Known(tool) => tool,
-            Name::Unknown(name) => return Ok(Outcome::Pass(unknown(&name))),
+            Name::Unknown(name) => return Ok(Outcome::Pass(self.unknown(&name, call))),
         };
         let arguments = request.arguments;
         let started = call.accepted_at();
@@ -96,6 +96,12 @@ impl DemoToolPlugin {
         }
     }
 
+    fn unknown(&self, name: &str, call: &Call) -> Error {
+        let allowed = call.identity().allowed.as_deref();
+        let names = self.definitions.iter().map(|it| it.name.as_str());
+        unknown_tool(name, names.filter(|it| allowed.is_none_or(|a| a.has_name("tools", it))))
+    }
+
     fn echo(&self, arguments: RawJson, started: Time) -> Outcome<ToolCallResponse> {
         let answer = move || reply(Tool::Echo, arguments, started, started);
         match self.run {
@@ -118,14 +124,6 @@ fn reply(tool: Tool, data: RawJson, started: Time, now: Time) -> ToolCallRespons
     let duration_ms = u64::try_from(now.since(started).as_millis()).unwrap_or(u64::MAX);
     let data = ToolResult { duration_ms, ..ToolResult::success(tool.name(), data) };
     ToolCallResponse { data, created_at: now.wall.as_secs_f64() }
-}
-
-fn unknown(name: &str) -> Error {
-    Error::new(
-        ErrorCode::UnknownTool,
-        format!("no tool is named `{name}`; `tool/list/req` lists them"),
-    )
-    .with_detail("tool_name", name)
 }
 
 register_plugin!(

@@ -5,11 +5,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use a2e_core::children::{Sandbox, Supervisor};
+use a2e_core::config::nearest;
 use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin};
-use a2e_core::protocol::{ErrorCode, Event, EventKind};
+use a2e_core::protocol::{Changed, ErrorCode, Event, EventKind};
 use a2e_core::request::Call;
 use a2e_core::{Error, Result, Time, register_plugin};
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 
@@ -35,11 +35,6 @@ pub(super) struct Shared {
     programs: Arc<Semaphore>,
     /// What operators should know of the sandbox.
     sandbox: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Changed {
-    generation: u64,
 }
 
 impl Plugin for SkillPlugin {
@@ -141,8 +136,18 @@ impl SkillPlugin {
         let catalog = self.0.catalog();
         let Some(skill) = catalog.skills.get(&request.name).cloned() else {
             let shown: String = request.name.chars().take(64).collect();
-            let text = format!("no skill `{shown}` here");
-            return Ok(Outcome::Pass(Error::new(ErrorCode::UnknownSkill, text)));
+            let name = request.name;
+            // There may be two thousand.
+            return Ok(Outcome::on_pool(move |_| {
+                let known = catalog.skills.values().filter(|it| !it.manifest.user_only);
+                let near = nearest(&name, known.map(|it| it.manifest.name.as_str()));
+                let hint = near.map(|it| format!("; is `{it}` meant?")).unwrap_or_default();
+                let error =
+                    Error::new(ErrorCode::UnknownSkill, format!("no skill `{shown}` here{hint}"));
+                Ok(Outcome::Pass(
+                    near.into_iter().fold(error, |it, near| it.with_detail("nearest", near)),
+                ))
+            }));
         };
         if !request.streaming {
             call.mute();

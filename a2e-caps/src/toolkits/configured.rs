@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use a2e_core::config::nearest;
 use a2e_core::plugin::{BoxFuture, Host, Run};
 use a2e_core::protocol::{ErrorCode, SessionId};
 use a2e_core::request::Call;
@@ -108,7 +109,10 @@ impl Toolkits {
         is_gone: impl Fn() -> bool,
     ) -> Result<bool> {
         let Some((kit, about)) = self.all().into_iter().find(|(_, it)| it.name == name) else {
-            let text = format!("no toolkit is named `{name}`; `toolkit/list/req` lists them");
+            let all = self.all();
+            let near = nearest(name, all.iter().map(|(_, it)| it.name.as_str()));
+            let hint = near.map(|it| format!(", is `{it}` meant?")).unwrap_or_default();
+            let text = format!("no toolkit is named `{name}`{hint}; `toolkit/list/req` lists them");
             return Err(Error::runtime(text).with_detail("toolkit_name", name));
         };
         check(&about, config)?;

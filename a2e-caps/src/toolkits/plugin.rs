@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin, Scope};
-use a2e_core::protocol::SessionId;
+use a2e_core::protocol::{Changed, SessionId};
 use a2e_core::request::Call;
 use a2e_core::snapshot::State;
 use a2e_core::{Result, register_plugin};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::config::ToolkitConfig;
 use super::configured::Toolkits;
@@ -58,7 +58,7 @@ impl ToolkitPlugin {
             // The host's tools are those that they were, those of this session may be others.
             let (session, generation) = (call.session(), self.host.contribution_generation());
             call.after_reply(move |_| {
-                let body = json!({ "generation": generation });
+                let body = Changed { generation };
                 if let Err(error) = session.push_as("tool/changed/push", &body, None) {
                     tracing::debug!(%error, "a session does not hear of its tools");
                 }

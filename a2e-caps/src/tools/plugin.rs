@@ -9,14 +9,14 @@ use a2e_core::plugin::{Answer, Handlers, Host, Outcome, Plugin, Run};
 use a2e_core::request::Call;
 use a2e_core::{Clock, Error, Result, Time, register_plugin};
 
-use super::catalog::{Approvals, Catalog, Catalogs, Entry, unknown};
+use super::catalog::{Approvals, Catalog, Catalogs, Entry};
 use super::config::ToolConfig;
-use super::contract::{ToolCall, ToolOutput};
+use super::contract::{ToolCall, ToolOutput, unknown_tool};
 use super::filter::ListFilter;
 use super::protocol::{ToolCallRequest, ToolCallResponse, ToolListRequest, ToolListResponse};
 use super::{builtin, result};
 
-/// A list over more tools than this is made on the worker pool.
+/// More tools than this are looked through on the worker pool.
 const INLINE_TOOLS: usize = 64;
 
 /// Bytes of the envelope and of the other fields of a result beside `data`, at most.
@@ -68,7 +68,7 @@ impl ToolPlugin {
             return Ok(Outcome::on_future(self.clone().call_awaited(request, call.clone())));
         };
         let Some(entry) = catalog.find_for(&request.tool_name, &self.host, call) else {
-            return self.missing(&catalog, &request.tool_name, call);
+            return self.missing(catalog, request.tool_name, call);
         };
         let job = self.job(entry, request, call);
         match job.entry.run {
@@ -90,7 +90,7 @@ impl ToolPlugin {
     async fn call_awaited(self, request: ToolCallRequest, call: Call) -> Answer<ToolCallResponse> {
         let catalog = self.catalogs.awaited().await?;
         let Some(entry) = catalog.find_for(&request.tool_name, &self.host, &call) else {
-            return self.missing(&catalog, &request.tool_name, &call);
+            return self.missing(catalog, request.tool_name, &call);
         };
         let job = self.job(entry, request, &call);
         let ran = if job.entry.run == Run::Future {
@@ -104,11 +104,24 @@ impl ToolPlugin {
 
     /// The answer for a name that is not in the catalog. A tool that is withheld may be offered by a
     /// plugin that is asked later; the last one says why it is not.
-    fn missing(&self, catalog: &Catalog, name: &str, call: &Call) -> Answer<ToolCallResponse> {
-        match catalog.withheld_for(name, &self.host, call) {
+    fn missing(
+        &self,
+        catalog: Arc<Catalog>,
+        name: String,
+        call: &Call,
+    ) -> Answer<ToolCallResponse> {
+        match catalog.withheld_for(&name, &self.host, call) {
             Some(error) if catalog.is_last => Err(error.clone()),
             Some(error) => Ok(Outcome::Pass(error.clone())),
-            None => Ok(Outcome::Pass(unknown(name))),
+            None if catalog.tools.len() <= INLINE_TOOLS => {
+                Ok(Outcome::Pass(unknown_tool(&name, catalog.names_for(&self.host, call))))
+            }
+            None => {
+                let host = self.host.clone();
+                Ok(Outcome::on_pool(move |call| {
+                    Ok(Outcome::Pass(unknown_tool(&name, catalog.names_for(&host, call))))
+                }))
+            }
         }
     }
 
@@ -147,12 +160,8 @@ fn listed(
     call: &Call,
 ) -> ToolListResponse {
     let filter = ListFilter::of(request);
-    let is_offered = |entry: &Entry| {
-        let ask = AssertUnwindSafe(|| entry.provider.is_offered(&entry.name, call));
-        catch_unwind(ask).unwrap_or(false)
-    };
     let all = catalog.tools_for(host, call);
-    let all = all.filter(|it| filter.selects(&it.definition) && is_offered(it));
+    let all = all.filter(|it| filter.selects(&it.definition) && it.is_offered(call));
     let tools = all.map(|entry| entry.definition.clone()).collect();
     ToolListResponse { tools, quarantined: catalog.quarantined }
 }

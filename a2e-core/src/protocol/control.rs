@@ -58,6 +58,14 @@ pub struct SessionGap {
     pub lost: u64,
 }
 
+/// `tool/changed/push` and its like, one for each namespace of types: what is offered there is other than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Changed {
+    /// Grows with each change.
+    pub generation: u64,
+}
+
 /// `handshake/resp`: what the session may use.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -192,6 +200,7 @@ message!(HandshakeResponse, "handshake/resp");
 message!(HandshakeRequest, "handshake/req" => HandshakeResponse, First);
 message!(Pong, "pong");
 message!(SessionGap, "session/gap/push");
+message!(Changed, "*/changed/push");
 message!(Ping, "ping" => Pong, First);
 message!(Shutdown, "shutdown");
 message!(Cancel, "cancel");

@@ -14,8 +14,8 @@ pub mod trace;
 
 pub use capability::CapabilityName;
 pub use control::{
-    AcceptedCapability, Cancel, EARLY_EVENTS, HandshakeRequest, HandshakeResponse, HostFacts, Ping,
-    Pong, Resume, SessionGap, Shutdown,
+    AcceptedCapability, Cancel, Changed, EARLY_EVENTS, HandshakeRequest, HandshakeResponse,
+    HostFacts, Ping, Pong, Resume, SessionGap, Shutdown,
 };
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{Event, EventKind, InvokeEvent};

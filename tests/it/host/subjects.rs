@@ -24,7 +24,9 @@ async fn host(folder: &Path, backend: &str) -> TestHost {
         memory = memory.with_setting("path", format!("{root}/memory.db"));
     }
     let config = with([
-        capability("tools", "ToolPlugin").with_setting("roots", json!([root])),
+        capability("tools", "ToolPlugin")
+            .with_setting("roots", json!([root]))
+            .with_setting("http_get", json!({})),
         capability("proc", "ProcPlugin").with_setting("allowed_commands", json!(["sh", "true"])),
         memory,
     ]);
@@ -74,6 +76,14 @@ async fn each_capability_says_what_was_done() {
             }
             assert_eq!(subject_of(folder.path(), &id), expected);
         }
+        // What is asked of another machine, also where it is refused.
+        let url = "http://127.0.0.1:9/p?q=1&token=hunter2";
+        let body = json!({ "tool_name": "http_get", "arguments": { "url": url } });
+        let id = session.send("tool/call/req", body).await;
+        assert_eq!(session.reply_to(&id).await["code"], "tool_denied");
+        let shown = "http://127.0.0.1:9/p?q=1&token=***";
+        let expected = json!({ "tool_name": "http_get", "arguments.url": shown });
+        assert_eq!(subject_of(folder.path(), &id), expected);
         let cmd = ["sh", "-c", "exit 0", "--token", "hunter2", "K_TOKEN=hunter2"];
         let shown = "sh -c 'exit 0' --token *** K_TOKEN=***";
         let id = session.send("proc/spawn/req", json!({ "cmd": cmd })).await;

@@ -108,6 +108,8 @@ async fn a_text_is_given_with_its_arguments_and_events() {
 async fn wrong_requests_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     skill(folder.path(), "a", "name: a\ndescription: d", "{args}");
+    skill(folder.path(), "report", "name: report\ndescription: d", "");
+    skill(folder.path(), "hidden", "name: hidden\ndescription: d\nuser_only: true", "");
     let host = host(&[folder.path()], json!({})).await;
     let mut session = host.session();
     for (wire_type, body, loc) in [
@@ -133,6 +135,11 @@ async fn wrong_requests_are_refused() {
         let reply = call(&mut session, name, json!({ "args": args })).await;
         assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(code)), "{name}");
         assert_eq!(reply["capability_name"], "skill");
+    }
+    for (name, meant) in [("reprot", Some("report")), ("hiddn", None)] {
+        let reply = call(&mut session, name, json!({})).await;
+        assert_eq!(reply["code"], "unknown_skill", "{reply}");
+        assert_eq!(reply["detail"]["nearest"].as_str(), meant, "{reply}");
     }
     host.stop().await;
 }

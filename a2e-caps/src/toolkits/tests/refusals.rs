@@ -50,6 +50,7 @@ async fn bad_configurations_are_refused_and_change_nothing() {
     let closed = "no folder below those that the operator has opened";
     for (name, config, why) in [
         ("nothing", json!({}), "no toolkit is named `nothing`"),
+        ("filesistem", json!({}), "is `filesystem` meant?"),
         ("", json!({}), "no toolkit is named"),
         ("http", json!({ "base_url": "https://a.example" }), "no toolkit is named"),
         ("filesystem", json!({}), "root"),

@@ -5,14 +5,14 @@ mod clean;
 mod pins;
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use a2e_core::plugin::{Host, Run};
-use a2e_core::protocol::{ErrorCode, PluginName};
+use a2e_core::protocol::{Changed, ErrorCode, PluginName};
 use a2e_core::request::Call;
 use a2e_core::{Error, Result};
-use serde::Serialize;
 use tokio::sync::watch;
 
 use self::build::Builder;
@@ -62,7 +62,27 @@ pub(super) struct Catalog {
     pub(super) is_last: bool,
 }
 
+impl Entry {
+    /// Whether its provider offers it to the session of this call.
+    pub(super) fn is_offered(&self, call: &Call) -> bool {
+        let ask = AssertUnwindSafe(|| self.provider.is_offered(&self.name, call));
+        catch_unwind(ask).unwrap_or(false)
+    }
+}
+
 impl Catalog {
+    /// The names of tools that the principal of a call may know.
+    pub(super) fn names_for<'a>(
+        &'a self,
+        host: &'a Host,
+        call: &'a Call,
+    ) -> impl Iterator<Item = &'a str> {
+        let allowed = call.identity().allowed.as_deref();
+        let may_use = move |name: &str| allowed.is_none_or(|it| it.has_name("tools", name));
+        let entries = self.tools_for(host, call).filter(move |it| it.is_offered(call));
+        entries.map(|it| it.definition.name.as_str()).filter(move |name| may_use(name))
+    }
+
     /// The tool of this name.
     fn find(&self, name: &str) -> Option<&Arc<Entry>> {
         self.by_name.get(name)
@@ -124,12 +144,6 @@ struct Looked {
     generation: u64,
     /// None before the plugin serves.
     catalog: Option<Arc<Catalog>>,
-}
-
-/// `tool/changed/push`: the tools of this host are others than before.
-#[derive(Serialize)]
-struct Changed {
-    generation: u64,
 }
 
 impl Catalogs {
@@ -232,13 +246,4 @@ impl Catalogs {
 /// Whether the tenant of a call sees what a plugin contributes. It sees this one, or would not ask it.
 fn sees(host: &Host, call: &Call, owner: &PluginName) -> bool {
     owner == host.plugin() || host.is_seen(owner, call.identity().tenant.as_deref())
-}
-
-/// The error for an unknown name.
-pub(super) fn unknown(name: &str) -> Error {
-    Error::new(
-        ErrorCode::UnknownTool,
-        format!("no tool is named `{name}`; `tool/list/req` lists them"),
-    )
-    .with_detail("tool_name", name)
 }

@@ -45,8 +45,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a2e_core::codec::{RawJson, decode_field, encode_value};
+use a2e_core::config::nearest;
 use a2e_core::plugin::{BoxFuture, Run};
-use a2e_core::protocol::Event;
+use a2e_core::protocol::{ErrorCode, Event};
 use a2e_core::request::{Call, EmitError, Sent};
 use a2e_core::{Error, Result};
 use serde::Serialize;
@@ -71,6 +72,21 @@ pub use super::protocol::{
     TOOL_EVENT, ToolCallRequest, ToolCallResponse, ToolDefinition, ToolListRequest,
     ToolListResponse, ToolParameter, ToolResult,
 };
+
+/// The error for a name that no tool has, with the nearest of those that a caller may know.
+///
+/// ```
+/// use a2e_caps::tools::contract::unknown_tool;
+/// let error = unknown_tool("red_file", ["read_file", "grep"]);
+/// assert_eq!(error.detail()["nearest"], "read_file");
+/// ```
+pub fn unknown_tool<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
+    let near = nearest(name, known);
+    let hint = near.map(|it| format!("; is `{it}` meant?")).unwrap_or_default();
+    let text = format!("no tool is named `{name}`{hint}; `tool/list/req` lists them");
+    let error = Error::new(ErrorCode::UnknownTool, text).with_detail("tool_name", name);
+    near.into_iter().fold(error, |it, near| it.with_detail("nearest", near))
+}
 
 /// A source of tools: built in, or of another plugin.
 ///

@@ -172,6 +172,7 @@ impl HttpProvider {
         how: &How,
         own: &dyn Own,
     ) -> Result<ToolOutput> {
+        call.request().note_subject("arguments.url", || url.to_string());
         let headers = headers(&how.headers)?;
         let limit = call.remaining().map_or(self.limit, |left| left.min(self.limit));
         let fetched = self.follow(url.clone(), how, &headers, own);

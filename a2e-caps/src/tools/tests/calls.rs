@@ -36,6 +36,31 @@ async fn lists_follow_tags_and_query() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_nearly_one_is_told_whichever_plugin_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = |name| PluginConfig::new(name, "tools", "a2e.caps.demo.plugin.DemoToolPlugin");
+    // The one that is asked first has nothing like it.
+    let (host, mut session) = start([demo("demo"), tools("tools", &[folder.path()])]).await;
+    for (name, meant) in [
+        ("red_file", Some("read_file")),
+        ("ecko", Some("echo")),
+        ("Grep", Some("grep")),
+        ("x", None),
+    ] {
+        let error = failure(&mut session, name, json!({})).await;
+        assert_eq!(error["code"], "unknown_tool", "{error}");
+        assert_eq!(error["detail"]["nearest"].as_str(), meant, "{error}");
+        let text = error["message"].as_str().unwrap();
+        assert_eq!(text.contains("meant?"), meant.is_some(), "{error}");
+        assert!(text.contains("`tool/list/req` lists them"), "{error}");
+    }
+    // The operator does not offer it.
+    let error = failure(&mut session, "http_gt", json!({})).await;
+    assert!(error["detail"]["nearest"].is_null(), "{error}");
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn definitions_have_every_field_that_clients_expect() {
     let folder = tempfile::tempdir().unwrap();
     let (host, mut session) = start([tools("tools", &[folder.path()])]).await;

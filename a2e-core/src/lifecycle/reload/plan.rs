@@ -12,8 +12,8 @@ use crate::lifecycle::load::{caught, on_thread};
 use crate::lifecycle::set::NewViews;
 use crate::lifecycle::{PluginSlot, Plugins};
 use crate::plugin::{Interception, Scope};
-use crate::protocol::PluginName;
 use crate::protocol::host::{ReloadProblem, ReloadReport};
+use crate::protocol::{Changed, PluginName};
 use crate::{Error, Result};
 
 /// How long a hand-over waits for calls that run in the old instance. What they change after that
@@ -302,11 +302,6 @@ impl Plugins {
     /// Sends `<ns>/changed/push` to sessions that use a capability whose plugins changed, as far as
     /// they see those.
     fn tell_of_change(&self, changed: &[Arc<PluginSlot>]) {
-        #[derive(serde::Serialize)]
-        struct Changed {
-            generation: u64,
-        }
-
         let namespaces = |slot: &PluginSlot| -> Vec<String> {
             let handlers = slot.handlers();
             let types = handlers.iter().map(|it| it.spec.wire_type.split_once('/'));

@@ -48,11 +48,13 @@ impl Chain {
                 self.error.get_or_insert((error, by, is_panic));
             }
             Said::Pass(error) => {
-                // The best pass is the first that says more than "not mine".
-                let says_more = *error.code() != ErrorCode::InvalidMessage;
-                let has_better =
-                    self.pass.as_ref().is_some_and(|it| *it.0.code() != ErrorCode::InvalidMessage);
-                if self.pass.is_none() || (says_more && !has_better) {
+                // The best pass is the first that says more than "not mine", or the same with more facts.
+                let says_more = |it: &Error| *it.code() != ErrorCode::InvalidMessage;
+                let is_better = self.pass.as_ref().is_none_or(|(it, _)| {
+                    let has_more = error.detail().len() > it.detail().len();
+                    (says_more(&error) && !says_more(it)) || (error.code() == it.code() && has_more)
+                });
+                if is_better {
                     self.pass = Some((error, by));
                 }
             }

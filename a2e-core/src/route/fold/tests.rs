@@ -28,6 +28,27 @@ fn run(fold: Fold, script: Vec<Said>) -> (usize, String) {
 }
 
 #[test]
+fn of_passes_with_one_code_the_one_with_more_facts_is_told() {
+    let tool = |facts: &[&str]| {
+        let bare = Error::new(ErrorCode::UnknownTool, facts.join(" "));
+        Said::Pass(facts.iter().fold(bare, |it, fact| it.with_detail(fact, 1)))
+    };
+    for (script, told) in [
+        (vec![tool(&["a"]), tool(&["b", "near"]), tool(&["c", "near"])], "b near"),
+        (vec![tool(&["a"]), tool(&["b"])], "a"),
+        (vec![Said::Pass(error("b").with_detail("x", 1)), tool(&["a", "near"])], ""),
+        (vec![Said::Pass(Error::invalid("no").with_detail("x", 1)), tool(&[])], ""),
+    ] {
+        let mut chain = Chain::default();
+        for said in script {
+            assert!(!chain.absorb(Fold::First, said, None));
+        }
+        let Verdict::Error { error, .. } = chain.conclude(Fold::First, false) else { panic!() };
+        assert_eq!(error.message(), told);
+    }
+}
+
+#[test]
 fn each_fold_ends_as_it_is_declared() {
     use Fold::{All, First, Merge};
     use Said::{Error as Failed, Nothing, Pass};
