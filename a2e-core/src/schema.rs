@@ -13,7 +13,7 @@ use crate::protocol::Role;
 /// A message type as it is linked into the program. Made by [`message!`](crate::message).
 #[derive(Debug)]
 pub struct MessageClass {
-    /// The text of `type`.
+    /// The text of `type`; `*` stands for the namespace of a message that each has.
     pub wire_type: &'static str,
     /// For a request the type of its reply, empty when it is never answered; `None` for other messages.
     pub reply_type: Option<&'static str>,
@@ -59,7 +59,13 @@ impl MessageClass {
         object.insert("title".into(), self.wire_type.into());
         let properties = object.entry("properties").or_insert_with(|| serde_json::json!({}));
         let properties = properties.as_object_mut()?;
-        properties.insert("type".into(), serde_json::json!({ "const": self.wire_type }));
+        let kind = match self.wire_type.strip_prefix('*') {
+            Some(end) => {
+                serde_json::json!({ "type": "string", "pattern": format!("^[^/]+{end}$") })
+            }
+            None => serde_json::json!({ "const": self.wire_type }),
+        };
+        properties.insert("type".into(), kind);
         properties.insert("id".into(), serde_json::json!({ "type": "string" }));
         properties.insert("version".into(), serde_json::json!({ "type": "string" }));
         properties.insert("ts".into(), serde_json::json!({ "type": "number" }));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::config::LearnConfig;
 use super::ledger::{Judged, Ledger};
 use super::policy;
-use super::protocol::{Edit, LearnPlanRequest, Proposal, Strategy};
+use super::protocol::{ChangeScope, Edit, LearnPlanRequest, Proposal, Strategy};
 use super::refine::{escaped, rounded};
 
 /// A score or a mean reward below this calls for a change.
@@ -37,7 +37,7 @@ pub(super) fn proposals(
     let is_wanted = |name: &str| wanted.is_empty() || wanted == name;
     let proposal = |component: &str, summary: String, edits, confidence: f64| Proposal {
         refinement_id: String::new(),
-        scope: scope.clone(),
+        scope: *scope,
         component_name: component.to_owned(),
         feedback_summary: summary,
         edits,
@@ -131,7 +131,7 @@ pub(super) fn adaptation(
 ) -> Proposal {
     Proposal {
         refinement_id,
-        scope: if component_name.is_empty() { "global" } else { "local" }.to_owned(),
+        scope: if component_name.is_empty() { ChangeScope::Global } else { ChangeScope::Local },
         component_name: component_name.to_owned(),
         feedback_summary: format!("weights by {}", strategy_name(strategy)),
         edits,

@@ -6,11 +6,8 @@ use a2e_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::protocol::{Edit, LearnReviewResponse, Proposal, Risk};
+use super::protocol::{Edit, LearnReviewResponse, OPS, Proposal, Risk, TARGETS};
 use crate::json::Room;
-
-const TARGETS: [&str; 5] = ["prompt", "tool", "router_weight", "verifier", "router"];
-const OPS: [&str; 4] = ["replace", "insert", "delete", "update"];
 
 /// Beginnings of paths that look like a way out of the state.
 const FOREIGN: [&str; 4] = ["__", "os.", "sys.", "subprocess"];

@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 
 use super::protocol::{AwaitRequest, AwaitResponse, SubagentConfig, SubagentInfo, SubagentStatus};
 use super::upper::{
-    SubagentCancelRequest, SubagentDelegateRequest, SubagentEvent, SubagentListRequest,
-    SubagentMergeRequest, SubagentMessageRequest, SubagentNote, SubagentSpawnRequest, SubagentTask,
-    SubagentTerminateRequest,
+    MergeStrategy, SubagentCancelRequest, SubagentDelegateRequest, SubagentEvent,
+    SubagentListRequest, SubagentMergeRequest, SubagentMessageRequest, SubagentNote,
+    SubagentSpawnRequest, SubagentTask, SubagentTerminateRequest,
 };
 
 /// How long an await may take: longer than any task.
@@ -125,10 +125,9 @@ impl Subagents {
     pub async fn merge(
         &self,
         ids: &[String],
-        strategy: &str,
+        strategy: MergeStrategy,
     ) -> Result<Map<String, Value>, ClientError> {
-        let request =
-            SubagentMergeRequest { subagent_ids: ids.to_vec(), strategy: strategy.to_owned() };
+        let request = SubagentMergeRequest { subagent_ids: ids.to_vec(), strategy };
         Ok(self.0.rpc(&request).await?.merged_result)
     }
 

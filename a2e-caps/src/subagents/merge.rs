@@ -1,33 +1,24 @@
 //! The results of several subagents as one.
 
-use a2e_core::{Error, Result};
 use serde_json::{Map, Value, json};
 
 use super::protocol::AwaitResponse;
+use super::upper::MergeStrategy;
 
 /// Merges by a strategy.
-///
-/// # Errors
-/// `runtime_error` for a strategy that there is not.
-pub(super) fn merge(strategy: &str, states: &[AwaitResponse]) -> Result<Map<String, Value>> {
+pub(super) fn merge(strategy: MergeStrategy, states: &[AwaitResponse]) -> Map<String, Value> {
     match strategy {
-        "hierarchical_summary" | "collect" => {
+        MergeStrategy::HierarchicalSummary | MergeStrategy::Collect => {
             let each = states.iter().map(|it| (it.subagent_id.clone(), result_of(it)));
-            Ok(each.collect())
+            each.collect()
         }
-        "voting" | "vote" => Ok(vote(states)),
-        "custom" => {
+        MergeStrategy::Voting | MergeStrategy::Vote => vote(states),
+        MergeStrategy::Custom => {
             let each = states.iter().map(|it| {
                 json!({ "subagent_id": it.subagent_id, "status": it.status, "result": it.result,
                     "error": it.error })
             });
-            Ok(Map::from_iter([("subagents".to_owned(), each.collect())]))
-        }
-        other => {
-            let text = format!(
-                "no strategy is named `{other}`; there are hierarchical_summary, collect, voting, custom"
-            );
-            Err(Error::runtime(text))
+            Map::from_iter([("subagents".to_owned(), each.collect())])
         }
     }
 }
@@ -73,19 +64,18 @@ mod tests {
             state("c", json!({ "by": "x", "answer": 1 })),
             state("d", json!(null)),
         ];
-        for strategy in ["collect", "hierarchical_summary"] {
-            let merged = merge(strategy, &states).unwrap();
+        for strategy in [MergeStrategy::Collect, MergeStrategy::HierarchicalSummary] {
+            let merged = merge(strategy, &states);
             assert_eq!((&merged["b"], &merged["d"], merged.len()), (&yes, &json!(null), 4));
         }
-        for strategy in ["vote", "voting"] {
-            let merged = merge(strategy, &states).unwrap();
+        for strategy in [MergeStrategy::Vote, MergeStrategy::Voting] {
+            let merged = merge(strategy, &states);
             assert_eq!(merged["winner"], yes);
             assert_eq!(merged["votes"][1]["subagents"], json!(["b", "c"]));
         }
-        let first = merge("vote", states.get(..2).unwrap()).unwrap();
+        let first = merge(MergeStrategy::Vote, states.get(..2).unwrap());
         assert_eq!(first["winner"], json!({ "answer": 2 }), "of equals the first");
-        assert_eq!(merge("vote", &[]).unwrap()["winner"], json!(null));
-        assert_eq!(merge("custom", &states).unwrap()["subagents"].as_array().unwrap().len(), 4);
-        assert!(merge("guess", &states).unwrap_err().message().contains("no strategy"));
+        assert_eq!(merge(MergeStrategy::Vote, &[])["winner"], json!(null));
+        assert_eq!(merge(MergeStrategy::Custom, &states)["subagents"].as_array().unwrap().len(), 4);
     }
 }

@@ -54,9 +54,9 @@ pub use protocol::{
     TerminateRequest, TerminateResponse, ToolScope,
 };
 pub use upper::{
-    SubagentAwaitRequest, SubagentAwaitResponse, SubagentCancelRequest, SubagentCancelResponse,
-    SubagentDelegateRequest, SubagentDelegateResponse, SubagentEvent, SubagentListRequest,
-    SubagentListResponse, SubagentMergeRequest, SubagentMergeResponse, SubagentMessageRequest,
-    SubagentMessageResponse, SubagentNote, SubagentSpawnRequest, SubagentSpawnResponse,
-    SubagentTask, SubagentTerminateRequest, SubagentTerminateResponse,
+    MergeStrategy, SubagentAwaitRequest, SubagentAwaitResponse, SubagentCancelRequest,
+    SubagentCancelResponse, SubagentDelegateRequest, SubagentDelegateResponse, SubagentEvent,
+    SubagentListRequest, SubagentListResponse, SubagentMergeRequest, SubagentMergeResponse,
+    SubagentMessageRequest, SubagentMessageResponse, SubagentNote, SubagentSpawnRequest,
+    SubagentSpawnResponse, SubagentTask, SubagentTerminateRequest, SubagentTerminateResponse,
 };

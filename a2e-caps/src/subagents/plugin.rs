@@ -178,7 +178,7 @@ impl SubagentPlugin {
         }
         let find = |id: &String| Ok(self.find(id, call)?.outcome());
         let states = subagent_ids.iter().map(find).collect::<Result<Vec<_>>>()?;
-        let merged_result = merge(&strategy, &states)?;
+        let merged_result = merge(strategy, &states);
         // The rest of a line is for what else stands in the reply.
         let most = self.host.config().limits.max_line_bytes / 4 * 3;
         if !Room(most).take(&merged_result) {

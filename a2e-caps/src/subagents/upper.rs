@@ -162,15 +162,31 @@ pub struct SubagentTerminateResponse {
     pub status: SubagentStatus,
 }
 
+/// How results become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MergeStrategy {
+    /// Each result by its subagent.
+    #[default]
+    HierarchicalSummary,
+    /// The same.
+    Collect,
+    /// The result that most have.
+    Voting,
+    /// The same.
+    Vote,
+    /// The state of each, for the agent to merge.
+    Custom,
+}
+
 /// `SUBAGENT_MERGE_REQ`: the results of some subagents as one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SubagentMergeRequest {
     /// Which subagents; what still runs counts as without a result.
     pub subagent_ids: Vec<String>,
-    /// `hierarchical_summary` or `collect`: each result by its subagent; `voting` or `vote`: the result that most
-    /// have; `custom`: the state of each, for the agent to merge.
-    #[serde(default = "summary")]
-    pub strategy: String,
+    /// How they become one.
+    #[serde(default)]
+    pub strategy: MergeStrategy,
 }
 
 /// `SUBAGENT_MERGE_RESP`.
@@ -228,8 +244,4 @@ impl SubagentTask {
             metadata: Map::new(),
         }
     }
-}
-
-fn summary() -> String {
-    "hierarchical_summary".to_owned()
 }

@@ -43,7 +43,11 @@ fn find(registry: &Registry, name: &str) -> Result<Value, Failure> {
         return class.schema().ok_or_else(undescribed);
     }
     let classes = MessageClass::linked();
-    if let Some(class) = classes.iter().find(|it| it.wire_type == name) {
+    let is_of = |it: &&&MessageClass| {
+        it.wire_type == name
+            || it.wire_type.strip_prefix('*').is_some_and(|end| name.ends_with(end))
+    };
+    if let Some(class) = classes.iter().find(is_of) {
         let undescribed =
             || Failure::refused(format_args!("`{name}` does not describe its fields"));
         return class.schema().ok_or_else(undescribed);

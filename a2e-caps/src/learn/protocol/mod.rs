@@ -13,10 +13,11 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use crate::json::{JsonObject, limited_list};
 
 pub use refinement::{
-    Edit, HistoryEntry, LearnApplyRequest, LearnApplyResponse, LearnHistoryRequest,
+    ChangeScope, Edit, HistoryEntry, LearnApplyRequest, LearnApplyResponse, LearnHistoryRequest,
     LearnHistoryResponse, LearnPlanRequest, LearnPlanResponse, LearnReviewRequest,
     LearnReviewResponse, LearnRollbackRequest, LearnRollbackResponse, Proposal, Risk,
 };
+pub(super) use refinement::{OPS, TARGETS};
 
 /// Judgements of what an agent did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -8,21 +8,34 @@ use serde_json::Value;
 
 use crate::json::limited_list;
 
+/// What an edit may change.
+pub(in crate::learn) const TARGETS: [&str; 5] =
+    ["prompt", "tool", "router_weight", "verifier", "router"];
+
+/// How an edit may change it.
+pub(in crate::learn) const OPS: [&str; 4] = ["replace", "insert", "delete", "update"];
+
+/// How far a change reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeScope {
+    /// Its component.
+    #[default]
+    #[serde(alias = "")]
+    Local,
+    /// All components.
+    Global,
+}
+
 /// Asks for changes that would help.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LearnPlanRequest {
     /// For this component; empty is all.
     #[serde(default)]
     pub component_name: String,
-    /// `local` or `global`, as the proposals will say.
-    #[serde(default = "local")]
-    pub scope: String,
-}
-
-impl Default for LearnPlanRequest {
-    fn default() -> Self {
-        Self { component_name: String::new(), scope: local() }
-    }
+    /// As the proposals will say.
+    #[serde(default)]
+    pub scope: ChangeScope,
 }
 
 /// Changes that would help.
@@ -45,9 +58,9 @@ pub struct Proposal {
     /// 12 hex digits.
     #[serde(default)]
     pub refinement_id: String,
-    /// `local` or `global`.
+    /// How far it reaches.
     #[serde(default)]
-    pub scope: String,
+    pub scope: ChangeScope,
     /// What it is for.
     #[serde(default)]
     pub component_name: String,
@@ -71,11 +84,13 @@ pub struct Proposal {
 /// A change of one value. What is wrong with it is found when it is applied, and told there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Edit {
-    /// `prompt`, `tool`, `router_weight`, `verifier` or `router`.
+    /// What is changed.
     #[serde(default)]
+    #[schemars(extend("enum" = TARGETS))]
     pub target: String,
-    /// `replace`, `insert` (only where nothing is), `delete` or `update`.
+    /// How; `insert` only where nothing is.
     #[serde(default)]
+    #[schemars(extend("enum" = OPS))]
     pub op: String,
     /// Names with dots between them, such as `router.weights.gpt`; a dot in a name is `\.`.
     #[serde(default)]
@@ -221,7 +236,3 @@ message!(LearnReviewRequest, "learn/refinement/review/req" => LearnReviewRespons
 message!(LearnApplyRequest, "learn/refinement/apply/req" => LearnApplyResponse, First; subject "proposal.refinement_id");
 message!(LearnRollbackRequest, "learn/refinement/rollback/req" => LearnRollbackResponse, First; subject "refinement_id");
 message!(LearnHistoryRequest, "learn/refinement/history/req" => LearnHistoryResponse, First);
-
-fn local() -> String {
-    "local".to_owned()
-}

@@ -52,6 +52,8 @@ async fn wrong_requests_are_refused_with_the_field() {
         ("adapt", json!({ "strategy": "custom", "weights": { "a": "1" } }), "weights.a"),
         ("stats", json!({ "component_name": null }), "component_name"),
         ("refinement/plan", json!({ "scope": 1 }), "scope"),
+        ("refinement/plan", json!({ "scope": "planet" }), "scope"),
+        ("refinement/apply", json!({ "proposal": { "scope": "planet" } }), "proposal.scope"),
         ("refinement/review", json!({ "proposal": 1 }), "proposal"),
         ("refinement/review", json!({ "proposal": { "edits": 1 } }), "proposal.edits"),
         (

@@ -75,6 +75,7 @@ async fn bad_fields_are_schema_violations() {
         ("SUBAGENT_MERGE_REQ", json!({ "subagent_ids": vec!["s"; 300] }), "subagent_ids"),
         ("SUBAGENT_MERGE_REQ", json!({ "subagent_ids": ["a", "b", "a"] }), "subagent_ids[2]"),
         ("SUBAGENT_MERGE_REQ", json!({ "subagent_ids": [], "strategy": 5 }), "strategy"),
+        ("SUBAGENT_MERGE_REQ", json!({ "subagent_ids": [], "strategy": "average" }), "strategy"),
     ] {
         let reply = session.call(kind, body.clone()).await;
         let shown: String = body.to_string().chars().take(120).collect();

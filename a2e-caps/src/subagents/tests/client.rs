@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use a2e_client::{Client, ClientError, Options};
 
 use super::*;
-use crate::subagents::{SubagentConfig, SubagentStatus, SubagentTask, Subagents};
+use crate::subagents::{MergeStrategy, SubagentConfig, SubagentStatus, SubagentTask, Subagents};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn typed_subagents() {
@@ -27,7 +27,13 @@ async fn typed_subagents() {
     let done = subagents.settled(&id).await.unwrap();
     assert!(done.error.unwrap().contains("unknown_tool"));
     assert_eq!(subagents.list().await.unwrap().len(), 1);
-    assert!(subagents.merge(std::slice::from_ref(&id), "collect").await.unwrap().contains_key(&id));
+    assert!(
+        subagents
+            .merge(std::slice::from_ref(&id), MergeStrategy::Collect)
+            .await
+            .unwrap()
+            .contains_key(&id)
+    );
     assert!(subagents.send(&id, &id, "note", json!(1)).await.unwrap());
     assert_eq!(subagents.cancel(&id).await.unwrap(), SubagentStatus::Failed, "nothing to cancel");
     subagents.terminate(&id).await.unwrap();

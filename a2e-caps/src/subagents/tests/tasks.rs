@@ -196,7 +196,7 @@ async fn messages_and_merges() {
     assert_eq!(merged["merged_result"]["votes"].as_array().unwrap().len(), 2);
     let merged = session.call("SUBAGENT_MERGE_REQ", merge("custom")).await;
     assert_eq!(merged["merged_result"]["subagents"][1]["status"], "TERMINATED");
-    assert_eq!(session.call_error("SUBAGENT_MERGE_REQ", merge("guess")).await, "runtime_error");
+    assert_eq!(session.call_error("SUBAGENT_MERGE_REQ", merge("guess")).await, "schema_violation");
     host.stop().await;
 }
 

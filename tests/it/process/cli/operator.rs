@@ -67,17 +67,22 @@ fn the_schema_is_the_one_that_was_agreed() {
     for part in ["messages", "settings"] {
         let entries = schema[part].as_object_mut().unwrap();
         let ours = [
+            "*/",
             "SUBAGENT_",
             "a2e.",
+            "approval/",
             "chain/",
             "env/",
             "handshake/",
             "host/",
+            "invoke/",
             "learn/",
+            "mcp/",
             "memory/",
             "multi_agent/",
             "planning/",
             "proc/",
+            "session/",
             "skill/",
             "tool/",
             "toolkit/",

@@ -61,6 +61,9 @@ fn every_message_that_can_come_is_there() {
         "tool/event",
         "proc/read/event",
         "host/stop/resp",
+        "session/gap/push",
+        "approval/ask/push",
+        "*/changed/push",
     ] {
         assert!(messages.contains_key(kind), "{kind}");
     }
@@ -79,6 +82,9 @@ fn every_message_that_can_come_is_there() {
     }
     let (code, stdout, _) = outcome(&mut a2e(&["schema", "error"]));
     assert!(code == Some(0) && stdout.contains("\"unknown_type\""), "{stdout}");
+    // One for each namespace.
+    let (code, stdout, _) = outcome(&mut a2e(&["schema", "tool/changed/push"]));
+    assert!(code == Some(0) && stdout.contains("\"generation\""), "{stdout}");
 }
 
 /// A value that fits a schema.
