@@ -22,6 +22,15 @@ const PARTS: [&str; 8] = [
     "private_key",
 ];
 
+/// What systems say of files.
+const REASONS: [&str; 5] = [
+    "Permission denied",
+    "No such file or directory",
+    "Is a directory",
+    "Not a directory",
+    "File exists",
+];
+
 /// Whether values under this key are never shown (R69).
 pub(crate) fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace('-', "_");
@@ -53,7 +62,7 @@ pub(crate) fn text(text: &str) -> Cow<'_, str> {
             };
             let end = value.find(is_end).unwrap_or(value.len());
             let (secret, after) = value.split_at(end);
-            shown.push_str(if secret.is_empty() { "" } else { HIDDEN });
+            shown.push_str(if is_reason(secret) { secret } else { HIDDEN });
             rest = after;
         } else if let Some(authority) = after.strip_prefix("//") {
             shown.push_str("//");
@@ -66,6 +75,12 @@ pub(crate) fn text(text: &str) -> Cow<'_, str> {
     }
     shown.push_str(rest);
     Cow::Owned(shown)
+}
+
+/// Whether it is no secret but nothing, or why a file of that name could not be used (`cat: secret: Is a directory`).
+fn is_reason(value: &str) -> bool {
+    let rest = REASONS.iter().find_map(|it| value.strip_prefix(it));
+    value.is_empty() || rest.is_some_and(|it| it.is_empty() || it.starts_with(" (os error "))
 }
 
 /// The name that a text ends with.
@@ -165,6 +180,13 @@ mod tests {
             ("https://host:80/a:b", "https://host:80/a:b"),
             ("postgres://u:p@h", "postgres://***@h"),
             ("secret:", "secret:"),
+            ("cat: secret: Permission denied", "cat: secret: Permission denied"),
+            ("token: Is a directory (os error 21)", "token: Is a directory (os error 21)"),
+            (
+                "my.secret: No such file or directory\nsecret: x",
+                "my.secret: No such file or directory\nsecret: ***",
+            ),
+            ("password: Permission denied to x", "password: ***"),
             ("é=1 tökentoken=ü", "é=1 tökentoken=***"),
         ] {
             assert_eq!(text(given), shown, "{given}");
