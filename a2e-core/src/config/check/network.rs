@@ -120,16 +120,31 @@ fn transport(mut section: Section<'_>) -> Option<TransportConfig> {
     }
 }
 
+/// The first parts of the paths at which a host serves other things over HTTP.
+const TAKEN: [&str; 8] = ["session", "ws", "health", "metrics", "api", "mcp", "env", ".well-known"];
+
+/// Why nothing can be served at a path.
+fn path_problem(path: &str) -> Option<&'static str> {
+    let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"/-._~".contains(&it);
+    let Some(rest) = path.strip_prefix('/') else { return Some("must begin with /") };
+    if !path.bytes().all(is_plain) {
+        return Some("must have only letters, digits and - . _ ~ between its /");
+    }
+    let first = rest.split('/').next().unwrap_or_default();
+    TAKEN.contains(&first).then_some("something else is served there")
+}
+
 fn http(mut section: Section<'_>) -> HttpPaths {
     let base_url = section.word("base_url").map(str::to_owned);
     let mut paths = HttpPaths { base_url, ..HttpPaths::default() };
     for (key, slot) in
         [("send_path", &mut paths.send_path), ("stream_path", &mut paths.stream_path)]
     {
-        match (section.word(key), section.get(key)) {
-            (Some(path), _) if path.starts_with('/') => path.clone_into(slot),
-            (Some(_), Some(node)) => section.error(node, key, "must begin with /", None),
-            _ => {}
+        if let (Some(path), Some(node)) = (section.word(key), section.get(key)) {
+            match path_problem(path) {
+                None => path.clone_into(slot),
+                Some(problem) => section.error(node, key, problem, None),
+            }
         }
     }
     section.finish(&[]);
