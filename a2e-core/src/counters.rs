@@ -73,6 +73,8 @@ counts! {
     HungReader = "hung_readers",
     /// A connection got no session.
     RefusedSession = "refused_sessions",
+    /// A session that was to outlive its connections ended because nobody came for it.
+    IdleSession = "idle_sessions",
     /// A message came faster than its session may send.
     RateLimited = "rate_limited",
     /// A `traceparent` or `tracestate` was malformed, and ignored.

@@ -11,6 +11,7 @@ use super::serve::{End, finish, handshake_overdue};
 use crate::Result;
 use crate::codec::envelope::write_message;
 use crate::codec::{LineBuffer, LineItem, encode_fields};
+use crate::counters::Count;
 use crate::layers::TraceHead;
 use crate::out::Ring;
 use crate::protocol::{Message, SessionGap};
@@ -44,7 +45,8 @@ impl Front {
     ) -> Result<Arc<Self>> {
         let (services, stall) = (&hub.services, hub.stall);
         let on_detach = OnDetach::Keep(keep);
-        let session = services.live.open(services, peer, identity, None, on_detach, stall)?;
+        let session = services.live.open(services, peer, identity, None, on_detach, stall);
+        let session = session.inspect_err(|_| services.counters.add(Count::RefusedSession))?;
         let limits = &services.config.limits;
         let room = limits.max_resume_bytes.max(2 * limits.max_outbound_bytes);
         session.outbox.begin_ring(Box::new(Ring::new(&hub.plugins.kept.budget, room)));
@@ -89,6 +91,7 @@ impl Front {
             let idle = front.map(|front| session.now().mono.saturating_sub(front.last_seen()));
             if idle.is_none_or(|idle| idle >= keep) {
                 tracing::debug!(session = %session.id(), "nothing came for the session any more");
+                served.hub.services.counters.add(Count::IdleSession);
                 return End::Drain;
             }
         }

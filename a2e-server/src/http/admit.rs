@@ -96,6 +96,7 @@ pub(super) async fn admit(
     if response.status() == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
+    shared.counts.answered(response.status());
     response
 }
 

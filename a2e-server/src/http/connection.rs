@@ -24,12 +24,15 @@ const HEAD_BYTES: usize = 32 * 1024;
 pub(super) struct PeerAddress(pub(super) SocketAddr);
 
 /// Serves one connection, plain or behind TLS.
+///
+/// # Errors
+/// When it ends in the middle.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     service: TowerToHyperService<Router>,
     ended: CancellationToken,
-) {
+) -> Result<(), hyper::Error> {
     let with_peer = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(PeerAddress(peer));
         service.call(request)
@@ -41,14 +44,11 @@ pub(super) async fn serve(
         .serve_connection(TokioIo::new(stream), with_peer)
         .with_upgrades();
     tokio::pin!(served);
-    let result = tokio::select! {
+    tokio::select! {
         result = &mut served => result,
         () = ended.cancelled() => {
             served.as_mut().graceful_shutdown();
             served.await
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, %peer, "HTTP connection ended");
     }
 }

@@ -5,6 +5,7 @@
 
 mod admit;
 mod connection;
+mod counts;
 #[cfg(feature = "mcp-server")]
 mod mcp;
 mod openenv;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 #[cfg(feature = "mcp-server")]
 pub(crate) use admit::Caller;
 pub(crate) use admit::HostNames;
+use counts::Counts;
 use sessions::Sessions;
 
 /// What a body may have beyond the longest line (R63).
@@ -45,6 +47,7 @@ const BODY_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct HttpFront {
     app: Router,
+    counts: Arc<Counts>,
     /// The connections that are open.
     connections: TaskTracker,
     ended: CancellationToken,
@@ -56,6 +59,7 @@ struct Shared {
     executor: Arc<Executor>,
     sessions: Arc<Sessions>,
     names: HostNames,
+    counts: Arc<Counts>,
 }
 
 impl HttpFront {
@@ -68,7 +72,8 @@ impl HttpFront {
     ) -> Self {
         let sessions = Arc::new(Sessions::default());
         let paths = executor.config().http_paths();
-        let shared = Arc::new(Shared { executor, sessions, names });
+        let counts = Arc::new(Counts::default());
+        let shared = Arc::new(Shared { executor, sessions, names, counts: Arc::clone(&counts) });
         #[cfg(feature = "mcp-server")]
         let others = mcp.map(|front| mcp::routes(front, &ended)).unwrap_or_default();
         #[cfg(not(feature = "mcp-server"))]
@@ -88,7 +93,7 @@ impl HttpFront {
             // The bodies that are read are bounded where they are read.
             .layer(DefaultBodyLimit::disable())
             .with_state(shared);
-        Self { app, connections: TaskTracker::new(), ended }
+        Self { app, counts, connections: TaskTracker::new(), ended }
     }
 
     /// Serves one connection until it ends.
@@ -98,7 +103,13 @@ impl HttpFront {
         peer: SocketAddr,
     ) {
         let service = TowerToHyperService::new(self.app.clone());
-        self.connections.spawn(connection::serve(stream, peer, service, self.ended.clone()));
+        let (counts, ended) = (Arc::clone(&self.counts), self.ended.clone());
+        self.connections.spawn(async move {
+            if let Err(error) = connection::serve(stream, peer, service, ended).await {
+                tracing::debug!(%error, %peer, "HTTP connection ended");
+                counts.broke();
+            }
+        });
     }
 
     /// Waits until every connection has ended.

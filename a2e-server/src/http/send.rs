@@ -18,7 +18,7 @@ use super::{BODY_EXTRA, BODY_LIMIT, Shared};
 
 /// How long a message waits for room in a session whose answers are not read. A client that is told to
 /// come back sends the same again: what was taken already is not run twice (R40).
-const ROOM_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const ROOM_LIMIT: Duration = Duration::from_secs(10);
 
 /// The longest body of one message that is read to its end, and for the most part forgotten. A peer that is answered while it
 /// still sends may not see the answer, and the reference's client takes three refusals for the end of the host. As long as
@@ -32,6 +32,7 @@ pub(super) async fn send(
     body: Body,
 ) -> Result<Response, Refused> {
     let session = shared.sessions.find(&headers, &caller)?;
+    let _turn = session.turn().await?;
     let most = shared.executor.config().limits.max_line_bytes.saturating_add(BODY_EXTRA);
     let lines = lines(body, most).await?;
     // Two of a kind are no trace: which is meant?

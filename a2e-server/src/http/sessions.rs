@@ -13,6 +13,8 @@ use axum::response::{IntoResponse, Response};
 use dashmap::DashMap;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use super::admit::Caller;
 use super::reply::Refused;
@@ -23,6 +25,10 @@ const SESSION: &str = "x-session-id";
 
 /// The longest body of `POST /session`.
 const BODY: usize = 4096;
+
+/// Bodies of one session that are read, or wait for room, at a time: with the longest line they bound what a peer
+/// can have the host hold. More wait for their turn.
+const BODIES: usize = 16;
 
 /// The sessions that have not ended, by id. As many as the host allows.
 #[derive(Debug, Default)]
@@ -36,9 +42,21 @@ pub(super) struct HttpSession {
     principal: String,
     /// Lines that were given to a stream.
     delivered: AtomicU64,
+    bodies: Semaphore,
 }
 
 impl HttpSession {
+    /// A turn to read a body.
+    ///
+    /// # Errors
+    /// 503 when others take too long.
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, Refused> {
+        let turn = timeout(send::ROOM_LIMIT, self.bodies.acquire()).await;
+        let turn = turn.ok().and_then(Result::ok);
+        let text = "too many messages of this session are on their way: send this again";
+        turn.ok_or_else(|| Refused::new(StatusCode::SERVICE_UNAVAILABLE, text))
+    }
+
     pub(super) fn delivered(&self) -> u64 {
         self.delivered.load(Ordering::Relaxed)
     }
@@ -70,8 +88,12 @@ impl Sessions {
     /// Keeps a session in the table until it ends.
     fn keep(self: &Arc<Self>, front: Arc<Front>, principal: String) -> String {
         let id = front.session().id().to_string();
-        let session =
-            HttpSession { front: Arc::clone(&front), principal, delivered: AtomicU64::new(0) };
+        let session = HttpSession {
+            front: Arc::clone(&front),
+            principal,
+            delivered: AtomicU64::new(0),
+            bodies: Semaphore::new(BODIES),
+        };
         self.0.insert(id.clone(), Arc::new(session));
         let (table, key) = (Arc::clone(self), id.clone());
         tokio::spawn(async move {

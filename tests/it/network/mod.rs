@@ -3,6 +3,8 @@
 mod admission;
 mod approvals;
 mod client;
+mod deploy;
+mod faults;
 mod mcp;
 mod openenv;
 mod operate;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::host;
 use super::raw::{Reply, Site};
-use crate::process::support::program::{PATIENCE, Place, until_some};
+use crate::process::support::program::{Host, PATIENCE, Place, until_some};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const OPERATOR: &str = "fedcba9876543210fedcba9876543210";
@@ -117,6 +117,28 @@ fn the_audit_is_found_by_what_its_records_say() {
 }
 
 #[test]
+fn the_audit_is_found_by_what_its_requests_were_about() {
+    let place = Place::new();
+    let plugins = "plugins: [{name: m, type: memory, cls: a2e.caps.memory.plugin.MemoryPlugin}]";
+    let file = place.config(&format!("{}\n{plugins}", config()));
+    let host = Host::serve(&["-c", &file, "--listen", "http://127.0.0.1:0"]);
+    let mut site = Site::at(&host.addresses(1)[0]);
+    site.token = Some(TOKEN);
+    let session = site.open();
+    let mut stream = site.stream(&session, None);
+    for (id, namespace) in [("a", "plans"), ("b", "notes"), ("c", "plans")] {
+        site.send(&session, "memory/init/req", id, json!({ "namespace": namespace }));
+        stream.take(1);
+    }
+    site.token = Some(OPERATOR);
+    let page = site.get("/api/audit?type=memory/init/req&subject=plans", &[]).json();
+    let records = page["records"].as_array().unwrap();
+    let ids: Vec<&Value> = records.iter().map(|it| &it["req_id"]).collect();
+    assert_eq!(ids, ["c", "a"], "{page}");
+    host.stop();
+}
+
+#[test]
 fn metrics_count_by_type_and_outcome_and_take_no_label_from_a_client() {
     let place = Place::new();
     let (host, mut site) = host(&place, &config());
@@ -138,6 +160,12 @@ fn metrics_count_by_type_and_outcome_and_take_no_label_from_a_client() {
         "a2e_run_seconds_bucket{type=\"tool/call/req\",le=\"+Inf\"} 2",
         "a2e_plugin_up{plugin=\"demo\"} 1",
         "a2e_sessions 1",
+        "a2e_children 0",
+        "a2e_plugin_breaker_opened_total{plugin=\"demo\"} 0",
+        "a2e_events_total{event=\"dropped_events\"} 0",
+        "a2e_queue_seconds_count{type=\"tool/call/req\"} 2",
+        "a2e_http_answers_total{status=\"200\"} 5",
+        "a2e_http_broken_total 0",
     ] {
         assert!(text.body.lines().any(|it| it == line), "{line}: {}", text.body);
     }
@@ -175,4 +203,25 @@ fn the_document_describes_the_routes_that_there_are() {
     let status = &paths["/api/status"]["get"]["responses"]["200"]["content"]["application/json"];
     assert!(status["schema"]["properties"]["plugins"].is_object(), "{status}");
     host.stop();
+}
+
+#[test]
+fn a_drain_over_http_finishes_what_was_accepted_and_ends_the_host() {
+    let place = Place::new();
+    let (mut host, mut site) = host(&place, &config());
+    site.token = Some(TOKEN);
+    let session = site.open();
+    let mut stream = site.stream(&session, None);
+    let call = json!({ "tool_name": "sleep", "arguments": { "ms": 500 } });
+    site.send(&session, "tool/call/req", "slow", call);
+    site.send(&session, "ping", "p", json!({}));
+    stream.take(1);
+    assert_eq!(post(&site, "/api/drain", &json!({})).status, 403, "agents may not");
+    site.token = Some(OPERATOR);
+    let reply = post(&site, "/api/drain", &json!({ "drain_s": 10.0 }));
+    assert_eq!((reply.status, &reply.json()["type"]), (200, &json!("host/stop/resp")), "{reply:?}");
+    let last = stream.next().expect("the answer").message;
+    assert_eq!((&last["req_id"], &last["type"]), (&json!("slow"), &json!("tool/call/resp")));
+    assert!(stream.next().is_none(), "the stream ends");
+    assert_eq!(host.code(PATIENCE), Some(0), "{}", host.log());
 }

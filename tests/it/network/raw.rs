@@ -49,7 +49,8 @@ impl Site {
     pub(super) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.address).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // Longer than the host lets a post wait.
+        stream.set_read_timeout(Some(4 * PATIENCE)).unwrap();
         stream
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::host;
 use super::raw::Event;
-use crate::process::support::program::{PATIENCE, Place, until};
+use crate::process::support::program::{PATIENCE, Place, now, until};
 
 fn req_ids(events: &[Event]) -> Vec<&str> {
     events.iter().map(|event| event.message["req_id"].as_str().unwrap()).collect()
@@ -216,4 +216,41 @@ fn r44_sigterm_ends_streams_after_the_last_answer() {
     assert_eq!(last.message["type"], "tool/call/resp", "{last:?}");
     assert!(stream.next().is_none());
     assert_eq!(host.code(PATIENCE), Some(0), "{}", host.log());
+}
+
+#[test]
+fn the_paths_are_those_of_the_configuration() {
+    let place = Place::new();
+    let paths = "transport: {type: http, config: {send_path: /v1/in, stream_path: /v1/out}}";
+    let (host, site) = host(&place, paths);
+    let session = site.open();
+    let id = [("X-Session-Id", session.as_str())];
+    let reply = site.request("POST /v1/in", &id, br#"{"type":"ping","id":"p"}"#);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    for line in ["POST /send", "GET /stream"] {
+        assert_eq!(site.request(line, &id, b"").status, 404, "{line}");
+    }
+    let mut stream = site.connect();
+    std::io::Write::write_all(&mut stream, site.head("GET /v1/out", &id).as_bytes()).unwrap();
+    assert_eq!(super::raw::read_reply(&mut stream).status, 200);
+    host.stop();
+}
+
+/// The reference's server looks at its queue ten times a second; a client notices.
+#[test]
+fn an_answer_leaves_when_it_is_there() {
+    let place = Place::new();
+    let (host, site) = host(&place, "");
+    let session = site.open();
+    let mut stream = site.stream(&session, None);
+    let once = |id: u32| {
+        let start = now();
+        site.send(&session, "ping", &id.to_string(), json!({}));
+        stream.take(1);
+        start.elapsed()
+    };
+    // The quickest of many: a busy machine is not what is looked at.
+    let quickest = (0..50).map(once).min().unwrap();
+    assert!(quickest < Duration::from_millis(50), "{quickest:?}");
+    host.stop();
 }

@@ -117,7 +117,7 @@ async fn r27_a_principal_has_so_many_sessions_and_no_more() {
     assert!(third.next().await.is_none(), "the connection ends");
     let over = host.executor().open(Peer::named("http"), ann(), Duration::from_hours(1));
     assert_eq!(over.unwrap_err().code().as_str(), "overloaded");
-    assert_eq!(counter(&host, "refused_sessions"), 1);
+    assert_eq!(counter(&host, "refused_sessions"), 2);
     let mut others = vec![connect(&host, Identity::of("oidc:bob"))];
     others.extend((0..4).map(|_| host.session()));
     for other in &mut others {

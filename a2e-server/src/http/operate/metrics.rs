@@ -13,16 +13,18 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use crate::http::Shared;
+use crate::http::counts::Counts;
 
 /// The text format (version 0.0.4).
 const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    ([(header::CONTENT_TYPE, KIND)], text(&shared.executor.status())).into_response()
+    let page = text(&shared.executor.status(), &shared.counts);
+    ([(header::CONTENT_TYPE, KIND)], page).into_response()
 }
 
 /// Every metric of a host.
-fn text(status: &HostStatus) -> String {
+fn text(status: &HostStatus, counts: &Counts) -> String {
     let mut page = Page::default();
     let number = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     for (name, help, value) in [
@@ -52,9 +54,23 @@ fn text(status: &HostStatus) -> String {
     for (name, value) in &status.counters {
         page.line("events_total", &[("event", name)], *value);
     }
+    http(&mut page, counts);
     types(&mut page, status);
     plugins(&mut page, &status.plugins);
     page.0
+}
+
+fn http(page: &mut Page, counts: &Counts) {
+    page.begin("http_answers_total", "counter", "Answers at this address, by status.");
+    for (status, count) in counts.answers() {
+        page.line("http_answers_total", &[("status", &status.to_string())], count);
+    }
+    let (name, help) = (
+        "http_broken_total",
+        "Connections to this address that were lost, no HTTP, or without a whole head in time.",
+    );
+    page.begin(name, "counter", help);
+    page.line(name, &[], counts.broken());
 }
 
 fn types(page: &mut Page, status: &HostStatus) {
