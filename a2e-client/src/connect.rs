@@ -20,6 +20,16 @@ use crate::reconnect::state::StateHandler;
 use crate::reconnect::target::Target;
 use crate::transport::{HostCommand, Process};
 
+/// Opens a connection to a running host, for a program that speaks the protocol itself; the address is one that
+/// [`Client::connect_to`] takes.
+///
+/// # Errors
+/// [`ClientError::Connect`].
+pub async fn dial(address: &str) -> Result<Connection, ClientError> {
+    let (connection, _) = Target::parse(address)?.open(TimeLimit::new(None)).await?;
+    Ok(connection)
+}
+
 /// Connecting. All of it needs a running tokio with I/O and time.
 impl Client {
     /// A client with more to say about it than [`Options`]: handlers that are there before the host

@@ -49,6 +49,7 @@ mod transport;
 pub use builder::ClientBuilder;
 pub use calling::Calling;
 pub use client::Client;
+pub use connect::dial;
 pub use error::{ClientError, Closed, HostError};
 pub use link::stats::Stats;
 pub use message::{EventMessage, Received};

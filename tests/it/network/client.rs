@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use a2e_caps::tools::client::ToolClient;
-use a2e_client::{Client, Options};
-use serde_json::json;
+use a2e_client::{CallOptions, Client, ConnectionState, Options, Reconnect, SessionStart};
+use serde_json::{Value, json};
 
 use super::host;
 use crate::process::support::program::{PATIENCE, Place, a2e, outcome, until, workspace};
@@ -121,6 +121,43 @@ async fn r43_a_way_that_is_cut_again_and_again_loses_and_doubles_nothing() {
     // One message must fit between two cuts, or it can never come through.
     exercise(&client, 1000, 100).await;
     assert!(cutter.cuts() > 5, "{} cuts", cutter.cuts());
+    client.close().await;
+    host.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r43_a_websocket_that_is_cut_comes_back_with_its_session() {
+    let place = Place::new();
+    let (listener, port) = Cutter::bind();
+    let (host, site) = host(&place, &format!("server: {{allowed_hosts: ['127.0.0.1:{port}']}}"));
+    let cutter = Cutter::start(listener, site.address().to_owned(), 5_000);
+    let delays = (Duration::from_millis(1), Duration::from_millis(50));
+    let (resumed, fresh) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted, anew) = (Arc::clone(&resumed), Arc::clone(&fresh));
+    let builder =
+        Client::builder().handshake_timeout(PATIENCE).on_state(move |state| match state {
+            ConnectionState::Connected(SessionStart::Resumed { gap: Some(0) }) => {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+            ConnectionState::Connected(SessionStart::First)
+            | ConnectionState::Reconnecting { .. } => {}
+            _ => {
+                anew.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    let builder = builder.reconnect(Reconnect::new().delays(delays.0, delays.1));
+    let client = builder.connect_to(&format!("ws://127.0.0.1:{}", cutter.port)).await.unwrap();
+    let mut asked = 0;
+    while resumed.load(Ordering::SeqCst) < 5 {
+        asked += 1;
+        let fields = json!({ "tool_name": "echo", "arguments": { "n": asked } });
+        let options = CallOptions::within(PATIENCE).repeatable();
+        let calling = client.call_raw("tool/call/req", &fields, options).await.unwrap();
+        let reply: Value = calling.reply().await.unwrap().decode().unwrap();
+        assert_eq!(reply["data"]["data"]["n"], asked);
+        assert!(asked < 10_000, "{} cuts", cutter.cuts());
+    }
+    assert_eq!(fresh.load(Ordering::SeqCst), 0, "the session was lost");
     client.close().await;
     host.stop();
 }

@@ -117,8 +117,7 @@ async fn receive(authority: String, session: Arc<str>, sink: Arc<dyn ByteSink>) 
         let before = last;
         match Events::open(&authority, &session, last).await {
             Ok(Some(mut events)) => {
-                // The host is there, and has the session.
-                tries.waited = Duration::ZERO;
+                tries.reached();
                 while let Ok(Some(event)) = events.next().await {
                     last = event.number.unwrap_or(last);
                     if super::write_all(&*sink, &event.line).await.is_err() {
@@ -156,15 +155,28 @@ impl Default for Tries {
 }
 
 impl Tries {
+    /// The host is there, and has the session: it has all its time again. One whose streams break at once is
+    /// asked no more often.
+    fn reached(&mut self) {
+        self.waited = Duration::ZERO;
+    }
+
     /// Waits before the next attempt; false when there were enough.
     async fn again(&mut self) -> bool {
-        if self.waited >= PATIENCE {
-            return false;
-        }
-        tokio::time::sleep(self.pause).await;
-        self.waited += self.pause;
-        self.pause = (self.pause * 2).min(BACK_OFF.1);
+        let Some(pause) = self.pause() else { return false };
+        tokio::time::sleep(pause).await;
         true
+    }
+
+    /// The pause before the next attempt; `None` when there were enough.
+    fn pause(&mut self) -> Option<Duration> {
+        if self.waited >= PATIENCE {
+            return None;
+        }
+        let pause = self.pause;
+        self.waited += pause;
+        self.pause = (pause * 2).min(BACK_OFF.1);
+        Some(pause)
     }
 }
 
@@ -188,5 +200,23 @@ mod tests {
         for (bytes, expected) in rows {
             assert_eq!(whole_lines(bytes), expected, "{} bytes", bytes.len());
         }
+    }
+
+    #[test]
+    fn a_host_that_is_reached_has_all_its_time_again_and_is_asked_no_more_often() {
+        let of = |tries: &mut Tries| std::iter::from_fn(|| tries.pause()).collect::<Vec<_>>();
+        let mut tries = Tries::default();
+        let first = of(&mut tries);
+        assert_eq!(first.get(..3), Some(&[50, 100, 200].map(Duration::from_millis)[..]));
+        assert_eq!(first.last(), Some(&BACK_OFF.1));
+        assert!(first.iter().sum::<Duration>() >= PATIENCE, "{first:?}");
+        assert_eq!(tries.pause(), None, "it is given up");
+        // More than twice the patience, with a stream now and then.
+        for _ in 0..50 {
+            tries.reached();
+            assert_eq!(tries.pause(), Some(BACK_OFF.1));
+        }
+        let rest: Duration = of(&mut tries).iter().sum();
+        assert!(rest + BACK_OFF.1 >= PATIENCE, "{rest:?}");
     }
 }

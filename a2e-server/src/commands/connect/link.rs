@@ -6,14 +6,10 @@ use std::time::Duration;
 
 use a2e_core::Executor;
 use a2e_core::codec::{LineBuffer, LineItem};
-use a2e_core::config::ListenAddr;
 use a2e_core::protocol::{CapabilityName, HandshakeResponse};
-use a2e_core::transport::{
-    ByteSink, ByteSource, Connection, Identity, from_child, from_tcp, from_unix,
-};
+use a2e_core::transport::{ByteSink, ByteSource, Connection, Identity, from_child};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpStream, UnixStream};
 
 use crate::Failure;
 use crate::commands::target::{Target, TargetArgs, start_own, words};
@@ -60,7 +56,7 @@ pub(super) async fn open(args: &TargetArgs) -> Result<Link, Failure> {
     let (mut own, mut child) = (None, None);
     let Connection { source, sink, .. } = match args.target() {
         Target::Running(address) => {
-            let opening = tokio::time::timeout(args.limit(), dial(&address)).await;
+            let opening = tokio::time::timeout(args.limit(), a2e_client::dial(&address)).await;
             let late = || Failure::late(format_args!("cannot reach {address}: no answer in time"));
             opening.map_err(|_| late())??
         }
@@ -83,22 +79,6 @@ pub(super) async fn open(args: &TargetArgs) -> Result<Link, Failure> {
         Target::Own => own.insert(start_own(&args.config).await?).connect_as(Identity::operator()),
     };
     Ok(Link { source, sink, lines: LineBuffer::new(MAX_LINE), last_read: 0, own, child })
-}
-
-async fn dial(address: &str) -> Result<Connection, Failure> {
-    let failed =
-        |error: std::io::Error| Failure::refused(format_args!("cannot reach {address}: {error}"));
-    match address.parse::<ListenAddr>() {
-        Ok(ListenAddr::Unix(path)) => {
-            Ok(from_unix(UnixStream::connect(path).await.map_err(failed)?))
-        }
-        Ok(ListenAddr::Tcp { host, port }) => {
-            Ok(from_tcp(TcpStream::connect((host, port)).await.map_err(failed)?))
-        }
-        _ => Err(Failure::refused(format_args!(
-            "cannot reach {address}: expected unix:///path/to/socket or tcp://host:port"
-        ))),
-    }
 }
 
 impl Link {

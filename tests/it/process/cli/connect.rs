@@ -22,7 +22,13 @@ fn script(args: &[&str], lines: &str) -> (Option<i32>, Vec<Value>, String) {
 #[test]
 fn a_script_is_sent_line_by_line_and_everything_that_comes_is_shown() {
     let place = Place::new();
-    let host = Host::at_socket(&place, &[]);
+    let socket = place.socket();
+    let listen = ["--listen", "tcp://127.0.0.1:0", "--listen", "http://127.0.0.1:0"];
+    let host = Host::serve(&[&["--listen", &socket][..], &listen].concat());
+    let addresses = host.addresses(3);
+    let at = |scheme: &str| addresses.iter().find(|it| it.starts_with(scheme)).unwrap();
+    let (tcp, http) = (at("tcp"), at("http"));
+    let ws = http.replace("http", "ws");
     let spawn = format!("{A2E} serve --stdio");
     let lines = r#"
         # a comment
@@ -33,7 +39,8 @@ fn a_script_is_sent_line_by_line_and_everything_that_comes_is_shown() {
         wait 0.01
         memory/init/req {"namespace":"n"}
     "#;
-    for way in [&["--to", &place.socket()][..], &["--spawn", &spawn], &[]] {
+    let ways = [&["--to", &socket][..], &["--to", tcp], &["--to", http], &["--to", &ws]];
+    for way in ways.into_iter().chain([&["--spawn", &spawn][..], &[]]) {
         let (code, messages, stderr) = script(way, lines);
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{way:?}: {messages:?}");
         let kinds: Vec<&str> = messages.iter().map(|it| it["type"].as_str().unwrap()).collect();

@@ -20,6 +20,8 @@ use crate::process::support::wire::Wire;
 const DEMO: &str =
     "plugins:\n  - {name: demo, type: tools, cls: a2e.caps.demo.plugin.DemoToolPlugin}\n";
 
+const OPERATOR: &str = "fedcba9876543210fedcba9876543210";
+
 /// `top` at a terminal, and what the terminal shows.
 struct Terminal {
     child: Child,
@@ -231,6 +233,16 @@ fn without_a_terminal_it_prints_one_look() {
         assert!(stdout.contains("\n\nplugins\nPLUGIN"), "{stdout}");
         assert!(stdout.contains("\ndemo    serving"), "{stdout}");
         assert!(!stdout.contains('\x1b'), "{stdout}");
+    }
+    host.stop();
+    let config = place.config(&format!("operator_token: {OPERATOR}\n{DEMO}"));
+    let host = Host::serve(&["-c", &config, "--listen", "http://127.0.0.1:0"]);
+    let http = host.addresses(1).remove(0);
+    for to in [&http, &http.replace("http", "ws")] {
+        let (code, stdout, stderr) =
+            outcome(a2e(&["top", "--once", "--to", to]).env("A2E_TOKEN", OPERATOR));
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{to}: {stdout}");
+        assert!(stdout.contains("\ndemo  ") && stdout.contains("  http 127.0.0.1:"), "{stdout}");
     }
     host.stop();
     for (args, code, said) in [
