@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use a2e_core::protocol::{Event, SessionId};
 use a2e_core::request::Call;
 use rmcp::model::{ClientRequest, GetExtensions, GetMeta, ProgressNotificationParam};
 use rmcp::model::{ProgressToken, RequestId};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::tools::contract::ToolCall;
+
+/// How long a server may still ask something for a request that was given up.
+const AFTERMATH: Duration = Duration::from_secs(30);
 
 /// Sessions that are remembered for requests that they gave up; with more, no question has an owner.
 const MAX_GIVEN_UP: usize = 256;
@@ -171,7 +176,7 @@ impl Flights {
     }
 
     /// The server is done with a request that this session gave up.
-    pub(super) fn forget(&self, session: &SessionId) {
+    fn forget(&self, session: &SessionId) {
         let mut table = self.table();
         if let Some(number) = table.given_up.get_mut(session) {
             *number -= 1;
@@ -186,13 +191,18 @@ impl Flights {
 #[derive(Debug)]
 pub(super) struct OpenFlight {
     pub(super) number: u64,
-    pub(super) flights: Arc<Flights>,
+    flights: Arc<Flights>,
 }
 
 impl OpenFlight {
     /// It is not waited for any more.
-    pub(super) fn give_up(&self) -> Option<SessionId> {
-        self.flights.give_up(self.number)
+    pub(super) fn give_up(&self, runtime: &Handle) {
+        let Some(session) = self.flights.give_up(self.number) else { return };
+        let flights = Arc::clone(&self.flights);
+        runtime.spawn(async move {
+            tokio::time::sleep(AFTERMATH).await;
+            flights.forget(&session);
+        });
     }
 }
 

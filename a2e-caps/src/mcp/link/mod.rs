@@ -14,7 +14,6 @@ mod token;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use a2e_core::plugin::BoxFuture;
 use a2e_core::protocol::ErrorCode;
@@ -45,9 +44,6 @@ use tasks::wants_task;
 
 /// Most rounds in which a server asks before it answers.
 const MAX_ROUNDS: usize = 10;
-
-/// How long a server may still ask something for a request that was given up.
-const AFTERMATH: Duration = Duration::from_secs(30);
 
 /// Most pages of a list.
 const MAX_PAGES: usize = 256;
@@ -367,13 +363,7 @@ impl Drop for Abandon<'_> {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (given_up, flights) = (self.flight.give_up(), Arc::clone(&self.flight.flights));
-        runtime.spawn(async move {
-            if let Some(session) = given_up {
-                tokio::time::sleep(AFTERMATH).await;
-                flights.forget(&session);
-            }
-        });
+        self.flight.give_up(&runtime);
         // A server that reads nothing is told nothing more.
         let Some(room) = self.link.flights.room_now() else { return };
         let reason = Some("the call has ended".to_owned());

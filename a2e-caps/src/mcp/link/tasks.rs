@@ -14,7 +14,7 @@ use rmcp::model::{ClientRequest, CustomRequest};
 use rmcp::service::{Peer, RoleClient};
 use serde_json::{Map, Value, json};
 
-use super::flights::Asker;
+use super::flights::{Asker, OpenFlight};
 use super::{Link, protocol, questions, refused};
 
 /// How often a server is asked at most and at least, whatever it suggests.
@@ -57,7 +57,8 @@ fn named(id: &str) -> Object {
 impl Link {
     /// Waits for a task that a call has become.
     pub(super) async fn awaited(&self, task: Object, asker: Option<Asker>) -> Result<Object> {
-        let mut open = OpenTask::new(&self.peer, text(&task, "taskId"))?;
+        let flight = self.flights.begin(asker.clone());
+        let mut open = OpenTask::new(&self.peer, text(&task, "taskId"), flight)?;
         let mut now = task;
         let mut answered = BTreeSet::new();
         let mut told = String::new();
@@ -109,6 +110,7 @@ impl Link {
 
     /// Calls a tool as a task in the older way. The server asks its questions meanwhile, as of any call.
     pub(super) async fn as_task(&self, params: &Object, asker: Option<Asker>) -> Result<Object> {
+        let flight = self.flights.begin(asker.clone());
         let mut params = params.clone();
         params.insert("task".to_owned(), json!({ "ttl": KEEP }));
         let request = CustomRequest::new("tools/call", Some(params.into()));
@@ -117,7 +119,7 @@ impl Link {
         let Some(Value::Object(task)) = made.get("task") else {
             return Err(protocol("it makes no task of a call that it wants to be one"));
         };
-        let mut open = OpenTask::new(&self.peer, text(task, "taskId"))?;
+        let mut open = OpenTask::new(&self.peer, text(task, "taskId"), flight)?;
         // Answered when the task has ended.
         let result = self.once("tasks/result", &named(&open.id), asker).await?;
         open.is_over();
@@ -150,14 +152,16 @@ struct OpenTask<'a> {
     peer: &'a Peer<RoleClient>,
     id: String,
     is_open: bool,
+    /// In which it is also between two looks: its server may ask at any time.
+    flight: OpenFlight,
 }
 
 impl<'a> OpenTask<'a> {
-    fn new(peer: &'a Peer<RoleClient>, id: &str) -> Result<Self> {
+    fn new(peer: &'a Peer<RoleClient>, id: &str, flight: OpenFlight) -> Result<Self> {
         if id.is_empty() {
             return Err(protocol("a task without an id"));
         }
-        Ok(Self { peer, id: id.to_owned(), is_open: true })
+        Ok(Self { peer, id: id.to_owned(), is_open: true, flight })
     }
 
     fn is_over(&mut self) {
@@ -172,6 +176,7 @@ impl Drop for OpenTask<'_> {
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
             && let Ok(request) = serde_json::from_value(request)
         {
+            self.flight.give_up(&runtime);
             let peer = self.peer.clone();
             // Refused when the connection has ended, which is as good.
             runtime.spawn(async move {

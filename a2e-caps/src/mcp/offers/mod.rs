@@ -61,6 +61,14 @@ impl Servers {
         }
     }
 
+    /// A description for models, with the name of the server whose words these are.
+    fn marked(&self, server_id: &str, about: Option<String>) -> Option<String> {
+        let about = about.filter(|about| !about.is_empty())?;
+        let upstream = self.find(server_id);
+        let name = upstream.as_ref().map_or(server_id, |it| it.name());
+        Some(format!("[MCP:{name}] {about}"))
+    }
+
     /// Whether no other plugin of this kind serves the host.
     pub(super) fn is_alone(&self) -> bool {
         self.shared.host.contributions::<Self>().len() < 2

@@ -64,8 +64,11 @@ pub(in crate::mcp) struct Prompts(pub(in crate::mcp) Arc<Servers>);
 impl PromptProvider for Prompts {
     fn list(self: Arc<Self>, cursor: String, _call: Call) -> BoxFuture<Result<Page<Prompt>>> {
         Box::pin(async move {
-            let named = self.0.named().into_iter();
-            let all: Vec<Prompt> = named.map(|(name, it)| prompt(name, it)).collect();
+            let named = self.0.named().into_iter().map(|(name, it)| {
+                let about = self.0.marked(&it.server_id, Some(it.description.clone()));
+                prompt(name, it, about)
+            });
+            let all: Vec<Prompt> = named.collect();
             let wrong = || Error::schema("cursor", "not one that was given");
             let (items, next_cursor) = page(&all, &cursor).ok_or_else(wrong)?;
             Ok(Page { items, next_cursor })
@@ -106,17 +109,12 @@ impl PromptProvider for Prompts {
     }
 }
 
-fn prompt(name: String, it: McpPrompt) -> Prompt {
+fn prompt(name: String, it: McpPrompt, description: Option<String>) -> Prompt {
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let arguments = it.arguments.into_iter().map(|it| PromptArgument {
         name: it.name,
         description: given(it.description),
         required: it.required,
     });
-    Prompt {
-        name,
-        title: it.title,
-        description: given(it.description),
-        arguments: arguments.collect(),
-    }
+    Prompt { name, title: it.title, description, arguments: arguments.collect() }
 }

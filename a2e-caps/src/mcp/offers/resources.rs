@@ -101,7 +101,11 @@ pub(in crate::mcp) struct Resources(pub(in crate::mcp) Arc<Servers>);
 impl ResourceProvider for Resources {
     fn list(self: Arc<Self>, cursor: String, _call: Call) -> BoxFuture<Result<Page<Resource>>> {
         Box::pin(async move {
-            let all: Vec<Resource> = self.0.resources().into_iter().map(Into::into).collect();
+            let marked = |it: McpResource| {
+                let about = self.0.marked(&it.server_id, Some(it.description.clone()));
+                Resource { description: about, ..it.into() }
+            };
+            let all: Vec<Resource> = self.0.resources().into_iter().map(marked).collect();
             part(&all, &cursor)
         })
     }
@@ -113,8 +117,15 @@ impl ResourceProvider for Resources {
     ) -> BoxFuture<Result<Page<ResourceTemplate>>> {
         Box::pin(async move {
             let all = self.0.all();
-            let known = all.iter().filter_map(|it| it.known());
-            let all: Vec<_> = known.flat_map(|it| it.listing.templates.clone()).collect();
+            let known = all.iter().filter_map(|it| Some((&it.id, it.known()?)));
+            let all = known.flat_map(|(id, known)| {
+                let marked = |it: ResourceTemplate| {
+                    let description = self.0.marked(id, it.description);
+                    ResourceTemplate { description, ..it }
+                };
+                known.listing.templates.iter().cloned().map(marked).collect::<Vec<_>>()
+            });
+            let all: Vec<_> = all.collect();
             part(&all, &cursor)
         })
     }

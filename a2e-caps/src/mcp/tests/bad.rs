@@ -34,6 +34,23 @@ async fn a_message_beyond_the_bound_ends_its_server_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_beyond_the_bound_ends_no_host_over_http_either() {
+    let far = serve("well", None);
+    for settings in
+        [json!({ "url": far.at("/mcp") }), json!({ "url": far.at("/sse"), "transport": "sse" })]
+    {
+        let set = Set::up(json!({ "up": settings, "other": upstream("well") })).await;
+        let mut session = set.host.session();
+        until(&mut session, "up", is("ready")).await;
+        let error = failure(&mut session, "up__huge", json!({})).await;
+        assert_ne!(error["code"], "timeout", "{settings}: {error}");
+        assert_eq!(text(&mut session, "other__echo", json!({ "text": "x" })).await, "x");
+        assert_eq!(text(&mut session, "up__echo", json!({ "text": "y" })).await, "y");
+        set.host.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_twenty_servers_five_are_broken_and_fifteen_are_listed() {
     let mut all = Map::new();
     for number in 0..15 {

@@ -35,6 +35,11 @@ async fn tools_of_a_server_are_tools_of_the_host() {
     );
     assert_eq!((&info["resources_count"], &info["prompts_count"]), (&json!(2), &json!(1)));
     assert_eq!(info["stderr"], json!(["begins as well"]));
+    for (filter, count) in [("", 1), ("ready", 1), ("error", 0)] {
+        let request = json!({ "status_filter": filter });
+        let reply = session.call("mcp/server/list/req", request).await;
+        assert_eq!(reply["servers"].as_array().unwrap().len(), count, "{filter}");
+    }
     set.host.stop().await;
 }
 

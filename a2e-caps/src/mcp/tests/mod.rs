@@ -23,7 +23,7 @@ const CLS: &str = "a2e.caps.mcp.plugin.MCPPlugin";
 const TOOLS: &str = "a2e.caps.tools.plugin.ToolPlugin";
 
 /// What must happen, happens within this.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The example `guard`, which `cargo test` builds beside the test programs.
 fn guard() -> PathBuf {

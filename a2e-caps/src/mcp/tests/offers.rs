@@ -51,6 +51,25 @@ async fn resources_and_prompts_are_found_by_what_lists_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn resources_are_listed_by_name_or_uri_as_the_settings_say() {
+    for (wanted, expected) in [
+        (json!(["t*"]), vec!["note://two"]),
+        (json!(["note://one"]), vec!["note://one"]),
+        (json!(["none"]), vec![]),
+        (json!([]), vec!["note://one", "note://two"]),
+    ] {
+        let set =
+            Set::up(json!({ "up": with("well", json!({ "include_resources": wanted })) })).await;
+        let mut session = set.host.session();
+        let list = session.call("mcp/resource/list/req", json!({})).await;
+        let uris = list["resources"].as_array().unwrap().iter();
+        let uris: Vec<&str> = uris.map(|it| it["uri"].as_str().unwrap()).collect();
+        assert_eq!(uris, expected, "{wanted}");
+        set.host.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_is_told_with_a_code() {
     let set = Set::up(json!({ "up": upstream("well") })).await;
     let mut session = set.host.session();

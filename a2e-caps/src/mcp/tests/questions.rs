@@ -67,24 +67,36 @@ enum First {
     IsCancelled,
     /// It waits, in the session of the second.
     IsOfTheSame,
+    /// It is a task, which is looked after now and then, in a session of its own.
+    IsATask,
+    /// The same, and it was cancelled.
+    IsACancelledTask,
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_never_goes_to_the_agent_of_another_session() {
-    for first in [First::Waits, First::IsCancelled, First::IsOfTheSame] {
-        let set = Set::up(json!({ "up": upstream("pair") })).await;
+    use First::{IsACancelledTask, IsATask, IsCancelled, IsOfTheSame, Waits};
+    for first in [Waits, IsCancelled, IsOfTheSame, IsATask, IsACancelledTask] {
+        let is_task = matches!(first, IsATask | IsACancelledTask);
+        let mode = if is_task { "modern_pair" } else { "pair" };
+        let set = Set::up(json!({ "up": upstream(mode) })).await;
         let mut one = set.host.session();
         let mut two = set.host.session();
         let request = |tool: &str| json!({ "tool_name": tool, "arguments": {} });
-        let late = one.send("tool/call/req", request("up__late")).await;
-        if matches!(first, First::IsCancelled) {
+        let asks = if is_task {
+            json!({ "tool_name": "up__task", "arguments": { "how": "late" } })
+        } else {
+            request("up__late")
+        };
+        let late = one.send("tool/call/req", asks).await;
+        if matches!(first, IsCancelled | IsACancelledTask) {
             until(&mut two, "up", |it| it["status"] == "ready").await;
             // It has reached the server when a later one has.
             text(&mut one, "up__echo", json!({ "text": "x" })).await;
             one.send("cancel", json!({ "req_id": late })).await;
             assert_eq!(one.reply_to(&late).await["code"], "cancelled");
         }
-        if matches!(first, First::IsOfTheSame) {
+        if matches!(first, IsOfTheSame) {
             one.send("tool/call/req", request("up__other")).await;
             let question = one.next().await.unwrap();
             assert_eq!(question["type"], "mcp/elicit/req", "{question}");
@@ -99,7 +111,7 @@ async fn a_question_never_goes_to_the_agent_of_another_session() {
                 (&json!(other), &json!("tool/call/resp"))
             );
         }
-        if matches!(first, First::Waits) {
+        if matches!(first, Waits | IsATask) {
             let told = one.reply_to(&late).await.to_string();
             assert!(told.contains("no call is under way"), "{told}");
         }
@@ -117,5 +129,9 @@ async fn a_server_is_told_the_roots_of_the_settings() {
     assert_eq!(serde_json::from_str::<Value>(&told).unwrap(), json!({ "roots": roots }));
     let reply = session.call("mcp/root/list/req", json!({})).await;
     assert_eq!(reply["roots"], roots);
+    // What else it asks is no method here.
+    let told: Value =
+        serde_json::from_str(&text(&mut session, "up__odd", json!({})).await).unwrap();
+    assert_eq!(told["code"], -32601, "{told}");
     set.host.stop().await;
 }

@@ -104,9 +104,13 @@ async fn a_server_that_does_not_answer_is_not_added() {
     let reply = session.call("mcp/server/register/req", config("own", "exit")).await;
     assert_eq!(reply["ok"], false);
     assert!(reply["error"].as_str().unwrap().contains("cannot begin"), "{reply}");
-    let odd = json!({ "config": { "server_id": "a__b", "cmd": ["python3"] } });
-    let reply = session.call("mcp/server/register/req", odd).await;
-    assert_eq!(reply["code"], "schema_violation", "{reply}");
+    for odd in [
+        json!({ "config": { "server_id": "a__b", "cmd": ["python3"] } }),
+        json!({ "config": { "transport": "ws", "url": "ws://127.0.0.1:1/" } }),
+    ] {
+        let reply = session.call("mcp/server/register/req", odd).await;
+        assert_eq!(reply["code"], "schema_violation", "{reply}");
+    }
     assert!(servers(&mut session).await.is_empty());
     set.host.stop().await;
 }

@@ -95,7 +95,7 @@ async fn what_keeps_a_server_away_is_told() {
     let token = folder.path().join("token");
     std::fs::write(&token, "t").unwrap();
     let (closed, open) = (serve("well", Some(&token)), serve("well", None));
-    let missing = folder.path().join("missing");
+    let (foreign, missing) = (serve("foreign", None), folder.path().join("missing"));
     for (settings, expected) in [
         (json!({ "url": closed.at("/mcp") }), "token_file"),
         (json!({ "url": closed.at("/sse"), "transport": "sse" }), "token_file"),
@@ -107,6 +107,7 @@ async fn what_keeps_a_server_away_is_told() {
         (json!({ "url": "http://127.0.0.1:1/mcp?key=a)SECRET" }), "refused"),
         (json!({ "url": "http://127.0.0.1:1/sse?key=SECRET", "transport": "sse" }), "refused"),
         (json!({ "url": open.at("/none"), "transport": "sse" }), "405"),
+        (json!({ "url": foreign.at("/sse"), "transport": "sse" }), "which is not its own"),
         // Where it leads is not followed: the token is for one address.
         (json!({ "url": open.at("/elsewhere") }), "307"),
     ] {

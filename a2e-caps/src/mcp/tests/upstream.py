@@ -1,7 +1,7 @@
 """A server of MCP for tests: raw JSON-RPC on stdio, well-behaved and otherwise.
 
 Its first argument says how it begins: `well`, `exit`, `hang`, `garbage`, `hang_list`, `hang_stop`, `stubborn`,
-`modern`, `pair`. Its tools say what it does then.
+`modern`, `pair`, `modern_pair`. Its tools say what it does then.
 """
 
 import json
@@ -12,13 +12,14 @@ import threading
 import time
 
 MODE = sys.argv[1] if len(sys.argv) > 1 else "well"
+MODERN = MODE.startswith("modern")
 NOTES = {"uri": "note://one", "name": "one", "mimeType": "text/plain"}
 lock = threading.Lock()
 stream = threading.local()
 waiting = {}
 subscribed = set()
 tasks = {}
-extra = [{"name": name, "inputSchema": {"type": "object"}} for name in ("late", "other") if MODE == "pair"]
+extra = [{"name": name, "inputSchema": {"type": "object"}} for name in ("late", "other") if MODE.endswith("pair")]
 altered = {}
 floods = threading.Event()
 cancelled = set()
@@ -61,7 +62,7 @@ def description():
 def tools():
     text = {"type": "string"}
     names = ["die", "fail", "twice", "wrong_id", "huge", "print", "never", "image", "sample", "elicit",
-             "roots", "grow", "alter", "flood", "env", "deaf"]
+             "roots", "odd", "grow", "alter", "flood", "env", "deaf"]
     echo = {"name": "echo", "description": description(), "inputSchema": schema(text=text, **altered),
             "annotations": {"readOnlyHint": True, "openWorldHint": False}}
     slow = {"name": "slow", "inputSchema": schema(steps={"type": "integer"})}
@@ -102,6 +103,8 @@ def call(id, name, arguments, token):
     if name == "wrong_id":
         send({"id": 987654, "result": text("not yours")})
         return text("yours")
+    if name == "huge" and getattr(stream, "send", None):
+        return text("x" * (100 << 20))
     if name == "huge":
         with lock:
             for _ in range(100):
@@ -140,6 +143,8 @@ def call(id, name, arguments, token):
         return text("other")
     if name == "roots":
         return text(json.dumps(ask("roots/list", {})))
+    if name == "odd":
+        return text(json.dumps(ask("odd/method", {})))
     if name == "env":
         return text(json.dumps({"env": dict(os.environ), "cwd": os.getcwd(), "pid": os.getpid()}))
     if name == "grow":
@@ -172,6 +177,13 @@ def task(id, **more):
             "pollIntervalMs": 60, "pollInterval": 60, **more}
 
 
+def late_task(mine):
+    """Asks by itself when `other` is called, which ends after the answer."""
+    other.wait(60)
+    mine["answers"] = {"one": ask("elicitation/create", SURE)}
+    told.set()
+
+
 def of_task(method, params):
     """A task that asks once, or fails, or never ends."""
     id = params["taskId"]
@@ -191,6 +203,8 @@ def of_task(method, params):
         mine["answers"] = params["inputResponses"]
         return {"resultType": "complete"}
     mine["looks"] += 1
+    if mine["how"] == "late" and "answers" not in mine:
+        return {"resultType": "complete", **task(id, status="working")}
     whole = {"resultType": "complete", **task(id, statusMessage=f"look {mine['looks']}")}
     if mine["how"] == "never" or mine["looks"] == 1:
         return {**whole, "status": "working"}
@@ -208,13 +222,13 @@ def answer(message):
     if method == "initialize":
         if MODE == "hang":
             time.sleep(1000)
-        if MODE == "modern":
+        if MODERN:
             return {"code": -32601, "message": "no such method"}
         version = "2025-06-18"
         return {"protocolVersion": version, "serverInfo": {"name": "upstream", "version": "1"},
                 "capabilities": {"tools": {"listChanged": True}, "prompts": {},
                                  "resources": {"subscribe": True, "listChanged": True}}}
-    if method == "server/discover" and MODE == "modern":
+    if method == "server/discover" and MODERN:
         return {"resultType": "complete", "supportedVersions": ["2026-07-28"], "ttlMs": 0,
                 "cacheScope": "private", "capabilities": {"tools": {}},
                 "serverInfo": {"name": "upstream", "version": "2"}}
@@ -234,7 +248,9 @@ def answer(message):
     if method == "tools/call" and params["name"] == "task":
         own = f"task-{len(tasks)}"
         tasks[own] = {"how": params["arguments"]["how"], "looks": 0}
-        if MODE == "modern":
+        if params["arguments"]["how"] == "late":
+            threading.Thread(target=late_task, args=(tasks[own],), daemon=True).start()
+        if MODERN:
             return {"resultType": "task", **task(own, status="working")}
         if "task" not in params and params["arguments"]["how"] == "fail":
             # As the TypeScript SDK says it.
@@ -244,12 +260,12 @@ def answer(message):
         return {"task": task(own, status="working")}
     if method == "tools/call":
         token = params.get("_meta", {}).get("progressToken")
-        if MODE == "modern" and params["name"] == "elicit" and "inputResponses" not in params:
+        if MODERN and params["name"] == "elicit" and "inputResponses" not in params:
             question = {"method": "elicitation/create", "params": {
                 "message": "sure?", "requestedSchema": schema(sure={"type": "boolean"})}}
             return {"resultType": "input_required", "requestState": "s",
                     "inputRequests": {"one": question}}
-        if MODE == "modern" and params["name"] == "elicit":
+        if MODERN and params["name"] == "elicit":
             return text(json.dumps([params["inputResponses"], params["requestState"]]))
         return call(id, params["name"], params.get("arguments", {}), token)
     if method == "resources/list":

@@ -57,7 +57,8 @@ class Handler(BaseHTTPRequestHandler):
         session = str(len(streams))
         streams[session] = queue.Queue()
         self.begin_events()
-        self.event(f"/messages?session={session}", "endpoint")
+        base = "http://127.0.0.1:1" if upstream.MODE == "foreign" else ""
+        self.event(f"{base}/messages?session={session}", "endpoint")
         while True:
             try:
                 self.event(json.dumps({"jsonrpc": "2.0", **streams[session].get()}))
