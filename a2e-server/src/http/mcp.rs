@@ -15,7 +15,6 @@ use dashmap::DashMap;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde::Deserialize;
-use tokio_util::sync::CancellationToken;
 
 use super::admit::Caller;
 use super::reply::Refused;
@@ -41,17 +40,17 @@ struct Served {
 }
 
 /// The routes of all views.
-pub(super) fn routes(front: &Arc<McpFront>, ended: &CancellationToken) -> Router<Arc<Shared>> {
+pub(super) fn routes(front: &Arc<McpFront>) -> Router<Arc<Shared>> {
     let views = View::all(&front.settings);
     views.into_iter().fold(Router::new(), |router, (end, view)| {
-        let served = Arc::new(Served::new(front, &view, ended));
+        let served = Arc::new(Served::new(front, &view));
         let path = format!("{}{end}", front.settings.path);
         router.route(&path, any(serve).layer(Extension(served)))
     })
 }
 
 impl Served {
-    fn new(front: &Arc<McpFront>, view: &View, ended: &CancellationToken) -> Self {
+    fn new(front: &Arc<McpFront>, view: &View) -> Self {
         let mut sessions = LocalSessionManager::default();
         sessions.session_config.keep_alive = Some(front.settings.session_ttl);
         let sessions = Arc::new(sessions);
@@ -61,7 +60,7 @@ impl Served {
             .disable_allowed_hosts()
             .disable_allowed_origins()
             .with_max_request_body_bytes(most)
-            .with_cancellation_token(ended.child_token());
+            .with_cancellation_token(front.cut.child_token());
         let make = |is_alone: bool, config: StreamableHttpServerConfig| {
             let (front, view) = (Arc::clone(front), view.clone());
             let made = move || Ok(front.handler(&view, is_alone));

@@ -75,7 +75,7 @@ impl HttpFront {
         let counts = Arc::new(Counts::default());
         let shared = Arc::new(Shared { executor, sessions, names, counts: Arc::clone(&counts) });
         #[cfg(feature = "mcp-server")]
-        let others = mcp.map(|front| mcp::routes(front, &ended)).unwrap_or_default();
+        let others = mcp.map(mcp::routes).unwrap_or_default();
         #[cfg(not(feature = "mcp-server"))]
         let others = Router::new();
         let app = others

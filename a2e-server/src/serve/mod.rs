@@ -127,9 +127,11 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     }
     #[cfg(feature = "mcp-server")]
     let builder = mcp.add_to(builder, args.mcp, listeners.iter().any(Listener::is_http));
-    let executor = Arc::new(builder.start().await.map_err(Failure::refused)?);
+    let (executor, cut) =
+        (builder.start().await.map_err(Failure::refused)?, CancellationToken::new());
+    let executor = Arc::new(executor);
     #[cfg(feature = "mcp-server")]
-    let (front, view) = mcp.start(&executor)?;
+    let (front, view) = mcp.start(&executor, &cut)?;
     let reloading = {
         let executor = Arc::clone(&executor);
         tokio::spawn(async move {
@@ -190,8 +192,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
                 executor.shutdown(drain).await;
             }
         }
-        // What was answered last leaves over HTTP.
-        let _long_enough = tokio::time::timeout(END_LIMIT, accepting.wait()).await;
+        leave(&accepting, &cut).await;
     };
     tokio::select! {
         () = over => {}
@@ -202,6 +203,14 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     match stop {
         Stop::Failed(reason) => Err(Failure::internal(reason)),
         _ => Ok(()),
+    }
+}
+
+/// Waits until what was answered last has left over HTTP, then cuts what clients of MCP hold open.
+async fn leave(accepting: &TaskTracker, cut: &CancellationToken) {
+    if tokio::time::timeout(END_LIMIT, accepting.wait()).await.is_err() {
+        cut.cancel();
+        let _long_enough = tokio::time::timeout(END_LIMIT, accepting.wait()).await;
     }
 }
 

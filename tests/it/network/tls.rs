@@ -75,6 +75,21 @@ fn r60_lines_and_http_are_served_behind_tls_and_never_without() {
     web.read_to_string(&mut reply).unwrap();
     assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
 
+    // MCP is served there as well.
+    let begin = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"tls","version":"1"}}}"#;
+    let mut web = connect(&http);
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{begin}",
+        port(1),
+        begin.len()
+    );
+    web.write_all(head.as_bytes()).unwrap();
+    let mut reply = String::new();
+    web.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200") && reply.contains("serverInfo"), "{reply}");
+
     // Without TLS nothing is understood, and nothing is told.
     for address in [&lines, &http] {
         let mut plain = TcpStream::connect(address).unwrap();

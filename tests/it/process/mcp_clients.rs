@@ -17,10 +17,15 @@ const NPM: [&str; 2] = ["@modelcontextprotocol/sdk@1", "@modelcontextprotocol/in
 /// From `PyPI`.
 const PYPI: [&str; 2] = ["mcp>=2.3", "fastmcp>=4.2"];
 
+/// The clients, installed; `None` where they cannot be had.
+pub(crate) fn installed() -> Option<Packages> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mcp-clients");
+    Packages::installed(folder, &NPM, &PYPI)
+}
+
 #[test]
 fn clients_of_others_list_call_cancel_ask_and_read() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mcp-clients");
-    let Some(packages) = Packages::installed(folder, &NPM, &PYPI) else {
+    let Some(packages) = installed() else {
         return skipped("clients of MCP cannot be installed from PyPI and npm here");
     };
     let scripts = workspace().join("tests/data/mcp_clients");

@@ -15,7 +15,7 @@ mod learn;
 mod listen;
 mod load;
 mod mcp;
-mod mcp_clients;
+pub(crate) mod mcp_clients;
 mod reference_client;
 mod signals;
 mod snapshots;

@@ -15,7 +15,7 @@ fn servers_are_listed_and_their_words_shown() {
     let file = place.config(&config(&format!("{{good: {good}, bad: {bad}}}")));
     let (code, out, _) = outcome(&mut a2e(&["mcp", "list", "-c", &file]));
     assert_eq!(code, Some(1), "one has failed: {out}");
-    for text in ["good", "ready", "20 tools, 2 resources, 1 prompts", "upstream 1", "exit code 7"] {
+    for text in ["good", "ready", "21 tools, 2 resources, 1 prompts", "upstream 1", "exit code 7"] {
         assert!(out.contains(text), "{text}: {out}");
     }
     let (_, out, _) = outcome(&mut a2e(&["mcp", "list", "-c", &file, "--json"]));

@@ -8,21 +8,22 @@ mod deaf_client;
 mod killed;
 mod orders;
 mod real;
+mod sdks;
 
 use std::time::Duration;
 
 use crate::process::support::program::workspace;
 
 /// No wait here is longer; a loaded machine takes its time to start Python.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The server of the capability's own tests.
-fn program() -> String {
+pub(crate) fn program() -> String {
     workspace().join("a2e-caps/src/mcp/tests/upstream.py").to_str().unwrap().to_owned()
 }
 
 /// A configuration with these servers; `{}` in it stands for the folder of the test.
-fn config(servers: &str) -> String {
+pub(crate) fn config(servers: &str) -> String {
     format!(
         "plugins:\n\
          \x20 - {{name: tools, type: tools, cls: a2e.caps.tools.plugin.ToolPlugin}}\n\

@@ -17,15 +17,16 @@ const NPM: [&str; 4] = ["everything", "filesystem", "memory", "sequential-thinki
 /// From `PyPI`.
 const PYPI: [&str; 3] = ["mcp-server-time", "mcp-server-git", "mcp-server-fetch"];
 
-#[test]
-fn servers_from_npm_and_pypi_work_behind_one_host() {
+/// The servers, installed; `None` where they cannot be had.
+pub(super) fn installed() -> Option<Packages> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mcp-servers");
     let from_npm = NPM.map(|it| format!("@modelcontextprotocol/server-{it}"));
     let from_npm: Vec<&str> = from_npm.iter().map(String::as_str).collect();
-    let Some(packages) = Packages::installed(folder, &from_npm, &PYPI) else {
-        return skipped("servers of MCP cannot be installed from npm and PyPI here");
-    };
-    let place = Place::new();
+    Packages::installed(folder, &from_npm, &PYPI)
+}
+
+/// The settings of all servers, with a repository of one file.
+pub(super) fn servers(packages: &Packages, place: &Place) -> String {
     let repository = place.text("repository");
     assert!(ran(Command::new("git").args(["init", &repository])));
     std::fs::write(place.path("repository/a.txt"), "hello").unwrap();
@@ -39,9 +40,20 @@ fn servers_from_npm_and_pypi_work_behind_one_host() {
         "thinking": { "command": npm("sequential-thinking") },
         "time": { "command": pypi("time") },
         "git": { "command": [pypi("git"), "--repository", repository] },
-        "fetch": { "command": pypi("fetch") },
+        "fetch": { "command": [pypi("fetch"), "--allow-private-ips"] },
     });
-    let (_host, mut wire) = Host::stdio(&["-c", &place.config(&config(&servers.to_string()))]);
+    servers.to_string()
+}
+
+#[test]
+fn servers_from_npm_and_pypi_work_behind_one_host() {
+    let Some(packages) = installed() else {
+        return skipped("servers of MCP cannot be installed from npm and PyPI here");
+    };
+    let place = Place::new();
+    let repository = place.text("repository");
+    let servers = servers(&packages, &place);
+    let (_host, mut wire) = Host::stdio(&["-c", &place.config(&config(&servers))]);
     wire.handshake("user");
     let list = |wire: &mut crate::process::support::wire::Wire| -> Vec<Value> {
         let reply = wire.call("mcp/server/list/req", json!({}));

@@ -109,6 +109,15 @@ pub(super) fn result(result: ToolResult) -> CallToolResult {
         content.push(ContentBlock::text(summary));
     }
     let has_parts = !result.content.is_empty();
+    let texts: Vec<&str> = result.content.iter().filter_map(text_of).collect();
+    // Parts say it all where the data is their texts, with what a server of MCP gave; what fits a schema of a tool
+    // is another thing, though its fields may have the same names.
+    let is_told = has_parts
+        && structured.as_ref().is_some_and(|it| {
+            it.get("text").is_some_and(|text| *text == texts.join("\n"))
+                && it.get("content").is_none_or(Value::is_array)
+                && it.keys().all(|key| matches!(key.as_str(), "text" | "content" | "images"))
+        });
     for part in result.content {
         content.extend(block(part, structured.as_mut()));
     }
@@ -124,13 +133,15 @@ pub(super) fn result(result: ToolResult) -> CallToolResult {
         return failed;
     }
     let mut done = CallToolResult::success(content);
-    // Parts say it all, unless the data has more than their texts and what a server of MCP gave.
-    let is_told = has_parts
-        && structured.as_ref().is_some_and(|it| {
-            it.keys().all(|key| matches!(key.as_str(), "text" | "content" | "images"))
-        });
     done.structured_content = structured.filter(|_| !is_told).map(Value::Object);
     done
+}
+
+fn text_of(part: &Content) -> Option<&str> {
+    match part {
+        Content::Text(it) => Some(it.text.as_str()),
+        _ => None,
+    }
 }
 
 /// A value that was wrapped is shown without its wrapping.
@@ -247,7 +258,25 @@ pub(super) fn error(error: &ClientError, context: &Context) -> ErrorData {
 mod tests {
     use serde_json::json;
 
-    use super::{camel, shown};
+    use a2e_caps::tools::contract::ToolResult;
+
+    use super::{camel, result, shown};
+
+    #[test]
+    fn data_that_fits_a_schema_is_kept_beside_its_parts() {
+        let part = |text: &str| json!({ "type": "text", "text": text });
+        for (data, is_kept) in [
+            (json!({ "text": "a\nb" }), false),
+            (json!({ "text": "a\nb", "content": [part("a"), part("b")] }), false),
+            (json!({ "text": "a" }), true),
+            (json!({ "content": "a\nb" }), true),
+            (json!({ "text": "a\nb", "sum": 1 }), true),
+        ] {
+            let told = json!({ "success": true, "data": data, "content": [part("a"), part("b")] });
+            let told: ToolResult = serde_json::from_value(told).unwrap();
+            assert_eq!(result(told).structured_content.is_some(), is_kept, "{data}");
+        }
+    }
 
     #[test]
     fn entries_are_spelled_as_mcp_does_and_hide_nothing() {

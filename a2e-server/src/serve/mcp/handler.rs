@@ -24,10 +24,19 @@ use serde_json::{Map, Value, json};
 use super::calls::{Running, Step};
 use super::convert;
 use super::resources::{self, subscribe};
-use super::session::{Context, Session};
+use super::session::{Context, Kind, Session};
 
 /// The methods of one session, or of one request that stands alone.
 pub(crate) struct Handler(Arc<Session>);
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        // A task of a request that stands alone goes on: its session is for it.
+        if self.0.kind == Kind::Session {
+            self.0.ended.cancel();
+        }
+    }
+}
 
 /// What an offer has come to.
 enum Offered<T> {

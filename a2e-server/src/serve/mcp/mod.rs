@@ -84,9 +84,13 @@ impl Prepared {
     ///
     /// # Errors
     /// When the system gives no random bytes.
-    pub(crate) fn start(self, executor: &Arc<Executor>) -> Result<(Arc<McpFront>, View), Failure> {
+    pub(crate) fn start(
+        self,
+        executor: &Arc<Executor>,
+        cut: &CancellationToken,
+    ) -> Result<(Arc<McpFront>, View), Failure> {
         let Self { settings, view, desk } = self;
-        let front = McpFront::new(Arc::clone(executor), settings, desk);
+        let front = McpFront::new(Arc::clone(executor), settings, desk, cut.clone());
         Ok((front.map_err(Failure::internal)?, view))
     }
 }
@@ -103,6 +107,8 @@ pub(crate) struct McpFront {
     named: Arc<Named>,
     /// The request types that are offered as tools; whether a plugin handles them is looked up each time.
     exposed: BTreeMap<String, Arc<Exposed>>,
+    /// Ends what clients hold open over HTTP: cancelled when the host has drained.
+    pub(crate) cut: CancellationToken,
 }
 
 impl std::fmt::Debug for McpFront {
@@ -120,6 +126,7 @@ impl McpFront {
         executor: Arc<Executor>,
         settings: McpSettings,
         desk: Arc<Desk>,
+        cut: CancellationToken,
     ) -> std::io::Result<Arc<Self>> {
         let key = format!("{}{}", random_hex()?, random_hex()?);
         let seal = RequestStateCodec::try_new(key).map_err(std::io::Error::other)?;
@@ -136,6 +143,7 @@ impl McpFront {
             headers,
             named,
             exposed,
+            cut,
         }))
     }
 

@@ -17,6 +17,7 @@ use rmcp::service::{Peer, RequestContext};
 use serde_json::json;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::desk::Desk;
 use super::resources::{Results, Subscriptions};
@@ -54,6 +55,8 @@ pub(super) struct Session {
     pub(super) subscriptions: Subscriptions,
     /// What a client of the older era wants to be told.
     level: Mutex<LoggingLevel>,
+    /// Ends the tasks that were made in it: they hold its A2E session, processes included.
+    pub(super) ended: CancellationToken,
     /// The handles that were opened for the model, by the type that opens them. Held while one is opened, so
     /// that two calls share it.
     handles: AsyncMutex<HashMap<&'static str, String>>,
@@ -105,6 +108,7 @@ impl Session {
             results: Results::default(),
             subscriptions: Subscriptions::default(),
             level: Mutex::new(LoggingLevel::Info),
+            ended: CancellationToken::new(),
             handles: AsyncMutex::default(),
         })
     }
@@ -144,7 +148,7 @@ impl Session {
         let identity = self.identity(context);
         let may_control_envs = identity.rights.env_control;
         let connection = self.front.executor.connect_as(identity.clone());
-        let options = Options::new(agent_name(context));
+        let options = Options::new(agent_name(self.kind, context));
         let client = Client::connect(connection, options).await?;
         let id = client.session().map(|it| it.session_id.clone()).unwrap_or_default();
         let changes = (self.kind == Kind::Session && !is_modern(context)).then(|| {
@@ -225,8 +229,11 @@ pub(super) fn is_modern(context: &Context) -> bool {
 }
 
 /// The client as the audit names it: `mcp:NAME/VERSION`.
-fn agent_name(context: &Context) -> String {
-    let client = context.client_info();
+fn agent_name(kind: Kind, context: &Context) -> String {
+    // One of the older era that sends no session back has told its name in another session, or never; what rmcp
+    // says then is its own.
+    let is_told = kind == Kind::Session || is_modern(context);
+    let client = context.client_info().filter(|_| is_told);
     let name =
         client.map_or_else(|| "unknown".to_owned(), |it| format!("{}/{}", it.name, it.version));
     let plain = name.chars().filter(char::is_ascii_graphic).take(MAX_NAME);

@@ -93,6 +93,11 @@ impl McpSettings {
         for name in settings.views.keys().filter(|name| !is_word(name) || *name == "search") {
             wrong("views", &format!("views: {name:?} cannot be the name of a view"));
         }
+        if settings.session_ttl < settings.call_timeout_s {
+            let text = "session_ttl: shorter than call_timeout_s: a session may end while a call is waited for";
+            let path = "session_ttl";
+            problems.push(section.setting_problem(Severity::Warning, path, text, None));
+        }
         (settings, problems)
     }
 }

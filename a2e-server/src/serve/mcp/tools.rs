@@ -273,7 +273,7 @@ impl Session {
     ) -> Result<Result<Running, CallToolResult>, ErrorData> {
         let link = self.link(context).await?;
         if exposed.controls_env() && !link.may_control_envs {
-            let text = "tool_denied: controlling environments needs the right `env_control`";
+            let text = "tool_denied: controlling environments needs the right `env-control`";
             return Ok(Err(CallToolResult::error(vec![ContentBlock::text(text)])));
         }
         if let Some(handle) = &exposed.handle

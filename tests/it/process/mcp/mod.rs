@@ -1,6 +1,7 @@
 //! MCP over stdio, line by line: both eras, and clients that break the rules.
 
 mod extensions;
+mod gateway;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -386,6 +387,9 @@ fn views_and_mistakes_in_the_settings() {
             assert!(told.contains(expected) && told.contains(":1:"), "{settings}: {told}");
         }
     }
+    let config = place.config("mcp_server: {session_ttl: 60}");
+    let (code, told, err) = outcome(&mut a2e_at(Path::new(A2E), &["check", &config]));
+    assert!(code == Some(0) && told.contains("shorter than call_timeout_s"), "{told}{err}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(in crate::serve::mcp) struct Task {
     pub(super) id: String,
     pub(super) principal: String,
     created: String,
-    /// Ends the call in the host.
+    /// Ends the call in the host; cancelled with the session that made it.
     pub(super) cancel: CancellationToken,
     /// To the call.
     answers: mpsc::Sender<BTreeMap<String, Value>>,
@@ -61,6 +61,7 @@ impl Task {
         id: String,
         principal: String,
         ttl: Duration,
+        cancel: CancellationToken,
     ) -> (Self, mpsc::Receiver<BTreeMap<String, Value>>) {
         // Those of a client that answers faster than the call takes them are refused.
         let (answers, given) = mpsc::channel(16);
@@ -74,7 +75,7 @@ impl Task {
             end: None,
             size: 0,
         };
-        let (cancel, state) = (CancellationToken::new(), Mutex::new(state));
+        let state = Mutex::new(state);
         (Self { id, principal, created, cancel, answers, state }, given)
     }
 

@@ -45,14 +45,19 @@ impl Tasks {
     }
 
     /// A task, where there is room for one.
-    fn open(&self, principal: String, ttl: Duration) -> Option<(Arc<Task>, Answers)> {
+    fn open(
+        &self,
+        principal: String,
+        ttl: Duration,
+        cancel: CancellationToken,
+    ) -> Option<(Arc<Task>, Answers)> {
         let id = random_hex().ok()?;
         let mut table = self.table();
         let own = table.values().filter(|task| task.principal == principal).count();
         if table.len() >= MAX_TASKS || own >= MAX_OF_PRINCIPAL {
             return None;
         }
-        let (task, answers) = Task::new(id.clone(), principal, ttl);
+        let (task, answers) = Task::new(id.clone(), principal, ttl, cancel);
         let task = Arc::new(task);
         table.insert(id, Arc::clone(&task));
         Some((task, answers))
@@ -160,7 +165,9 @@ impl McpFront {
         principal: String,
         context: &Context,
     ) -> Result<CreateTaskResult, Box<Running>> {
-        let Some((task, answers)) = self.tasks.open(principal, self.settings.task_ttl_s) else {
+        let cancel = running.session.ended.child_token();
+        let opened = self.tasks.open(principal, self.settings.task_ttl_s, cancel);
+        let Some((task, answers)) = opened else {
             tracing::warn!(tool, "a call does not become a task: there are too many");
             running.become_task(None);
             return Err(Box::new(running));
@@ -168,7 +175,7 @@ impl McpFront {
         running.become_task(Some(Arc::clone(&task)));
         let mut context = context.clone();
         // That of the request ends with its answer.
-        context.ct = CancellationToken::clone(&task.cancel);
+        context.ct = task.cancel.clone();
         let made = CreateTaskResult::new(task.seed());
         let told = Told { task, tool: tool.to_owned(), context };
         tokio::spawn(Arc::clone(&self.tasks).keep(running, told, answers));

@@ -1,6 +1,10 @@
 //! MCP at `/mcp`, byte by byte: sessions, requests that stand alone, and requests that are refused.
 
+mod ends;
+mod named;
+
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -33,6 +37,11 @@ struct Reply {
 }
 
 fn exchange(site: &Site, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    read(&mut sent(site, line, headers, body))
+}
+
+/// A request on a connection of its own.
+fn sent(site: &Site, line: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
     let length = body.len().to_string();
     let own = [
         ("Accept", "application/json, text/event-stream;q=0.5"),
@@ -46,6 +55,11 @@ fn exchange(site: &Site, line: &str, headers: &[(&str, &str)], body: &[u8]) -> R
     stream.write_all(site.head(line, &all).as_bytes()).unwrap();
     // A host that refuses does not read it.
     let _refused = stream.write_all(body);
+    stream
+}
+
+/// Reads to the end of a connection.
+fn read(stream: &mut TcpStream) -> Reply {
     let mut bytes = Vec::new();
     let _reset = stream.read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes);
@@ -76,6 +90,26 @@ fn initialize() -> Value {
     let params =
         json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
     request("initialize", params)
+}
+
+/// A request of the newest revision, of a client that knows tasks.
+fn modern(site: &Site, method: &str, name: &str, params: Value) -> TcpStream {
+    let mut params = params;
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": { "name": "raw", "version": "1" },
+        "io.modelcontextprotocol/clientCapabilities": {
+            "extensions": { "io.modelcontextprotocol/tasks": {} },
+        },
+    });
+    let headers =
+        [("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", method), ("Mcp-Name", name)];
+    let body = request(method, params).to_string();
+    sent(site, "POST /mcp", &headers, body.as_bytes())
+}
+
+fn ask(site: &Site, method: &str, name: &str, params: Value) -> Value {
+    read(&mut modern(site, method, name, params)).message
 }
 
 /// Opens a session and gives its id.
@@ -208,20 +242,6 @@ fn a_task_outlives_its_connection_and_is_its_principals_alone() {
          server: {{principals: [{{name: ada, token: {TOKEN}}}, {{name: bob, token: {OTHER}}}]}}"
     );
     let (host, mut site) = host(&place, &more);
-    let ask = |site: &Site, method: &str, name: &str, params: Value| {
-        let mut params = params;
-        params["_meta"] = json!({
-            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientInfo": { "name": "raw", "version": "1" },
-            "io.modelcontextprotocol/clientCapabilities": {
-                "extensions": { "io.modelcontextprotocol/tasks": {} },
-            },
-        });
-        let headers =
-            [("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", method), ("Mcp-Name", name)];
-        let body = request(method, params).to_string();
-        exchange(site, "POST /mcp", &headers, body.as_bytes()).message
-    };
     site.token = Some(TOKEN);
     let params = json!({ "name": "sleep", "arguments": { "ms": 600 } });
     let made = ask(&site, "tools/call", "sleep", params);
