@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use a2e_core::Result;
 use a2e_core::plugin::Host;
+use a2e_core::protocol::PluginName;
+use a2e_core::request::Call;
 
 use super::config::{EnvConfig, OpenEnvConfig};
 use super::contract::{EnvironmentClass, Spaces};
@@ -17,6 +19,8 @@ use super::worlds;
 pub(super) struct Served {
     pub(super) name: String,
     pub(super) kind: Kind,
+    /// The plugin that brings it; `None`: the configuration of this one names it.
+    pub(super) owner: Option<PluginName>,
 }
 
 /// Where episodes run.
@@ -44,7 +48,7 @@ impl Served {
     pub(super) fn all(config: &EnvConfig, host: &Host) -> Result<Vec<Arc<Self>>> {
         let mut served = Vec::new();
         let mut serve = |name: &str, kind| {
-            served.push(Arc::new(Self { name: name.to_owned(), kind }));
+            served.push(Arc::new(Self { name: name.to_owned(), kind, owner: None }));
         };
         for name in &config.environments {
             if let Some(class) = worlds::find(name) {
@@ -62,6 +66,12 @@ impl Served {
             serve(&it.name, Kind::Outside(openenv(it, host)?));
         }
         Ok(served)
+    }
+
+    /// Whether the tenant of a call sees the plugin that brings it.
+    pub(super) fn is_seen(&self, host: &Host, call: &Call) -> bool {
+        let tenant = call.identity().tenant.as_deref();
+        self.owner.as_ref().is_none_or(|owner| host.is_seen(owner, tenant))
     }
 
     /// What it takes and gives.

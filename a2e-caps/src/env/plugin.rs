@@ -85,7 +85,7 @@ impl Plugin for EnvPlugin {
     fn restore(&self, scope: Scope<'_>, state: State) -> Result<()> {
         let Scope::Session(session) = scope else { return Ok(()) };
         let desk = Arc::new(Desk::new(Arc::clone(&self.0.room)));
-        restore(&state, &desk, |name| self.0.find(name).ok())?;
+        restore(&state, &desk, |name| self.0.named(name))?;
         self.0.sessions.insert(session.clone(), desk);
         Ok(())
     }
@@ -128,12 +128,15 @@ impl EnvPlugin {
     fn episode(&self, id: &str, call: &Call) -> Result<Arc<Episode>> {
         let desk = self.0.sessions.get(call.session_id()).map(|it| Arc::clone(&it));
         let episode = desk.and_then(|desk| desk.find(id)).ok_or_else(no_episode)?;
+        if !episode.served.is_seen(&self.0.host, call) {
+            return Err(no_episode());
+        }
         call.note_subject("env_name", || episode.served.name.clone());
         Ok(episode)
     }
 
     fn reset(&self, request: EnvResetRequest, call: &Call) -> Answer<EnvResetResponse> {
-        let served = match self.0.find(&request.env_name) {
+        let served = match self.0.find(&request.env_name, call) {
             Ok(served) => served,
             Err(error) => return Ok(Outcome::Pass(error)),
         };
@@ -177,8 +180,8 @@ impl EnvPlugin {
         Ok(EnvCloseResponse { closed: true }.into())
     }
 
-    fn space(&self, request: EnvSpaceRequest, _call: &Call) -> Answer<EnvSpaceResponse> {
-        let served = match self.0.find(&request.env_name) {
+    fn space(&self, request: EnvSpaceRequest, call: &Call) -> Answer<EnvSpaceResponse> {
+        let served = match self.0.find(&request.env_name, call) {
             Ok(served) => served,
             Err(error) => return Ok(Outcome::Pass(error)),
         };
@@ -219,7 +222,8 @@ impl EnvPlugin {
             self.episode(id, call)
         } else {
             let desk = self.0.sessions.get(call.session_id()).map(|it| Arc::clone(&it));
-            desk.and_then(|desk| desk.newest()).ok_or_else(no_episode)
+            let newest = desk.and_then(|desk| desk.newest());
+            newest.filter(|it| it.served.is_seen(&self.0.host, call)).ok_or_else(no_episode)
         };
         let episode = match found {
             Ok(episode) => episode,
@@ -297,7 +301,7 @@ impl EnvPlugin {
         call: &Call,
     ) -> Answer<EnvRestoreResponse> {
         let EnvRestoreRequest { snapshot } = request;
-        let served = match self.0.find(&snapshot.env_name) {
+        let served = match self.0.find(&snapshot.env_name, call) {
             Ok(served) => served,
             Err(error) => return Ok(Outcome::Pass(error)),
         };
@@ -334,23 +338,28 @@ impl EnvPlugin {
 }
 
 impl Shared {
-    /// The environment of this name; that of the plugin is its first one.
-    fn find(&self, name: &str) -> Result<Arc<Served>> {
-        let own = self.served.iter().find(|it| it.name == name);
-        let own =
-            own.or_else(|| self.served.first().filter(|_| self.host.plugin().as_str() == name));
-        if let Some(served) = own {
-            return Ok(Arc::clone(served));
-        }
-        let mut offered = self.host.contributions::<dyn EnvironmentClass>().into_iter();
-        if let Some(found) = offered.find(|it| it.name == name) {
-            let (name, kind) = (name.to_owned(), Kind::Local(found.item));
-            return Ok(Arc::new(Served { name, kind }));
+    /// The environment of this name, for the tenant of a call.
+    fn find(&self, name: &str, call: &Call) -> Result<Arc<Served>> {
+        if let Some(served) = self.named(name).filter(|it| it.is_seen(&self.host, call)) {
+            return Ok(served);
         }
         let shown: String = name.chars().take(64).collect();
         let known: Vec<&str> = self.served.iter().map(|it| it.name.as_str()).collect();
         let text = format!("no environment `{shown}` here; there are {}", known.join(", "));
         Err(Error::runtime(text).with_detail("environments", json!(known)))
+    }
+
+    /// The environment of this name, whoever sees it; that of the plugin is its first one.
+    fn named(&self, name: &str) -> Option<Arc<Served>> {
+        let is_plugin = self.host.plugin().as_str() == name;
+        let own = self.served.iter().find(|it| it.name == name);
+        if let Some(served) = own.or_else(|| self.served.first().filter(|_| is_plugin)) {
+            return Some(Arc::clone(served));
+        }
+        let mut offered = self.host.contributions::<dyn EnvironmentClass>().into_iter();
+        let found = offered.find(|it| it.name == name)?;
+        let (name, kind, owner) = (found.name, Kind::Local(found.item), Some(found.owner));
+        Some(Arc::new(Served { name, kind, owner }))
     }
 
     fn desk(&self, call: &Call) -> Arc<Desk> {

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use a2e_core::protocol::PluginName;
 use serde_json::json;
 
 use super::manifest::{self, Manifest};
@@ -19,31 +20,41 @@ const MOST_SKILLS: usize = 2000;
 /// Folders that hold no skills of their own.
 const PASSED: [&str; 2] = [".git", "node_modules"];
 
+/// A folder that is looked through.
+pub(super) struct Root {
+    pub(super) path: PathBuf,
+    /// The plugin that brings it; `None`: it is configured.
+    pub(super) owner: Option<PluginName>,
+}
+
 /// A skill that was found.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Skill {
     pub(super) file: PathBuf,
+    /// As [`Root::owner`].
+    pub(super) owner: Option<PluginName>,
     pub(super) manifest: Manifest,
 }
 
 /// What was found, and by what a change is seen.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Catalog {
-    pub(super) skills: BTreeMap<String, Skill>,
+    /// By name; of namesakes the last is taken that a tenant sees.
+    skills: BTreeMap<String, Vec<Skill>>,
     marks: Vec<Mark>,
 }
 
-type Mark = (PathBuf, u64, Option<SystemTime>);
+type Mark = (PathBuf, Option<PluginName>, u64, Option<SystemTime>);
 
-/// The files of the roots in their order; of a root sorted.
-fn files(roots: &[PathBuf]) -> Vec<PathBuf> {
+/// The files of the roots in their order, with their owners; of a root sorted.
+fn files(roots: &[Root]) -> Vec<(PathBuf, Option<PluginName>)> {
     let mut files = Vec::new();
     let mut left = MOST_FOLDERS;
     for root in roots {
         let mut found = Vec::new();
-        look(root, 0, &mut left, &mut found);
+        look(&root.path, 0, &mut left, &mut found);
         found.sort();
-        files.extend(found);
+        files.extend(found.into_iter().map(|file| (file, root.owner.clone())));
     }
     files.truncate(MOST_SKILLS);
     files
@@ -76,10 +87,10 @@ fn look(folder: &Path, depth: usize, left: &mut usize, found: &mut Vec<PathBuf>)
     }
 }
 
-fn mark(file: &Path) -> Mark {
+fn mark((file, owner): &(PathBuf, Option<PluginName>)) -> Mark {
     let facts = fs::metadata(file).ok();
     let length = facts.as_ref().map_or(0, fs::Metadata::len);
-    (file.to_owned(), length, facts.and_then(|it| it.modified().ok()))
+    (file.clone(), owner.clone(), length, facts.and_then(|it| it.modified().ok()))
 }
 
 /// Reads a file, as long as it is not too long.
@@ -100,15 +111,15 @@ pub(super) fn read(file: &Path, most_bytes: usize) -> Result<Manifest, String> {
 
 impl Catalog {
     /// Looks through the roots; `None` when nothing changed since `before`.
-    pub(super) fn of(roots: &[PathBuf], most_bytes: usize, before: Option<&Self>) -> Option<Self> {
+    pub(super) fn of(roots: &[Root], most_bytes: usize, before: Option<&Self>) -> Option<Self> {
         let files = files(roots);
-        let marks: Vec<Mark> = files.iter().map(|file| mark(file)).collect();
+        let marks: Vec<Mark> = files.iter().map(mark).collect();
         if before.is_some_and(|before| before.marks == marks) {
             return None;
         }
-        let mut skills: BTreeMap<String, Skill> = BTreeMap::new();
+        let mut skills: BTreeMap<String, Vec<Skill>> = BTreeMap::new();
         let mut left_out = Vec::new();
-        for file in files {
+        for (file, owner) in files {
             match read(&file, most_bytes) {
                 Ok(mut manifest) => {
                     for warning in std::mem::take(&mut manifest.warnings) {
@@ -116,12 +127,12 @@ impl Catalog {
                     }
                     // Read again when it is called.
                     manifest.body = String::new();
-                    let name = manifest.name.clone();
-                    if let Some(other) = skills.insert(name, Skill { file: file.clone(), manifest })
-                    {
+                    let namesakes = skills.entry(manifest.name.clone()).or_default();
+                    if let Some(other) = namesakes.last() {
                         let (by, other) = (file.display(), other.file.display());
                         tracing::info!(%other, %by, "a skill is replaced by one of its name");
                     }
+                    namesakes.push(Skill { file, owner, manifest });
                 }
                 Err(why) => left_out.push(format!("{} {why}", file.display())),
             }
@@ -130,6 +141,21 @@ impl Catalog {
             tracing::warn!(files = left_out.join("; "), "no skills");
         }
         Some(Self { skills, marks })
+    }
+
+    /// How many names there are.
+    pub(super) fn len(&self) -> usize {
+        self.skills.len()
+    }
+
+    /// The skill of this name, of those that are seen.
+    pub(super) fn find(&self, name: &str, is_seen: impl Fn(&Skill) -> bool) -> Option<&Skill> {
+        self.skills.get(name)?.iter().rev().find(|it| is_seen(it))
+    }
+
+    /// A skill for each name, of those that are seen.
+    pub(super) fn all(&self, is_seen: impl Fn(&Skill) -> bool) -> impl Iterator<Item = &Skill> {
+        self.skills.values().filter_map(move |it| it.iter().rev().find(|it| is_seen(it)))
     }
 }
 

@@ -34,7 +34,7 @@ impl Offers {
         };
         let is_known = |name: &str| known.skills.iter().any(|it| it.name == name);
         let catalog = self.0.catalog();
-        let own = catalog.skills.values();
+        let own = catalog.all(|it| self.0.is_seen(it, call));
         own.filter(|it| {
             let manifest = &it.manifest;
             is_known(&manifest.name) || (for_users && manifest.user_only)
@@ -136,7 +136,8 @@ impl PromptProvider for Offers {
     ) -> BoxFuture<Result<Option<FilledPrompt>>> {
         Box::pin(async move {
             let catalog = self.0.catalog();
-            let skill = catalog.skills.get(&name).filter(|it| it.manifest.command.is_empty());
+            let skill = catalog.find(&name, |it| self.0.is_seen(it, &call));
+            let skill = skill.filter(|it| it.manifest.command.is_empty());
             let Some(skill) = skill else { return Ok(None) };
             let arguments = arguments.into_iter().map(|(key, value)| (key, value.into()));
             let request = SkillCallRequest {

@@ -13,7 +13,7 @@ use a2e_core::{Error, Result, Time, register_plugin};
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 
-use super::catalog::{self, Catalog, Skill};
+use super::catalog::{self, Catalog, Root, Skill};
 use super::config::SkillConfig;
 use super::contract::SkillRoot;
 use super::offers::Offers;
@@ -65,7 +65,7 @@ impl Plugin for SkillPlugin {
     }
 
     fn notes(&self) -> Vec<String> {
-        let count = format!("{} skills", self.0.catalog().skills.len());
+        let count = format!("{} skills", self.0.catalog().len());
         std::iter::once(count).chain(self.0.sandbox.clone()).collect()
     }
 }
@@ -75,11 +75,18 @@ impl Shared {
         Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether the tenant of a call sees the plugin that brings a skill.
+    pub(super) fn is_seen(&self, skill: &Skill, call: &Call) -> bool {
+        let tenant = call.identity().tenant.as_deref();
+        skill.owner.as_ref().is_none_or(|owner| self.host.is_seen(owner, tenant))
+    }
+
     /// Looks through the folders; whether something changed.
     fn look(&self) -> bool {
-        let brought = self.host.contributions::<SkillRoot>();
-        let mut roots: Vec<PathBuf> = brought.into_iter().map(|it| it.item.path.clone()).collect();
-        roots.extend(self.config.all_roots());
+        let brought = self.host.contributions::<SkillRoot>().into_iter();
+        let brought = brought.map(|it| Root { path: it.item.path.clone(), owner: Some(it.owner) });
+        let own = self.config.all_roots().into_iter().map(|path| Root { path, owner: None });
+        let roots: Vec<Root> = brought.chain(own).collect();
         let before = self.catalog();
         let found = Catalog::of(&roots, self.config.max_skill_bytes.get(), Some(&before));
         let has_changed = found.is_some();
@@ -113,11 +120,11 @@ impl SkillPlugin {
     fn discover(
         &self,
         request: SkillDiscoverRequest,
-        _call: &Call,
+        call: &Call,
     ) -> Answer<SkillDiscoverResponse> {
         let SkillDiscoverRequest { filter_tags, filter_categories } = request;
         let catalog = self.0.catalog();
-        let is_wanted = |skill: &&Skill| {
+        let is_wanted = |skill: &Skill| {
             let it = &skill.manifest;
             let has_tag =
                 filter_tags.is_empty() || it.tags.iter().any(|tag| filter_tags.contains(tag));
@@ -128,18 +135,22 @@ impl SkillPlugin {
                     .is_some_and(|category| filter_categories.contains(category));
             !it.user_only && has_tag && has_category
         };
-        let skills = catalog.skills.values().filter(is_wanted).map(Skill::definition).collect();
+        let seen = catalog.all(|it| self.0.is_seen(it, call)).filter(|it| is_wanted(it));
+        let skills = seen.map(Skill::definition).collect();
         Ok(SkillDiscoverResponse { skills }.into())
     }
 
     fn call(&self, request: SkillCallRequest, call: &Call) -> Answer<SkillCallResponse> {
         let catalog = self.0.catalog();
-        let Some(skill) = catalog.skills.get(&request.name).cloned() else {
+        let skill = catalog.find(&request.name, |it| self.0.is_seen(it, call)).cloned();
+        let Some(skill) = skill else {
             let shown: String = request.name.chars().take(64).collect();
             let name = request.name;
             // There may be two thousand.
-            return Ok(Outcome::on_pool(move |_| {
-                let known = catalog.skills.values().filter(|it| !it.manifest.user_only);
+            let shared = Arc::clone(&self.0);
+            return Ok(Outcome::on_pool(move |call| {
+                let seen = catalog.all(|it| shared.is_seen(it, call));
+                let known = seen.filter(|it| !it.manifest.user_only);
                 let near = nearest(&name, known.map(|it| it.manifest.name.as_str()));
                 let hint = near.map(|it| format!("; is `{it}` meant?")).unwrap_or_default();
                 let error =

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use a2e_core::config::nearest;
 use a2e_core::plugin::{BoxFuture, Host, Run};
-use a2e_core::protocol::{ErrorCode, SessionId};
+use a2e_core::protocol::{ErrorCode, PluginName, SessionId};
 use a2e_core::request::Call;
 use a2e_core::{Error, Result};
 use serde_json::{Map, Value};
@@ -24,6 +24,8 @@ const HIDDEN: &str = "***";
 /// A configuration that is in force.
 struct Configured {
     tools: Arc<dyn ToolProvider>,
+    /// As [`Offered::owner`].
+    owner: Option<PluginName>,
     /// Without its secrets.
     shown: Map<String, Value>,
     /// Whether it has any.
@@ -32,6 +34,14 @@ struct Configured {
 
 /// By toolkit.
 type Session = BTreeMap<String, Configured>;
+
+/// A toolkit that is there.
+pub(super) struct Offered {
+    kit: Arc<dyn Toolkit>,
+    pub(super) about: ToolkitAbout,
+    /// The plugin that brings it; `None`: it is built in.
+    owner: Option<PluginName>,
+}
 
 /// The toolkits of a host, and what is configured of them.
 pub(super) struct Toolkits {
@@ -63,18 +73,30 @@ impl Toolkits {
         Ok(Self { host: host.clone(), built_in, own, sessions: Mutex::default() })
     }
 
-    /// Those that are built in, then those of other plugins.
-    pub(super) fn all(&self) -> Vec<(Arc<dyn Toolkit>, ToolkitAbout)> {
-        let others = self.host.contributions::<dyn Toolkit>();
-        let all = self.built_in.iter().cloned().chain(others.into_iter().map(|it| it.item));
-        let mut seen: Vec<(Arc<dyn Toolkit>, ToolkitAbout)> = Vec::new();
-        for kit in all {
+    /// Those that are built in, then those of other plugins. A name is that of the first one, for every tenant.
+    fn all(&self) -> Vec<Offered> {
+        let others = self.host.contributions::<dyn Toolkit>().into_iter();
+        let others = others.map(|it| (it.item, Some(it.owner)));
+        let mut all: Vec<Offered> = Vec::new();
+        for (kit, owner) in self.built_in.iter().map(|it| (Arc::clone(it), None)).chain(others) {
             let about = kit.about();
-            if seen.iter().all(|(_, it)| it.name != about.name) {
-                seen.push((kit, about));
+            if all.iter().all(|it| it.about.name != about.name) {
+                all.push(Offered { kit, about, owner });
             }
         }
-        seen
+        all
+    }
+
+    /// As [`all`](Self::all), for the tenant of a call.
+    pub(super) fn all_for(&self, call: &Call) -> Vec<Offered> {
+        let mut all = self.all();
+        all.retain(|it| self.is_seen(it.owner.as_ref(), call));
+        all
+    }
+
+    fn is_seen(&self, owner: Option<&PluginName>, call: &Call) -> bool {
+        let tenant = call.identity().tenant.as_deref();
+        owner.is_none_or(|owner| self.host.is_seen(owner, tenant))
     }
 
     /// A toolkit as this session sees it.
@@ -100,17 +122,41 @@ impl Toolkits {
     /// did not have.
     ///
     /// # Errors
-    /// `runtime_error` when there is no such toolkit, or it cannot be had with this configuration.
+    /// `runtime_error` when there is no such toolkit for this call, or it cannot be had with this configuration.
     pub(super) fn configure(
         &self,
+        name: &str,
+        config: &Map<String, Value>,
+        call: &Call,
+    ) -> Result<bool> {
+        self.put(self.all_for(call), name, config, call.session_id(), || call.is_cancelled())
+    }
+
+    /// The same for a session that comes back: whether its tenant still sees the toolkit is asked with each call.
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    pub(super) fn configure_again(
+        &self,
+        name: &str,
+        config: &Map<String, Value>,
+        session: &SessionId,
+    ) -> Result<bool> {
+        self.put(self.all(), name, config, session, || false)
+    }
+
+    /// Of these toolkits.
+    fn put(
+        &self,
+        mut all: Vec<Offered>,
         name: &str,
         config: &Map<String, Value>,
         session: &SessionId,
         is_gone: impl Fn() -> bool,
     ) -> Result<bool> {
-        let Some((kit, about)) = self.all().into_iter().find(|(_, it)| it.name == name) else {
-            let all = self.all();
-            let near = nearest(name, all.iter().map(|(_, it)| it.name.as_str()));
+        let found = all.iter().position(|it| it.about.name == name);
+        let Some(Offered { kit, about, owner }) = found.map(|place| all.swap_remove(place)) else {
+            let near = nearest(name, all.iter().map(|it| it.about.name.as_str()));
             let hint = near.map(|it| format!(", is `{it}` meant?")).unwrap_or_default();
             let text = format!("no toolkit is named `{name}`{hint}; `toolkit/list/req` lists them");
             return Err(Error::runtime(text).with_detail("toolkit_name", name));
@@ -118,7 +164,7 @@ impl Toolkits {
         check(&about, config)?;
         let tools = kit.configure(config)?;
         let (shown, has_secrets) = masked(&about.schema, config);
-        let configured = Configured { tools, shown, has_secrets };
+        let configured = Configured { tools, owner, shown, has_secrets };
         let mut sessions = self.sessions();
         // A session's calls are cancelled before it is forgotten here.
         if is_gone() {
@@ -157,17 +203,28 @@ impl Toolkits {
         self.own.contains_key(name) || sessions.values().any(|it| it.contains_key(name))
     }
 
-    /// The tools of a toolkit for a session, by its own configuration or the operator's.
-    fn tools_for(&self, name: &str, session: &SessionId) -> Option<Arc<dyn ToolProvider>> {
+    /// The tools of a toolkit for a call, by the configuration of its session or the operator's.
+    fn tools_for(&self, name: &str, call: &Call) -> Option<Arc<dyn ToolProvider>> {
         let sessions = self.sessions();
-        let given = sessions.get(session).and_then(|it| it.get(name)).map(|it| &it.tools);
-        given.or_else(|| self.own.get(name)).cloned()
+        let given = sessions.get(call.session_id()).and_then(|it| it.get(name));
+        let given = given.map(|it| (Arc::clone(&it.tools), it.owner.clone()));
+        drop(sessions);
+        match given {
+            Some((tools, owner)) => self.is_seen(owner.as_ref(), call).then_some(tools),
+            None => self.own.get(name).cloned(),
+        }
     }
 
     /// The provider of a call, and the call as that provider knows it.
     fn find(&self, call: &ToolCall) -> Result<(Arc<dyn ToolProvider>, ToolCall)> {
         let (kit, tool) = call.tool().split_once(BETWEEN).unwrap_or_default();
-        let Some(tools) = self.tools_for(kit, call.request().session_id()) else {
+        let Some(tools) = self.tools_for(kit, call.request()) else {
+            if !self.all_for(call.request()).iter().any(|it| it.about.name == kit) {
+                let text =
+                    format!("no tool is named `{}`; `tool/list/req` lists them", call.tool());
+                let error = Error::new(ErrorCode::UnknownTool, text);
+                return Err(error.with_detail("tool_name", call.tool()));
+            }
             let text = format!(
                 "toolkit `{kit}` is not configured in this session; `toolkit/configure/req` does"
             );
@@ -186,9 +243,10 @@ impl ToolProvider for Toolkits {
     fn tools(&self) -> Vec<ToolDefinition> {
         let all = self.all();
         let sessions = self.sessions();
-        let configured = all.into_iter().filter(|(_, it)| self.is_configured(&it.name, &sessions));
+        let all = all.into_iter().map(|it| it.about);
+        let configured = all.filter(|it| self.is_configured(&it.name, &sessions));
         let mut tools = Vec::new();
-        for (_, about) in configured {
+        for about in configured {
             for mut tool in about.tools {
                 tool.name = full_name(&about.name, &tool.name);
                 tool.toolkit = Some(about.name.clone());
@@ -200,7 +258,7 @@ impl ToolProvider for Toolkits {
 
     fn is_offered(&self, tool: &str, call: &Call) -> bool {
         let kit = tool.split_once(BETWEEN).unwrap_or_default().0;
-        self.tools_for(kit, call.session_id()).is_some()
+        self.tools_for(kit, call).is_some()
     }
 
     fn run(&self, tool: &str) -> Run {

@@ -40,8 +40,8 @@ impl ToolkitPlugin {
     #[allow(clippy::unnecessary_wraps, reason = "the shape of a handler")]
     fn list(&self, request: ToolkitListRequest, call: &Call) -> Answer<ToolkitListResponse> {
         let session = call.session_id();
-        let all = self.toolkits.all().into_iter();
-        let all = all.map(|(_, about)| self.toolkits.definition(about, session));
+        let all = self.toolkits.all_for(call).into_iter();
+        let all = all.map(|it| self.toolkits.definition(it.about, session));
         let toolkits = all.filter(|it| selects(&request, it)).collect();
         Ok(ToolkitListResponse { toolkits }.into())
     }
@@ -52,8 +52,7 @@ impl ToolkitPlugin {
         call: &Call,
     ) -> Answer<ToolkitConfigureResponse> {
         let ToolkitConfigureRequest { toolkit_name, config, .. } = request;
-        let is_gone = || call.is_cancelled();
-        let is_new = self.toolkits.configure(&toolkit_name, &config, call.session_id(), is_gone)?;
+        let is_new = self.toolkits.configure(&toolkit_name, &config, call)?;
         if !is_new {
             // The host's tools are those that they were, those of this session may be others.
             let (session, generation) = (call.session(), self.host.contribution_generation());
@@ -94,7 +93,7 @@ impl Plugin for ToolkitPlugin {
         let Scope::Session(session) = scope else { return Ok(()) };
         for (name, config) in state.decode::<Kept>()? {
             // What the operator has closed meanwhile stays closed.
-            if let Err(error) = self.toolkits.configure(&name, &config, session, || false) {
+            if let Err(error) = self.toolkits.configure_again(&name, &config, session) {
                 tracing::warn!(toolkit = name, %error, "a toolkit is not configured again");
             }
         }

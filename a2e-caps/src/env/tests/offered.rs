@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use a2e_core::plugin::{Handlers, Host, Plugin};
+use a2e_core::transport::{Identity, Rights};
 use a2e_core::{Error, Result};
 
 use super::*;
@@ -296,5 +297,37 @@ async fn a_quick_environment_draws_and_repeats_long_runs_beside_the_reader() {
         let reply = session.reply_to(&working).await;
         assert_eq!(reply["type"], wire_type.replace("/req", "/resp"), "{reply}");
     }
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_plugin_brings_is_for_its_tenants() {
+    let mut bringer = PluginConfig::new("bringer", "bringer", "");
+    bringer.metadata.tenants = Some(vec!["a".to_owned()]);
+    let builder = Executor::builder(HostConfig::new().plugin(plugin(json!({}))));
+    let host = TestHost::build(builder.plugin_as(bringer, Bringer)).await.unwrap();
+    let rights = Rights { env_control: true, ..Rights::default() };
+    let member = |tenant: Option<&str>| {
+        let identity = Identity::of("someone").with_rights(rights);
+        let identity = Identity { tenant: tenant.map(str::to_owned), ..identity };
+        TestSession::over(host.executor().connect_as(identity))
+    };
+    let mut own = member(Some("a"));
+    let id = reset(&mut own, json!({ "env_name": "slow" })).await["episode_id"].clone();
+    let taken = own.call("env/snapshot/req", json!({ "episode_id": id })).await;
+    for tenant in [Some("b"), None] {
+        let mut other = member(tenant);
+        for (wire_type, body) in [
+            ("env/reset/req", json!({ "env_name": "slow" })),
+            ("env/space/req", json!({ "env_name": "slow" })),
+            ("env/restore/req", json!({ "snapshot": taken["snapshot"] })),
+        ] {
+            let (code, text) = error(&mut other, wire_type, body).await;
+            assert_eq!(code, "runtime_error", "{tenant:?}: {wire_type}");
+            assert!(text.starts_with("no environment `slow` here"), "{tenant:?}: {text}");
+        }
+        reset(&mut other, json!({ "env_name": "counter_env" })).await;
+    }
+    assert_eq!(step(&mut own, &id, json!({ "add": 2 })).await["step_num"], 1);
     host.stop().await;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use a2e_core::Result;
 use a2e_core::plugin::{Handlers, Host, Plugin};
+use a2e_core::transport::Identity;
 
 use super::*;
 use crate::skills::contract::SkillRoot;
@@ -54,13 +55,13 @@ async fn without_polling_a_skill_that_is_gone_is_said() {
     host.stop().await;
 }
 
-struct Pack(PathBuf);
+struct Pack(&'static str, PathBuf);
 
 impl Plugin for Pack {
     fn handlers(_: &mut Handlers<Self>) {}
 
     fn start(&self, host: &Host) -> Result<()> {
-        host.contribute("pack", Arc::new(SkillRoot { path: self.0.clone() }))?.keep();
+        host.contribute(self.0, Arc::new(SkillRoot { path: self.1.clone() }))?.keep();
         Ok(())
     }
 }
@@ -72,11 +73,40 @@ async fn other_plugins_bring_skills() {
     skill(brought.path(), "a", "name: same\ndescription: brought", "brought");
     skill(brought.path(), "b", "name: more\ndescription: brought", "more");
     let config = HostConfig::new().plugin(plugin(&[own.path()], json!({ "poll_s": 0.02 })));
-    let pack = Pack(brought.path().to_owned());
+    let pack = Pack("pack", brought.path().to_owned());
     let host = TestHost::build(Executor::builder(config).plugin(pack)).await.unwrap();
     let mut session = host.session();
     until(&mut session, &["more", "same"]).await;
     let reply = call(&mut session, "same", json!({})).await;
     assert_eq!(reply["data"]["data"]["prompt"], "own", "the operator's comes first");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_plugin_brings_is_for_its_tenants() {
+    let (shared, brought) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    skill(shared.path(), "a", "name: same\ndescription: d", "everyone's");
+    skill(brought.path(), "a", "name: same\ndescription: d", "a's");
+    skill(brought.path(), "b", "name: more\ndescription: d", "more");
+    let mut entry = PluginConfig::new("for_a", "pack", "");
+    entry.metadata.tenants = Some(vec!["a".to_owned()]);
+    let config = HostConfig::new().plugin(plugin(&[], json!({ "poll_s": 0.02 })));
+    let builder = Executor::builder(config).plugin(Pack("shared", shared.path().to_owned()));
+    let builder = builder.plugin_as(entry, Pack("brought", brought.path().to_owned()));
+    let host = TestHost::build(builder).await.unwrap();
+    for (tenant, skills, text) in [
+        (Some("a"), &["more", "same"][..], "a's"),
+        (Some("b"), &["same"], "everyone's"),
+        (None, &["same"], "everyone's"),
+    ] {
+        let identity = Identity { tenant: tenant.map(str::to_owned), ..Identity::of("someone") };
+        let mut session = TestSession::over(host.executor().connect_as(identity));
+        until(&mut session, skills).await;
+        let reply = call(&mut session, "same", json!({})).await;
+        assert_eq!(reply["data"]["data"]["prompt"], text, "{tenant:?}");
+        let more = call(&mut session, "more", json!({})).await;
+        let expected = if skills.contains(&"more") { json!(null) } else { json!("unknown_skill") };
+        assert_eq!(more["code"], expected, "{tenant:?}: {more}");
+    }
     host.stop().await;
 }

@@ -1,6 +1,15 @@
 //! A configuration belongs to its session.
 
+use std::sync::Arc;
+
+use a2e_core::Result;
+use a2e_core::plugin::{Handlers, Host, Plugin};
+use a2e_core::transport::Identity;
+use serde_json::Map;
+
 use super::*;
+use crate::toolkits::contract::{Toolkit, ToolkitAbout};
+use crate::tools::contract::{Tool, ToolCall, ToolProvider, ToolSet};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_other_session_sees_or_uses_it() {
@@ -64,5 +73,67 @@ async fn a_session_that_is_resumed_finds_it_again() {
         session.call("ping", json!({})).await;
     }
     assert_eq!(tools(&mut session).await.len(), 2, "{again}");
+    host.stop().await;
+}
+
+/// Echoes.
+struct Parrot;
+
+impl Toolkit for Parrot {
+    fn about(&self) -> ToolkitAbout {
+        let tools = ToolSet::new([speak()]).tools();
+        ToolkitAbout::new("parrot", "Echoes.", json!({ "type": "object" }), tools)
+    }
+
+    fn configure(&self, _: &Map<String, Value>) -> Result<Arc<dyn ToolProvider>> {
+        Ok(Arc::new(ToolSet::new([speak()])))
+    }
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Words {
+    text: String,
+}
+
+fn speak() -> Tool {
+    Tool::inline("speak", "Says it again.", |it: Words, _: &ToolCall| Ok(it.text))
+}
+
+struct Bringer;
+
+impl Plugin for Bringer {
+    fn handlers(_: &mut Handlers<Self>) {}
+
+    fn start(&self, host: &Host) -> Result<()> {
+        host.contribute::<dyn Toolkit>("parrot", Arc::new(Parrot))?.keep();
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_plugin_brings_is_for_its_tenants() {
+    let mut bringer = PluginConfig::new("bringer", "bringer", "");
+    bringer.metadata.tenants = Some(vec!["a".to_owned()]);
+    let offers = PluginConfig::new("tools", "tools", "a2e.caps.tools.plugin.ToolPlugin");
+    let config = HostConfig::new().plugin(offers).plugin(toolkits(&[]));
+    let builder = Executor::builder(config).plugin_as(bringer, Bringer);
+    let host = TestHost::build(builder).await.unwrap();
+    let member = |tenant: Option<&str>| {
+        let identity = Identity { tenant: tenant.map(str::to_owned), ..Identity::of("someone") };
+        TestSession::over(host.executor().connect_as(identity))
+    };
+    let mut own = member(Some("a"));
+    configure(&mut own, "parrot", json!({})).await;
+    let spoken = call(&mut own, "parrot__speak", json!({ "text": "x" })).await;
+    assert_eq!(spoken["data"]["data"]["value"], "x", "{spoken}");
+    for tenant in [Some("b"), None] {
+        let mut other = member(tenant);
+        assert_eq!(kit(&mut other, "parrot").await, Value::Null, "{tenant:?}");
+        let why = refused(&mut other, "parrot", json!({})).await;
+        assert!(why.starts_with("no toolkit is named `parrot`"), "{tenant:?}: {why}");
+        assert!(tools(&mut other).await.is_empty(), "{tenant:?}");
+        let call = call(&mut other, "parrot__speak", json!({ "text": "x" })).await;
+        assert_eq!(call["code"], "unknown_tool", "{tenant:?}: {call}");
+    }
     host.stop().await;
 }
