@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use a2e_core::plugin::{Answer, Handlers, Host, Plugin, Scope};
-use a2e_core::protocol::id;
+use a2e_core::protocol::{ErrorCode, id};
 use a2e_core::request::Call;
 use a2e_core::snapshot::State;
 use a2e_core::{Error, Result, register_plugin};
@@ -172,6 +172,15 @@ impl LearnPlugin {
         Ok(files)
     }
 
+    /// As [`open`](Self::open), for a call. One that was cancelled while it waited has no effect.
+    fn open_for(&self, call: &Call) -> Result<MutexGuard<'_, Option<Files>>> {
+        let files = self.open()?;
+        if call.is_cancelled() {
+            return Err(Error::new(ErrorCode::Cancelled, "nobody waits for the answer"));
+        }
+        Ok(files)
+    }
+
     /// Puts records on the disk, if there is a folder, and then into the ledger.
     fn note<T: Serialize>(
         &self,
@@ -202,7 +211,7 @@ impl LearnPlugin {
     fn feedback(
         &self,
         request: LearnFeedbackRequest,
-        _call: &Call,
+        call: &Call,
     ) -> Answer<LearnFeedbackResponse> {
         let mut feedbacks = request.feedbacks;
         let now = self.host.now().wall;
@@ -216,7 +225,7 @@ impl LearnPlugin {
             }
             feedback.ts.get_or_insert(now.as_secs_f64());
         }
-        let mut files = self.open()?;
+        let mut files = self.open_for(call)?;
         let most = self.config.max_components;
         self.look(|ledger| ledger.check(feedbacks.iter().map(component_of), most))??;
         self.note(&mut files, Log::Feedbacks, &feedbacks, Ledger::note_feedback)?;
@@ -229,7 +238,7 @@ impl LearnPlugin {
     fn experience(
         &self,
         request: LearnExperienceRequest,
-        _call: &Call,
+        call: &Call,
     ) -> Answer<LearnExperienceResponse> {
         let mut experiences = request.experiences;
         let mut names = Vec::new();
@@ -240,7 +249,7 @@ impl LearnPlugin {
             experience.ts.get_or_insert(self.now());
             names.extend(components_of(experience).0);
         }
-        let mut files = self.open()?;
+        let mut files = self.open_for(call)?;
         let most = self.config.max_components;
         self.look(|ledger| ledger.check(names.iter().map(String::as_str), most))??;
         let before = self.look(|ledger| ledger.experiences())?;
@@ -257,8 +266,8 @@ impl LearnPlugin {
         Ok(LearnExperienceResponse { stored: experiences.len() }.into())
     }
 
-    fn adapt(&self, request: LearnAdaptRequest, _call: &Call) -> Answer<LearnAdaptResponse> {
-        let mut files = self.open()?;
+    fn adapt(&self, request: LearnAdaptRequest, call: &Call) -> Answer<LearnAdaptResponse> {
+        let mut files = self.open_for(call)?;
         let message = self.adapt_with(&mut files, &request)?;
         let name = &request.component_name;
         let (updated, weights) =
@@ -356,7 +365,7 @@ impl LearnPlugin {
         let refinement_id = proposal.refinement_id.clone();
         call.note_subject("proposal.refinement_id", || refinement_id.clone());
         let total = proposal.edits.len();
-        let mut files = self.open()?;
+        let mut files = self.open_for(call)?;
         let (applied_edits, error) = if self.look(|ledger| ledger.has_undo(&refinement_id))? {
             (0, format!("{refinement_id} is in force already"))
         } else if total == 0 {
@@ -379,10 +388,10 @@ impl LearnPlugin {
     fn rollback(
         &self,
         request: LearnRollbackRequest,
-        _call: &Call,
+        call: &Call,
     ) -> Answer<LearnRollbackResponse> {
         let LearnRollbackRequest { refinement_id } = request;
-        let mut files = self.open()?;
+        let mut files = self.open_for(call)?;
         if !self.look(|ledger| ledger.has_undo(&refinement_id))? {
             let error = format!("No rollback snapshot for {refinement_id}");
             return Ok(LearnRollbackResponse { refinement_id, rolled_back: false, error }.into());

@@ -57,8 +57,8 @@ impl PlanningPlugin {
         Ok(reply.into())
     }
 
-    fn list(&self, _request: PlanListRequest, _call: &Call) -> Answer<PlanListResponse> {
-        let (plans, total) = self.store()?.plans(self.budget)?;
+    fn list(&self, _request: PlanListRequest, call: &Call) -> Answer<PlanListResponse> {
+        let (plans, total) = self.store()?.plans(self.budget, call)?;
         Ok(PlanListResponse { plans, total }.into())
     }
 
@@ -86,14 +86,14 @@ impl PlanningPlugin {
         Ok(TaskUpdateResponse { success, task_id: request.task_id, error, code }.into())
     }
 
-    fn tasks(&self, request: TaskListRequest, _call: &Call) -> Answer<TaskListResponse> {
+    fn tasks(&self, request: TaskListRequest, call: &Call) -> Answer<TaskListResponse> {
         let TaskListRequest { plan_id, status } = request;
-        let (tasks, total) = self.store()?.tasks(&plan_id, &status, self.budget)?;
+        let (tasks, total) = self.store()?.tasks((&plan_id, &status), self.budget, call)?;
         Ok(TaskListResponse { tasks, total }.into())
     }
 
-    fn board(&self, request: PlanBoardRequest, _call: &Call) -> Answer<PlanBoardResponse> {
-        let (boards, truncated) = self.store()?.boards(&request.plan_id, self.budget)?;
+    fn board(&self, request: PlanBoardRequest, call: &Call) -> Answer<PlanBoardResponse> {
+        let (boards, truncated) = self.store()?.boards(&request.plan_id, self.budget, call)?;
         Ok(PlanBoardResponse { boards, truncated }.into())
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use a2e_core::protocol::ErrorCode;
 use a2e_core::protocol::id::random_hex;
+use a2e_core::request::Call;
 use a2e_core::sqlite::{self, PATIENCE, Schema};
 use a2e_core::{Error, Result};
 use rusqlite::types::Value as Cell;
@@ -28,6 +29,9 @@ const SCHEMA: Schema = Schema {
 
 /// How long one attempt to write waits. Between attempts the writer checks whether the request was given up.
 const TRY: Duration = Duration::from_millis(100);
+
+/// Steps of SQLite between two looks at a call that reads.
+const STEPS: i32 = 1000;
 
 /// Bytes of a task or plan in a reply beside its texts.
 const ITEM: usize = 128;
@@ -96,9 +100,9 @@ impl Store {
     /// Every plan, and how many there are; the first ones where `budget` bytes do not hold all.
     ///
     /// # Errors
-    /// When the file cannot be read.
-    pub(super) fn plans(&self, budget: usize) -> Result<(Vec<PlanInfo>, usize)> {
-        self.read(|file| {
+    /// When the file cannot be read, or the call was cancelled meanwhile.
+    pub(super) fn plans(&self, budget: usize, call: &Call) -> Result<(Vec<PlanInfo>, usize)> {
+        self.read(call, |file| {
             // One reading of the file for both.
             let reading = file.unchecked_transaction()?;
             let mut asked = reading
@@ -204,14 +208,14 @@ impl Store {
     /// `budget` bytes do not hold all.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// As [`plans`](Self::plans).
     pub(super) fn tasks(
         &self,
-        plan_id: &str,
-        status: &str,
+        (plan_id, status): (&str, &str),
         budget: usize,
+        call: &Call,
     ) -> Result<(Vec<TaskInfo>, usize)> {
-        self.read(|file| {
+        self.read(call, |file| {
             // One reading of the file for both.
             let reading = file.unchecked_transaction()?;
             let meant =
@@ -232,9 +236,14 @@ impl Store {
     /// The board of a plan or of each, and whether something is left out because `budget` bytes do not hold all.
     ///
     /// # Errors
-    /// When the file cannot be read.
-    pub(super) fn boards(&self, plan_id: &str, budget: usize) -> Result<(Vec<Board>, bool)> {
-        self.read(|file| {
+    /// As [`plans`](Self::plans).
+    pub(super) fn boards(
+        &self,
+        plan_id: &str,
+        budget: usize,
+        call: &Call,
+    ) -> Result<(Vec<Board>, bool)> {
+        self.read(call, |file| {
             // One reading of the file for both.
             let reading = file.unchecked_transaction()?;
             let mut asked = reading.prepare_cached(
@@ -264,8 +273,22 @@ impl Store {
         })
     }
 
-    fn read<R>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<R>) -> Result<R> {
-        work(&self.connection()).map_err(|error| self.said("read", &error))
+    /// Reads the file until it is done or the call is cancelled: those that come after wait for it.
+    fn read<R>(
+        &self,
+        call: &Call,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<R>,
+    ) -> Result<R> {
+        let mut connection = self.connection();
+        let ends = call.clone();
+        let found = connection
+            .progress_handler(STEPS, Some(move || ends.is_cancelled()))
+            .and_then(|()| work(&connection));
+        let found = connection.progress_handler(0, None::<fn() -> bool>).and(found);
+        found.map_err(|error| match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::OperationInterrupted) => cancelled(),
+            _ => self.said("read", &error),
+        })
     }
 
     /// Works on the file in one transaction, which is undone where the work refuses. Waits for other hosts
@@ -288,6 +311,7 @@ impl Store {
                 Ok(_) if is_cancelled() => return Err(cancelled()),
                 Ok(change) => {
                     let done = work(&change).and_then(|done| match done {
+                        Ok(_) if is_cancelled() => Ok(Err(cancelled())),
                         Ok(done) => change.commit().map(|()| Ok(done)),
                         Err(refused) => Ok(Err(refused)),
                     });

@@ -164,6 +164,34 @@ async fn a_folder_that_cannot_be_had_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_cancelled_while_it_waits_is_not_learned() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = host_in(folder.path()).await;
+    call(&mut first.session(), "feedback", json!({ "feedbacks": [judged("a", 1.0)] })).await;
+    let second = host_in(folder.path()).await;
+    let mut session = second.session();
+    // They wait for the folder, one for the other.
+    let mut sent = Vec::new();
+    for (what, body) in [
+        ("feedback", json!({ "feedbacks": [judged("b", 1.0)] })),
+        ("experience", json!({ "experiences": [stepped("c", 1.0)] })),
+        ("refinement/apply", proposal("one", "x", json!(1))),
+    ] {
+        sent.push(session.send(&format!("learn/{what}/req"), body).await);
+    }
+    for id in sent {
+        session.send("cancel", json!({ "req_id": id })).await;
+        assert_eq!(session.reply_to(&id).await["code"], "cancelled");
+    }
+    first.stop().await;
+    second.until("they have given up", |it| it.in_flight == 0).await;
+    assert_eq!(totals(&mut session).await, [("a".to_owned(), 1)]);
+    let history = call(&mut session, "refinement/history", json!({})).await;
+    assert_eq!(history["entries"], json!([]));
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_folder_snapshots_keep_it() {
     let folder = tempfile::tempdir().unwrap();
     let store = || -> std::sync::Arc<dyn SnapshotStore> {

@@ -404,8 +404,8 @@ impl SqliteStore {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works on the file in one transaction. Waits for other hosts until the call is
-    /// cancelled, and keeps no request of this host from reading meanwhile.
+    /// Works on the file in one transaction, which is undone where the call was cancelled before its end. Waits
+    /// for other hosts, and keeps no request of this host from reading meanwhile.
     fn change<R>(
         &self,
         is_cancelled: IsCancelled<'_>,
@@ -420,8 +420,13 @@ impl SqliteStore {
             match Transaction::new_unchecked(&connection, TransactionBehavior::Immediate) {
                 Err(error) if sqlite::is_busy(&error) && tries > 0 => tries -= 1,
                 Err(error) => return Err(self.said("written", error.into())),
+                // It was given up while this attempt waited.
+                Ok(_) if is_cancelled() => return Err(cancelled()),
                 Ok(change) => {
                     let done = work(self, &change).and_then(|done| {
+                        if is_cancelled() {
+                            return Err(cancelled().into());
+                        }
                         change.commit()?;
                         Ok(done)
                     });

@@ -137,13 +137,17 @@ async fn a_file_that_is_locked_is_waited_for() {
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(session.reply_to("waits").await["stored"], json!([{ "k": 2 }]));
     assert_eq!(keys(&retrieve(&mut reader, &read, json!({})).await), [1, 2]);
-    // A lock that is never released: the request ends when its call is cancelled.
+    // The request ends when its call is cancelled, and changes nothing when the lock is released then.
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     line["id"] = json!("given up");
+    line["entries"] = json!([entry(3, "semantic")]);
     session.send_line(&line.to_string()).await;
+    // Time for the writer to come to the lock.
+    std::thread::sleep(Duration::from_millis(50));
     session.send_line(r#"{"type":"cancel","id":"c","req_id":"given up"}"#).await;
     assert_eq!(session.reply_to("given up").await["code"], "cancelled");
     other.execute_batch("ROLLBACK").unwrap();
+    host.until("the writer gave up", |it| it.in_flight == 0).await;
     assert_eq!(keys(&retrieve(&mut session, &memory, json!({})).await), [1, 2]);
     host.stop().await;
 }

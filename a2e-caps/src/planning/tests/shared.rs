@@ -93,3 +93,32 @@ async fn a_writer_that_waits_for_another_program_can_be_cancelled() {
     plan(&mut session, json!({})).await;
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_a_large_file_can_be_cancelled() {
+    let root = tempfile::tempdir().unwrap();
+    let (host, mut session) = start(plugin(root.path())).await;
+    // As large as can be: it never ends.
+    let other = rusqlite::Connection::open(root.path().join("planning.db")).unwrap();
+    other
+        .execute_batch(
+            "ALTER TABLE tasks RENAME TO once;
+             CREATE VIEW tasks AS
+             WITH RECURSIVE of(rowid) AS (SELECT 1 UNION ALL SELECT rowid + 1 FROM of)
+             SELECT rowid, 'i' AS task_id, 'p' || rowid AS plan_id, 't' AS title,
+                    's' || rowid AS status, '' AS assignee, '[]' AS deps FROM of;",
+        )
+        .unwrap();
+    for (kind, body) in [
+        ("planning/task/list", json!({ "status": "none" })),
+        ("planning/task/list", json!({ "plan_id": "none" })),
+    ] {
+        let id = session.send(kind, body).await;
+        host.until("the reader reads", |it| it.in_flight == 1).await;
+        session.send("cancel", json!({ "req_id": id })).await;
+        assert_eq!(session.reply_to(&id).await["code"], "cancelled");
+        host.until("the reader gave up", |it| it.in_flight == 0).await;
+        assert_eq!(session.call("planning/plan/list", json!({})).await["total"], 0);
+    }
+    host.stop().await;
+}
