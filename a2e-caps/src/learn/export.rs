@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::protocol::{Experience, Feedback, Polarity, RatedTurn};
 
-/// Most prompts whose answers wait for one to be paired with; the first come leave first.
+/// Most prompts whose answers wait for one to be paired with; beyond, the first by model and prompt leaves.
 const MOST_PROMPTS: usize = 100_000;
 
 /// What is made of the logs.

@@ -7,16 +7,31 @@ use super::protocol::{SkillCallRequest, SkillCallResponse, SkillDefinition, Skil
 
 /// The skills of a host.
 ///
-/// ```no_run
-/// # async fn doc(client: a2e_client::Client) -> Result<(), a2e_client::ClientError> {
+/// ```
 /// use a2e_caps::skills::SkillClient;
+/// use a2e_client::{Client, Options};
+/// # use a2e_core::{Executor, config::{HostConfig, PluginConfig}};
 ///
+/// # a2e_caps::link();
+/// # let root = tempfile::tempdir().unwrap();
+/// # std::fs::create_dir(root.path().join("greet")).unwrap();
+/// # let text = "---\nname: greet\ndescription: Greets.\n---\nGreet kindly.";
+/// # std::fs::write(root.path().join("greet/SKILL.md"), text).unwrap();
+/// # let runtime = tokio::runtime::Runtime::new().unwrap();
+/// # runtime.block_on(async {
+/// # let plugin = PluginConfig::new("skills", "skill", "a2e.caps.skills.plugin.SkillPlugin")
+/// #     .with_setting("roots", [root.path().to_str().unwrap()]);
+/// # let host = Executor::builder(HostConfig::new().plugin(plugin)).start().await.unwrap();
+/// let client = Client::connect(host.connect(), Options::new("doc")).await?;
 /// let skills = SkillClient::new(&client);
 /// for skill in skills.discover().await? {
 ///     let called = skills.call(&skill.name, Default::default()).await?;
-///     assert_eq!(called.name, skill.name);
+///     let result = called.data.expect("a host gives it");
+///     assert_eq!(result.data["prompt"], "Greet kindly.");
 /// }
-/// # Ok(()) }
+/// # client.close().await;
+/// # Ok::<(), a2e_client::ClientError>(())
+/// # }).unwrap();
 /// ```
 #[derive(Clone, Debug)]
 pub struct SkillClient(Client);
