@@ -62,7 +62,8 @@ impl EnvClient {
         seed: Option<i64>,
         options: JsonObject,
     ) -> Result<(EpisodeClient, EnvObservation), ClientError> {
-        let request = EnvResetRequest { env_name: env_name.to_owned(), seed, options };
+        let (env_name, timeout) = (env_name.to_owned(), None);
+        let request = EnvResetRequest { env_name, seed, options, timeout };
         Ok(self.episode(self.0.rpc(&request).await?.obs))
     }
 
@@ -74,7 +75,8 @@ impl EnvClient {
         &self,
         snapshot: EnvSnapshot,
     ) -> Result<(EpisodeClient, EnvObservation), ClientError> {
-        Ok(self.episode(self.0.rpc(&EnvRestoreRequest { snapshot }).await?.obs))
+        let request = EnvRestoreRequest { snapshot, timeout: None };
+        Ok(self.episode(self.0.rpc(&request).await?.obs))
     }
 
     /// What an environment takes and gives.
@@ -95,7 +97,8 @@ impl EnvClient {
     ) -> Result<Vec<EnvObservation>, ClientError> {
         let steps = steps.into_iter().map(|(episode, action)| (episode.id.clone(), action));
         let (episode_ids, actions) = steps.unzip();
-        let reply = self.0.rpc(&EnvBatchStepRequest { episode_ids, actions }).await?;
+        let request = EnvBatchStepRequest { episode_ids, actions, timeout: None };
+        let reply = self.0.rpc(&request).await?;
         Ok(reply.results.into_iter().map(|step| step.obs).collect())
     }
 
@@ -127,7 +130,7 @@ impl EpisodeClient {
     /// # Errors
     /// As [`Client::rpc`].
     pub async fn step(&self, action: JsonObject) -> Result<EnvObservation, ClientError> {
-        let request = EnvStepRequest { episode_id: self.id.clone(), action };
+        let request = EnvStepRequest { episode_id: self.id.clone(), action, timeout: None };
         Ok(self.client.rpc(&request).await?.obs)
     }
 
@@ -171,7 +174,7 @@ impl EpisodeClient {
     /// # Errors
     /// As [`Client::rpc`].
     pub async fn fork(&self, count: usize) -> Result<Vec<Self>, ClientError> {
-        let request = EnvForkRequest { episode_id: self.id.clone(), count };
+        let request = EnvForkRequest { episode_id: self.id.clone(), count, timeout: None };
         let made = self.client.rpc(&request).await?.episodes;
         let made = made.into_iter().map(|obs| obs.episode_id);
         Ok(made.map(|id| Self { client: self.client.clone(), id }).collect())

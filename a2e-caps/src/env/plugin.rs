@@ -64,7 +64,8 @@ impl Plugin for EnvPlugin {
         on.inline(Self::batch_step);
         on.inline(Self::experience);
         on.inline(Self::snapshot);
-        on.inline(Self::restore_episode);
+        // What it brings may take long to read.
+        on.future(Self::restore_episode);
         on.inline(Self::fork);
     }
 
@@ -155,7 +156,7 @@ impl EnvPlugin {
     }
 
     fn step(&self, request: EnvStepRequest, call: &Call) -> Answer<EnvStepResponse> {
-        let EnvStepRequest { episode_id, action } = request;
+        let EnvStepRequest { episode_id, action, .. } = request;
         let episode = match self.episode(&episode_id, call) {
             Ok(episode) => episode,
             Err(error) => return Ok(Outcome::Pass(error)),
@@ -242,7 +243,7 @@ impl EnvPlugin {
         request: EnvBatchStepRequest,
         call: &Call,
     ) -> Answer<EnvBatchStepResponse> {
-        let EnvBatchStepRequest { episode_ids, actions } = request;
+        let EnvBatchStepRequest { episode_ids, actions, .. } = request;
         if episode_ids.len() != actions.len() {
             let (ids, given) = (episode_ids.len(), actions.len());
             return Err(Error::schema("actions", format!("{given} actions for {ids} episodes")));
@@ -295,24 +296,24 @@ impl EnvPlugin {
         })
     }
 
-    fn restore_episode(
-        &self,
+    async fn restore_episode(
+        self: Arc<Self>,
         request: EnvRestoreRequest,
-        call: &Call,
+        call: Call,
     ) -> Answer<EnvRestoreResponse> {
-        let EnvRestoreRequest { snapshot } = request;
-        let served = match self.0.find(&snapshot.env_name, call) {
+        let EnvRestoreRequest { snapshot, .. } = request;
+        let served = match self.0.find(&snapshot.env_name, &call) {
             Ok(served) => served,
             Err(error) => return Ok(Outcome::Pass(error)),
         };
-        may_control(call)?;
+        may_control(&call)?;
         check(&snapshot)?;
-        let made = Arc::clone(&self.0).go_on(served, snapshot, self.asker(call), call.clone());
-        now_or_later(async move { Ok(EnvRestoreResponse { obs: made.await? }.into()) })
+        let made = Arc::clone(&self.0).go_on(served, snapshot, self.asker(&call), call);
+        Ok(EnvRestoreResponse { obs: made.await? }.into())
     }
 
     fn fork(&self, request: EnvForkRequest, call: &Call) -> Answer<EnvForkResponse> {
-        let EnvForkRequest { episode_id, count } = request;
+        let EnvForkRequest { episode_id, count, .. } = request;
         let episode = match self.episode(&episode_id, call) {
             Ok(episode) => episode,
             Err(error) => return Ok(Outcome::Pass(error)),

@@ -49,6 +49,9 @@ pub struct EnvResetRequest {
     /// As the environment describes them.
     #[serde(default)]
     pub options: JsonObject,
+    /// Seconds that it may take; 30 where it does not say, 600 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<f64>,
 }
 
 /// The episode that was begun.
@@ -65,6 +68,9 @@ pub struct EnvStepRequest {
     pub episode_id: String,
     /// As the environment's `action_space` says; its kind stands in `type` or `action_type`.
     pub action: JsonObject,
+    /// Seconds that it may take; 30 where it does not say, 600 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<f64>,
 }
 
 /// The step that was taken.
@@ -187,6 +193,9 @@ pub struct EnvBatchStepRequest {
     /// One for each.
     #[serde(deserialize_with = "limited_list")]
     pub actions: Vec<JsonObject>,
+    /// Seconds that it may take; 30 where it does not say, 600 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<f64>,
 }
 
 /// The steps, in the order of the request. Where one fails the whole request is refused, and the error's
@@ -293,6 +302,9 @@ pub struct EnvSnapshot {
 pub struct EnvRestoreRequest {
     /// As `env/snapshot/resp` gave it.
     pub snapshot: EnvSnapshot,
+    /// Seconds that it may take; 30 where it does not say, 600 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<f64>,
 }
 
 /// The new episode.
@@ -310,6 +322,9 @@ pub struct EnvForkRequest {
     /// How many; all or none are made.
     #[serde(default = "one", deserialize_with = "number::integer")]
     pub count: usize,
+    /// Seconds that it may take; 30 where it does not say, 600 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<f64>,
 }
 
 /// The new episodes.
@@ -362,8 +377,10 @@ message!(EnvSnapshotResponse, "env/snapshot/resp");
 message!(EnvRestoreResponse, "env/restore/resp");
 message!(EnvForkResponse, "env/fork/resp");
 message!(EnvStatePush, "env/state/push");
-message!(EnvResetRequest, "env/reset/req" => EnvResetResponse, First; subject "env_name", "seed");
-message!(EnvStepRequest, "env/step/req" => EnvStepResponse, First; subject "episode_id");
+message!(EnvResetRequest, "env/reset/req" => EnvResetResponse, First, TimeoutField(30);
+    subject "env_name", "seed");
+message!(EnvStepRequest, "env/step/req" => EnvStepResponse, First, TimeoutField(30);
+    subject "episode_id");
 message!(EnvObserveRequest, "env/observe/req" => EnvObserveResponse, First; subject "episode_id");
 // `All`: each plugin closes what it has, and answers even if that is nothing.
 message!(EnvCloseRequest, "env/close/req" => EnvCloseResponse, All; subject "episode_id");
@@ -372,11 +389,13 @@ message!(EnvSpacesRequest, "env/spaces/req" => EnvSpaceResponse, First; subject 
 message!(EnvRenderRequest, "env/render/req" => EnvRenderResponse, First; subject "episode_id", "mode");
 message!(EnvPlanRequest, "env/plan/req" => EnvPlanResponse, First; subject "episode_id");
 message!(EnvPlanAsResponse, "env/plan/resp" => EnvPlanResponse, First; subject "episode_id");
-message!(EnvBatchStepRequest, "env/batch_step/req" => EnvBatchStepResponse, First);
+message!(EnvBatchStepRequest, "env/batch_step/req" => EnvBatchStepResponse, First, TimeoutField(30));
 message!(EnvExpListRequest, "env/exp/list/req" => EnvExpListResponse, Merge; subject "episode_id");
 message!(EnvSnapshotRequest, "env/snapshot/req" => EnvSnapshotResponse, First; subject "episode_id");
-message!(EnvRestoreRequest, "env/restore/req" => EnvRestoreResponse, First; subject "snapshot.env_name");
-message!(EnvForkRequest, "env/fork/req" => EnvForkResponse, First; subject "episode_id");
+message!(EnvRestoreRequest, "env/restore/req" => EnvRestoreResponse, First, TimeoutField(30);
+    subject "snapshot.env_name");
+message!(EnvForkRequest, "env/fork/req" => EnvForkResponse, First, TimeoutField(30);
+    subject "episode_id");
 
 #[allow(clippy::unnecessary_wraps, reason = "serde asks for the field's type")]
 fn zero() -> Option<f64> {

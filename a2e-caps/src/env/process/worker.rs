@@ -126,7 +126,8 @@ impl Worker {
         options: &JsonObject,
     ) -> Result<Observed> {
         let (env_name, options) = (self.env_name.clone(), options.clone());
-        let told = self.typed(&EnvResetRequest { env_name, seed: Some(seed), options }).await?;
+        let (seed, timeout) = (Some(seed), None);
+        let told = self.typed(&EnvResetRequest { env_name, seed, options, timeout }).await?;
         let (episode_id, begun) = observed(told.obs);
         self.episode_id = episode_id;
         Ok(begun)
@@ -134,7 +135,7 @@ impl Worker {
 
     pub(in crate::env) async fn step(&mut self, action: &JsonObject) -> Result<Observed> {
         let (episode_id, action) = (self.episode_id.clone(), action.clone());
-        let told = self.typed(&EnvStepRequest { episode_id, action }).await?;
+        let told = self.typed(&EnvStepRequest { episode_id, action, timeout: None }).await?;
         Ok(observed(told.obs).1)
     }
 

@@ -182,6 +182,23 @@ async fn a_step_that_takes_too_long_times_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_says_how_long_it_may_take() {
+    let host = served(json!({})).await;
+    let mut session = host.session();
+    let request = json!({ "env_name": "program", "seed": 1, "timeout": 600 });
+    let id = reset(&mut session, request).await["episode_id"].clone();
+    let hang = json!({ "type": "hang" });
+    for (wire_type, body) in [
+        ("env/step/req", json!({ "episode_id": id, "action": hang, "timeout": 0.5 })),
+        ("env/batch_step/req", json!({ "episode_ids": [id], "actions": [hang], "timeout": 0.5 })),
+    ] {
+        assert_eq!(session.call_error(wire_type, body).await, "timeout", "{wire_type}");
+    }
+    assert_eq!(inc(&mut session, &id).await["state"]["count"], 2, "as if it had not been asked");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_floods_is_held_back_and_one_that_is_not_there_is_named() {
     let flood = r#"
 import json, sys

@@ -32,7 +32,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/env/{name}/reset", post(pages::reset))
         .route("/env/{name}/step", post(pages::step))
         .route("/env/{name}/state", get(pages::state))
-        .route("/env/{name}/mcp", post(rpc::answer))
+        .route("/env/{name}/mcp", post(rpc::answer).get(socket::upgrade_rpc))
         .route("/env/{name}/ws", any(socket::upgrade))
 }
 

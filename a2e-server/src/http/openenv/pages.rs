@@ -32,6 +32,9 @@ const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Deserialize)]
 struct Step {
     action: JsonObject,
+    /// Seconds that the step may take; the host's own limit holds as well.
+    #[serde(default)]
+    timeout_s: Option<f64>,
 }
 
 /// `GET /health`.
@@ -117,7 +120,11 @@ pub(super) async fn openapi(
         ("/reset", "post", "The first observation of an episode that is closed with the answer"),
         ("/step", "post", "The first step of an episode that is closed with the answer"),
         ("/state", "get", "The state before an episode; those of episodes are told over /ws"),
-        ("/mcp", "post", "JSON-RPC; the environment has no tools of its own"),
+        (
+            "/mcp",
+            "post",
+            "JSON-RPC, also over a WebSocket; the environment has no tools of its own",
+        ),
         ("/ws", "get", "A WebSocket, which is an episode: reset, step, state, close"),
     ] {
         let answers = json!({ "200": { "description": about } });
@@ -151,8 +158,16 @@ pub(super) async fn step(
     body: Body,
 ) -> Result<Json<Seen>, Refused> {
     check(&shared, &caller)?;
-    let Step { action } = read(&shared, body).await?;
-    alone(&shared, caller, name, BTreeMap::new(), Some(action)).await
+    let Step { action, timeout_s } = read(&shared, body).await?;
+    let limit = match timeout_s {
+        Some(seconds) if seconds > 0.0 => Duration::try_from_secs_f64(seconds).ok(),
+        Some(seconds) => {
+            let text = format!("timeout_s: {seconds} is not above 0");
+            return Err(Refused::new(StatusCode::UNPROCESSABLE_ENTITY, text));
+        }
+        None => None,
+    };
+    alone(&shared, caller, name, BTreeMap::new(), Some((action, limit))).await
 }
 
 async fn alone(
@@ -160,12 +175,12 @@ async fn alone(
     caller: Caller,
     name: String,
     data: BTreeMap<String, RawJson>,
-    action: Option<JsonObject>,
+    step: Option<(JsonObject, Option<Duration>)>,
 ) -> Result<Json<Seen>, Refused> {
     let mut session = EnvSession::open(shared, caller, name).await.map_err(|it| refused(&it))?;
     let mut seen = session.reset(data).await;
-    if let (Ok(_), Some(action)) = (&seen, action) {
-        seen = session.step(action).await;
+    if let (Ok(_), Some((action, limit))) = (&seen, step) {
+        seen = session.step(action, limit).await;
     }
     session.end().await;
     seen.map(Json).map_err(|it| refused(&it))

@@ -1,8 +1,9 @@
-//! JSON-RPC at `/mcp` and in frames: tools of the environment itself. Ours have none; the tools of the host are
+//! JSON-RPC at `/mcp`, by `POST` or over a WebSocket, and in frames of `/ws`: tools of the environment itself. Ours have none; the tools of the host are
 //! served at the host's own `/mcp`, where an agent cannot reset the world it is in.
 
 use std::sync::Arc;
 
+use a2e_core::Error;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
@@ -64,6 +65,11 @@ pub(super) fn reply(text: &str) -> Value {
             error(-32601, &text, request.id)
         }
     }
+}
+
+/// The reply of a host that opens no session.
+pub(super) fn refusal(why: &Error) -> Value {
+    error(-32000, why.message(), Value::Null)
 }
 
 fn error(code: i32, message: &str, id: Value) -> Value {

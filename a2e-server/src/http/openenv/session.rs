@@ -22,6 +22,9 @@ use crate::http::admit::Caller;
 /// How long an environment is looked for. Clients of OpenEnv wait 5 s for a page and 10 s for a socket.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
+/// Seconds that a reset or a step may take: the most that a host allows. OpenEnv's own servers have no limit.
+const LONGEST: f64 = 600.0;
+
 /// The longest name that a caller may give an episode, in bytes.
 const MAX_NAME: usize = 255;
 
@@ -65,6 +68,7 @@ struct Reset<'a> {
     env_name: &'a str,
     seed: Option<RawJson>,
     options: BTreeMap<String, RawJson>,
+    timeout: f64,
 }
 
 impl EnvSession {
@@ -115,7 +119,8 @@ impl EnvSession {
         };
         self.close().await;
         let seed = data.remove("seed").filter(|it| it.get() != "null");
-        let request = Reset { env_name: &self.env, seed, options: data };
+        let (env_name, timeout) = (self.env.as_str(), LONGEST);
+        let request = Reset { env_name, seed, options: data, timeout };
         let unlimited = CallOptions::without_deadline();
         let reply = self.client.rpc_raw("env/reset/req", &request, unlimited).await?;
         let EnvResetResponse { obs } = reply.decode()?;
@@ -124,14 +129,15 @@ impl EnvSession {
         Ok(obs.into())
     }
 
-    /// Takes a step.
+    /// Takes a step, within this time where there is a limit.
     ///
     /// # Errors
     /// Those of `env/step`; where no episode was begun, as that says it.
-    pub(super) async fn step(&self, action: JsonObject) -> Result<Seen> {
+    pub(super) async fn step(&self, action: JsonObject, limit: Option<Duration>) -> Result<Seen> {
         let episode_id = self.episode()?.id.clone();
-        let request = EnvStepRequest { episode_id, action };
-        let reply = self.client.rpc_with(&request, CallOptions::without_deadline()).await?;
+        let request = EnvStepRequest { episode_id, action, timeout: Some(LONGEST) };
+        let options = limit.map_or_else(CallOptions::without_deadline, CallOptions::within);
+        let reply = self.client.rpc_with(&request, options).await?;
         Ok(reply.obs.into())
     }
 

@@ -1,10 +1,10 @@
-//! `/ws`: a WebSocket is an episode, a question at a time; its end is the episode's.
+//! `/ws`: a WebSocket is an episode, a question at a time; its end is the episode's. `/mcp`: one of JSON-RPC.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use a2e_core::Result;
 use a2e_core::protocol::ErrorCode;
+use a2e_core::{Error, Result};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Extension, Path, State};
 use axum::response::Response;
@@ -29,14 +29,61 @@ const TAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Why a socket is closed.
 type End = (u16, &'static str);
 
+/// What is spoken over a socket.
+#[derive(Clone, Copy)]
+enum Speech {
+    OpenEnv,
+    JsonRpc,
+}
+
+impl Speech {
+    async fn answer(self, session: &mut EnvSession, question: &str) -> Option<String> {
+        Some(match self {
+            Self::OpenEnv => match Said::read(question) {
+                Ok(said) => answer(session, said?).await.text(),
+                Err(frame) => frame.text(),
+            },
+            Self::JsonRpc => rpc::reply(question).to_string(),
+        })
+    }
+
+    fn refusal(self, error: &Error) -> String {
+        match self {
+            Self::OpenEnv => Frame::of_error(error).text(),
+            Self::JsonRpc => rpc::refusal(error).to_string(),
+        }
+    }
+}
+
+/// `GET /ws`.
 pub(super) async fn upgrade(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Refused> {
-    check(&shared, &caller)?;
-    let session = EnvSession::open(&shared, caller, name).await;
+    open(&shared, caller, name, upgrade, Speech::OpenEnv).await
+}
+
+/// `GET /mcp`.
+pub(super) async fn upgrade_rpc(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Refused> {
+    open(&shared, caller, name, upgrade, Speech::JsonRpc).await
+}
+
+async fn open(
+    shared: &Shared,
+    caller: Caller,
+    name: String,
+    upgrade: WebSocketUpgrade,
+    speech: Speech,
+) -> Result<Response, Refused> {
+    check(shared, &caller)?;
+    let session = EnvSession::open(shared, caller, name).await;
     match &session {
         // What else is wrong with it is heard of at the reset.
         Ok(session) => session.look().await.map_err(|error| refused(&error))?,
@@ -48,16 +95,16 @@ pub(super) async fn upgrade(
     Ok(upgrade
         .max_message_size(most)
         .max_frame_size(most)
-        .on_upgrade(move |socket| serve(session, socket)))
+        .on_upgrade(move |socket| serve(session, socket, speech)))
 }
 
 /// Serves one WebSocket until it ends.
-async fn serve(session: Result<EnvSession>, socket: WebSocket) {
+async fn serve(session: Result<EnvSession>, socket: WebSocket, speech: Speech) {
     let (mut frames, input) = socket.split();
     let mut session = match session {
         Ok(session) => session,
         Err(error) => {
-            send(&mut frames, &Frame::of_error(&error)).await;
+            send(&mut frames, speech.refusal(&error)).await;
             return close(&mut frames, (close_code::NORMAL, "")).await;
         }
     };
@@ -65,7 +112,7 @@ async fn serve(session: Result<EnvSession>, socket: WebSocket) {
     let gone = CancellationToken::new();
     let reader = tokio::spawn(read(input, questions, gone.clone()));
     let end = tokio::select! {
-        end = talk(&mut session, &mut frames, waiting) => end,
+        end = talk(&mut session, &mut frames, waiting, speech) => end,
         () = gone.cancelled() => None,
     };
     session.end().await;
@@ -90,18 +137,17 @@ async fn talk(
     session: &mut EnvSession,
     frames: &mut SplitSink<WebSocket, Message>,
     mut waiting: mpsc::Receiver<Utf8Bytes>,
+    speech: Speech,
 ) -> Option<End> {
     loop {
         let question = tokio::select! {
             question = waiting.recv() => question?,
             () = session.ended() => return Some((close_code::AWAY, "the host has ended the session")),
         };
-        let answer = match Said::read(&question) {
-            Ok(None) => return Some((close_code::NORMAL, "")),
-            Ok(Some(said)) => answer(session, said).await,
-            Err(frame) => frame,
+        let Some(answer) = speech.answer(session, &question).await else {
+            return Some((close_code::NORMAL, ""));
         };
-        if !send(frames, &answer).await {
+        if !send(frames, answer).await {
             return Some((close_code::POLICY, "the answer was not taken"));
         }
     }
@@ -110,7 +156,7 @@ async fn talk(
 async fn answer(session: &mut EnvSession, said: Said) -> Frame {
     let answered = match said {
         Said::Reset(data) => session.reset(data).await.map(Frame::Observation),
-        Said::Step(action) => session.step(action).await.map(Frame::Observation),
+        Said::Step(action) => session.step(action, None).await.map(Frame::Observation),
         Said::State => session.state().await.map(Frame::State),
         Said::Mcp(request) => Ok(Frame::Mcp(rpc::reply(request.get()))),
     };
@@ -142,8 +188,8 @@ async fn read(
 }
 
 /// Whether the client took a frame.
-async fn send(frames: &mut SplitSink<WebSocket, Message>, frame: &Frame) -> bool {
-    let sent = frames.send(Message::Text(frame.text().into()));
+async fn send(frames: &mut SplitSink<WebSocket, Message>, text: String) -> bool {
+    let sent = frames.send(Message::Text(text.into()));
     tokio::time::timeout(TAKE_LIMIT, sent).await.is_ok_and(|it| it.is_ok())
 }
 

@@ -95,6 +95,9 @@ fn pages_tell_of_an_environment_and_are_asked_for_one_request() {
         let seen = post(&site, "/env/counter_env/step", &action).json();
         assert_eq!(seen["observation"]["count"], 1, "{seen}");
     }
+    // However long the host's own limit is.
+    let hang = json!({ "action": { "type": "hang" }, "timeout_s": 0.5 });
+    assert_eq!(post(&site, "/env/program/step", &hang).status, 504);
     let begun = site.request("POST /env/counter_env/reset", &[], b"");
     assert_eq!(begun.status, 200, "{begun:?}");
     for (body, code) in [
@@ -107,6 +110,17 @@ fn pages_tell_of_an_environment_and_are_asked_for_one_request() {
         let reply = reply.json();
         assert_eq!((&reply["jsonrpc"], &reply["error"]["code"]), (&json!("2.0"), &json!(code)));
         assert_eq!(reply["id"], body["id"]);
+    }
+    let mut socket = Socket::open_at(&site, "/env/counter_env/mcp");
+    for (text, code) in [
+        ("{", -32700),
+        ("[]", -32600),
+        (r#"{"jsonrpc":"2.0","method":"tools/list","id":7}"#, -32603),
+        (r#"{"jsonrpc":"2.0","method":"close","id":7}"#, -32601),
+    ] {
+        socket.frame(TEXT, true, text.as_bytes());
+        let reply = socket.message();
+        assert_eq!(reply["error"]["code"], code, "{text}: {reply}");
     }
     host.stop();
 }
@@ -132,6 +146,8 @@ fn what_cannot_be_is_refused_with_its_status() {
         ("/env/counter_env/step", r#"{"action":[]}"#, 422),
         ("/env/counter_env/step", r#"{"action":{"type":"fly"}}"#, 422),
         ("/env/counter_env/step", r#"{"action":{}}"#, 422),
+        ("/env/counter_env/step", r#"{"action":{"type":"inc"},"timeout_s":0}"#, 422),
+        ("/env/counter_env/step", r#"{"action":{"type":"inc"},"timeout_s":"1"}"#, 422),
         ("/env/counter_env/health", "{}", 405),
         ("/env/counter_env/fork", "{}", 404),
     ] {
@@ -142,6 +158,7 @@ fn what_cannot_be_is_refused_with_its_status() {
     let reply = site.request("POST /env/counter_env/reset", &[], long.as_bytes());
     assert_eq!(reply.status, 413, "{reply:?}");
     assert_eq!(upgrade(&site, "/env/nowhere/ws").status, 404);
+    assert_eq!(upgrade(&site, "/env/nowhere/mcp").status, 404);
     for (header, value) in [("Host", "evil.example"), ("Origin", "http://evil.example")] {
         let reply = site.get("/env/counter_env/schema", &[(header, value)]);
         assert_eq!(reply.status, 403, "{header}: {reply:?}");
@@ -303,9 +320,12 @@ fn a_token_is_asked_for_and_control_needs_the_right() {
         assert_eq!([reset_of(&site), state_of(&site), schema_of(&site)], expected, "{token:?}");
     }
     site.token = None;
-    assert_eq!(upgrade(&site, "/env/counter_env/ws").status, 401);
-    site.token = Some(BOB);
-    assert_eq!(upgrade(&site, "/env/counter_env/ws").status, 403);
+    for (token, status) in [(None, 401), (Some(BOB), 403)] {
+        site.token = token;
+        for page in ["ws", "mcp"] {
+            assert_eq!(upgrade(&site, &format!("/env/counter_env/{page}")).status, status);
+        }
+    }
     site.token = Some(CI);
     let mut socket = Socket::open_at(&site, "/env/counter_env/ws");
     for message in [reset(), json!({ "type": "state" })] {
@@ -330,8 +350,9 @@ fn sockets_are_closed_when_the_host_ends() {
     let (mut host, site) = start(&place, "");
     let mut socket = Socket::open_at(&site, "/env/counter_env/ws");
     begin(&mut socket);
+    let mut rpc = Socket::open_at(&site, "/env/counter_env/mcp");
     host.signal(nix::sys::signal::Signal::SIGTERM);
-    assert_eq!(socket.closed(), 1001);
+    assert_eq!((socket.closed(), rpc.closed()), (1001, 1001));
     assert_eq!(host.code(PATIENCE), Some(0), "{}", host.log());
 }
 
