@@ -272,8 +272,9 @@ mod tests {
             (json!({ "content": "a\nb" }), true),
             (json!({ "text": "a\nb", "sum": 1 }), true),
         ] {
-            let told = json!({ "success": true, "data": data, "content": [part("a"), part("b")] });
-            let told: ToolResult = serde_json::from_value(told).unwrap();
+            let parts = [part("a"), part("b")];
+            let told = json!({ "tool_name": "t", "success": true, "data": data, "content": parts });
+            let told: ToolResult = serde_json::from_str(&told.to_string()).unwrap();
             assert_eq!(result(told).structured_content.is_some(), is_kept, "{data}");
         }
     }
