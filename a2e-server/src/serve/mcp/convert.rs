@@ -273,7 +273,8 @@ mod tests {
             (json!({ "text": "a\nb", "sum": 1 }), true),
         ] {
             let parts = [part("a"), part("b")];
-            let told = json!({ "tool_name": "t", "success": true, "data": data, "content": parts });
+            let mut told = json!({ "tool_name": "t", "success": true, "duration_ms": 1 });
+            (told["data"], told["content"]) = (data.clone(), json!(parts));
             let told: ToolResult = serde_json::from_str(&told.to_string()).unwrap();
             assert_eq!(result(told).structured_content.is_some(), is_kept, "{data}");
         }
