@@ -150,6 +150,8 @@ impl Scene {
         }
         match part {
             Part::Host if self.host.is_some() => self.host.as_mut().unwrap().0.kill9(),
+            // Its pipes are closed before it has ended.
+            Part::Host => until(PATIENCE, "the host is gone", || !lives(self.host_pid)),
             Client => drop(self.client.child.wait().unwrap()),
             _ => {}
         }
