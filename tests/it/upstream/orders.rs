@@ -153,7 +153,7 @@ impl Scene {
             // Its pipes are closed before it has ended.
             Part::Host => until(PATIENCE, "the host is gone", || !lives(self.host_pid)),
             Client => drop(self.client.child.wait().unwrap()),
-            _ => {}
+            Server => {}
         }
     }
 
