@@ -35,7 +35,7 @@ struct Calls {
 }
 
 impl Calls {
-    /// As the `number`th of so many callers, so that no number is used twice.
+    /// As the `number`th of `WINDOW` callers, so that no number is used twice.
     fn of(tool: &'static str, number: u64) -> Self {
         Self { tool, text: "x".repeat(200), next: WINDOW + number, step: WINDOW }
     }

@@ -350,7 +350,7 @@ impl Shared {
         Err(Error::runtime(text).with_detail("environments", json!(known)))
     }
 
-    /// The environment of this name, whoever sees it; that of the plugin is its first one.
+    /// The environment of this name, for every tenant; that of the plugin is its first one.
     fn named(&self, name: &str) -> Option<Arc<Served>> {
         let is_plugin = self.host.plugin().as_str() == name;
         let own = self.served.iter().find(|it| it.name == name);

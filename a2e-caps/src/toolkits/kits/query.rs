@@ -25,7 +25,7 @@ const MOST_VALUE: i32 = 256 << 10;
 /// Most bytes of a query: what it does for one row comes without a look at the clock.
 const MOST_SQL: i32 = 16 << 10;
 
-/// Most bytes that SQLite may have in this process, for all queries and whoever else uses it. What a query sorts and
+/// Most bytes that SQLite may have in this process, for all queries and its other users. What a query sorts and
 /// groups stays in memory, since nothing bounds a temporary file; the one that finds no room ends.
 const MOST_HEAP: usize = 256 << 20;
 

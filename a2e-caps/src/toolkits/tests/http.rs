@@ -112,7 +112,7 @@ async fn pages_are_below_the_base_and_headers_go_to_its_server_alone() {
     host.stop().await;
 }
 
-/// So many headers, with values of this size.
+/// This number of headers, with values of this size.
 fn many(count: usize, size: usize) -> Value {
     (0..count).map(|number| (format!("X-{number}"), json!("x".repeat(size)))).collect()
 }

@@ -103,7 +103,7 @@ impl Desk {
         self.host.get().map(Host::contribution_generation).unwrap_or_default()
     }
 
-    /// The tools of all plugins, whoever sees them: for what is looked up by a name that one tool has.
+    /// The tools of all plugins, for every session: for what is looked up by a name that one tool has.
     pub(super) fn all_tools(&self) -> Vec<Contribution<dyn ToolProvider>> {
         self.host.get().map(Host::contributions).unwrap_or_default()
     }

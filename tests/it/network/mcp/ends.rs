@@ -39,7 +39,7 @@ plugins:
     (host, site)
 }
 
-/// Waits until so many requests are in flight.
+/// Waits until this number of requests is in flight.
 fn in_flight(site: &Site, number: usize) {
     let line = format!("\na2e_requests_in_flight {number}\n");
     until(PATIENCE, &line, || site.get("/metrics", &[]).body.contains(&line));

@@ -332,7 +332,7 @@ fn a_token_is_asked_for_and_control_needs_the_right() {
         let refused = ask(&mut socket, &message);
         assert_eq!(refused["data"]["error_code"], "forbidden", "{refused}");
     }
-    // The episode of another session is none, whoever knows its id.
+    // The episode of another session is none, also to a peer that knows its id.
     site.token = Some(ADA);
     let mut ada = Socket::open_at(&site, "/env/counter_env/ws");
     begin(&mut ada);
